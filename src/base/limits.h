@@ -1,0 +1,57 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+/// Every limit and timer of epif, on one page, with the unit in its name. A limit that a user may change has a flag or a
+/// field whose default stands here.
+namespace epif::limits {
+
+// Data plane: handshakes
+inline constexpr std::uint32_t handshake_deadline_ms = 10'000;       ///< accept to decided, all stages together
+inline constexpr std::uint32_t connect_deadline_ms = 10'000;         ///< proxy to server, one address
+inline constexpr std::uint32_t first_bytes_wait_ms = 2;              ///< redirector waits this long for the client to speak
+inline constexpr std::uint32_t bf_accept_deadline_ms = 3'000;        ///< BF answers `open` within this
+inline constexpr std::uint32_t bf_first_bytes_hold_ms = 200;         ///< a BF holds a silent client no longer than this
+inline constexpr std::size_t handshake_max_bytes = 24 * 1024;        ///< SOCKS request with options (draft: 20,480) and name
+inline constexpr std::size_t socks6_options_max_bytes = 20'480;      ///< draft-12, 20 KB
+inline constexpr std::size_t socks6_initial_data_max_bytes = 16'384; ///< draft-12, 2^14
+inline constexpr std::size_t bf_early_max_bytes = 16'384;            ///< bytes already read, handed to a BF in `start`
+inline constexpr std::size_t bf_message_max_bytes = 64 * 1024;       ///< one control message of the BF contract
+inline constexpr std::size_t name_max_bytes = 255;                   ///< SOCKS domain names, user names, passwords
+
+// Data plane: relay
+inline constexpr std::size_t relay_buffer_bytes = 64 * 1024;         ///< user-space bytes held per direction, at most
+inline constexpr std::uint32_t idle_timeout_s = 3'600;               ///< a flow without a byte is closed
+inline constexpr std::uint32_t half_closed_timeout_s = 300;          ///< after one side ended
+inline constexpr std::uint32_t cut_deadline_ms = 1'000;              ///< from revocation to the last byte (a promise)
+inline constexpr std::uint64_t reverse_bytes_min = 1024 * 1024;      ///< byte limit of the direction that carries no data:
+inline constexpr std::uint32_t reverse_percent = 5;                  ///< the larger of the two
+inline constexpr std::uint32_t route_expiry_s = 24 * 3'600;          ///< routes outlive a dead control plane this long
+inline constexpr std::uint32_t accept_backoff_ms = 50;               ///< pause of accept at EMFILE
+inline constexpr std::uint32_t max_connections = 9'000;              ///< per process; 2 descriptors each below the hard limit
+inline constexpr std::uint32_t max_connections_per_source = 4'096;
+inline constexpr std::uint32_t warm_pool_connections = 8;            ///< redirector to proxy, open and authenticated
+inline constexpr std::uint32_t warm_pool_idle_s = 60;
+inline constexpr std::uint32_t socks4_user_max_bytes = 255;
+
+// Files and documents
+inline constexpr std::size_t routes_file_max_bytes = 64 * 1024 * 1024;
+inline constexpr std::size_t document_max_bytes = 16 * 1024 * 1024;  ///< one YAML/JSON input file or API body
+inline constexpr std::size_t document_depth = 64;
+inline constexpr std::size_t chain_max_functions = 16;
+
+// Control plane
+inline constexpr std::uint32_t reconcile_interval_ms = 1'000;        ///< level-triggered look even without an event
+inline constexpr std::uint32_t watch_heartbeat_s = 10;
+inline constexpr std::uint32_t api_deadline_ms = 30'000;
+inline constexpr std::uint32_t engine_deadline_ms = 20'000;          ///< container engine call
+inline constexpr std::uint32_t join_token_valid_s = 3'600;
+inline constexpr std::uint32_t certificate_valid_days = 90;
+inline constexpr std::size_t api_connections = 512;
+
+// BF containers
+inline constexpr std::uint64_t bf_memory_bytes = 128ull * 1024 * 1024;
+inline constexpr std::uint32_t bf_processes = 64;
+inline constexpr std::uint32_t bf_descriptors = 16'384;
+
+}  // namespace epif::limits
