@@ -1,0 +1,91 @@
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <optional>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/ip.h"
+#include "net/loop.h"
+#include "net/task.h"
+
+namespace epif::net {
+
+/// Outcome of one attempt that never blocks.
+struct Io {
+  enum class State {
+    moved,        ///< `bytes` > 0 were read or written
+    would_block,  ///< wait for readable()/writable() and try again
+    end,          ///< read: orderly end (FIN, close_notify)
+    failed,       ///< see Stream::error()
+  };
+  State state;
+  std::size_t bytes = 0;
+};
+
+/// A duplex byte stream on a loop: a TCP or Unix socket (SocketStream), or TLS over one (TlsStream). One reader and one
+/// writer may wait at a time. Destruction closes: politely if nothing went wrong, see abort() for the other way.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  [[nodiscard]] virtual Io read_some(MutableByteSpan into) = 0;
+  /// `last`: the caller will call end_write() next, so that the last bytes may share a segment with the FIN.
+  [[nodiscard]] virtual Io write_some(ByteSpan from, bool last = false) = 0;
+  /// Ends the write side (FIN; close_notify then FIN stays for the close). would_block: wait for writable(), call again.
+  [[nodiscard]] virtual Io end_write() = 0;
+  /// An error at the peer, never a clean end: RST for TCP (for all holders of the socket), no close_notify for TLS. Waiters
+  /// here resume with `why`. Safe to call twice; the first reason stays.
+  virtual void abort(Error why) = 0;
+  /// The TCP socket itself, if handing it on keeps the stream's meaning (no TLS layer); -1 otherwise.
+  [[nodiscard]] virtual int clear_socket() const = 0;
+
+  /// True if a read may give something at once (for joining the last data with its end).
+  [[nodiscard]] bool may_read() const { return interest_.may_read(); }
+  [[nodiscard]] Interest::Wait readable(std::optional<TimePoint> deadline = {}) {
+    return read_needs_write_ ? interest_.writable(deadline) : interest_.readable(deadline);
+  }
+  [[nodiscard]] Interest::Wait writable(std::optional<TimePoint> deadline = {}) { return interest_.writable(deadline); }
+  [[nodiscard]] Error error() const;  ///< why the stream failed; Code::internal if it has not
+  [[nodiscard]] Loop& loop() const { return interest_.loop(); }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ protected:
+  Stream(Loop& loop, Fd fd) : fd_(std::move(fd)), interest_(loop, fd_.get()) {}
+  Io fail_with(Error error);
+
+  Fd fd_;
+  Interest interest_;
+  bool read_needs_write_ = false;
+};
+
+/// A connected TCP or Unix stream socket. The descriptor is made non-blocking.
+class SocketStream final : public Stream {
+ public:
+  SocketStream(Loop& loop, Fd fd);
+  Io read_some(MutableByteSpan into) override;
+  Io write_some(ByteSpan from, bool last = false) override;
+  Io end_write() override;
+  void abort(Error why) override;
+  int clear_socket() const override { return fd_.get(); }
+  /// Gives the descriptor away (TLS takes it over). The stream is dead afterwards.
+  [[nodiscard]] static Fd release(std::unique_ptr<SocketStream> stream);
+};
+
+/// Reads at least one byte; 0 means an orderly end. Errors: the stream's, or timeout.
+[[nodiscard]] Task<Result<std::size_t>> read_more(Stream& stream, MutableByteSpan into, std::optional<TimePoint> deadline = {});
+/// Writes everything.
+[[nodiscard]] Task<Result<>> write_all(Stream& stream, ByteSpan bytes, std::optional<TimePoint> deadline = {});
+/// Ends the write side, waiting where the stream has to.
+[[nodiscard]] Task<Result<>> end_write(Stream& stream, std::optional<TimePoint> deadline = {});
+
+/// Resets a TCP connection at once for all holders of the socket, by connect(AF_UNSPEC); shuts down other sockets.
+void reset_socket(int fd);
+
+/// Two connected Unix stream sockets, non-blocking, close-on-exec.
+[[nodiscard]] Result<std::pair<Fd, Fd>> stream_pair();
+
+}  // namespace epif::net

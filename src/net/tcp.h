@@ -1,0 +1,69 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "base/ip.h"
+#include "net/stream.h"
+
+struct sockaddr_storage;
+
+namespace epif::net {
+
+/// Socket options of a connection to be made. Absent means the system's default.
+struct ConnectOptions {
+  bool fast_open = false;              ///< data given to connect() may travel in the SYN (RFC 7413)
+  std::optional<std::uint32_t> mark;   ///< SO_MARK: the redirector's own traffic
+  std::optional<std::uint8_t> tos;
+  std::optional<std::uint8_t> ttl;
+  std::optional<SocketAddress> source; ///< bound with IP_BIND_ADDRESS_NO_PORT
+};
+
+/// A connection and how many bytes of the first data it has already taken.
+struct Connected {
+  std::unique_ptr<SocketStream> stream;
+  std::size_t sent = 0;
+};
+
+/// Connects. `first` goes with the SYN if options.fast_open, otherwise nothing of it is sent here. Errors: refused,
+/// net_unreachable, host_unreachable, timeout, no_descriptors, address_in_use (ports ran out), permission, io.
+[[nodiscard]] Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first,
+                                              TimePoint deadline);
+
+struct ListenOptions {
+  bool reuse_port = false;   ///< one listener a thread
+  bool fast_open = false;
+  bool transparent = false;  ///< accepts for foreign addresses (tproxy)
+  int backlog = 4096;
+};
+/// A listening socket; IPv6 ones take IPv6 only. Errors: address_in_use (names the address), permission, io.
+[[nodiscard]] Result<Fd> listen(SocketAddress at, const ListenOptions& options);
+
+/// Accepts until its destruction. Backs off at EMFILE without spinning and without losing what runs.
+class Acceptor {
+ public:
+  using OnConnection = std::function<void(Fd connection, SocketAddress peer)>;
+  Acceptor(Loop& loop, Fd listener, OnConnection on_connection);
+  ~Acceptor();
+  Acceptor(const Acceptor&) = delete;
+  Acceptor& operator=(const Acceptor&) = delete;
+  [[nodiscard]] SocketAddress address() const;      ///< where it listens (the chosen port, if 0 was asked)
+  [[nodiscard]] std::uint64_t backed_off() const;   ///< times that accept paused for want of descriptors
+
+ private:
+  struct State;
+  static Task<void> run(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+[[nodiscard]] SocketAddress local_address(int fd);
+[[nodiscard]] SocketAddress peer_address(int fd);
+/// Where a redirected connection wanted to go (SO_ORIGINAL_DST, both families). Errors: not_found if it was not redirected.
+[[nodiscard]] Result<SocketAddress> original_destination(int fd);
+
+/// Conversions for system calls; `to_sockaddr` returns the length.
+[[nodiscard]] unsigned to_sockaddr(const SocketAddress& address, sockaddr_storage& out);
+[[nodiscard]] SocketAddress from_sockaddr(const sockaddr_storage& in);
+
+}  // namespace epif::net

@@ -1,0 +1,70 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "net/stream.h"
+
+// OpenSSL's own names, so that its headers stay in the .cc files.
+struct ssl_ctx_st;
+struct ssl_st;
+
+namespace epif::net {
+
+/// PEM files of one side of mutual TLS.
+struct TlsFiles {
+  std::string certificate;  ///< chain, leaf first
+  std::string key;
+  std::string authority;    ///< CA that the peer's certificate must chain to
+};
+
+/// TLS 1.3 only, certificates required and checked on both sides. Share between threads.
+class TlsContext {
+ public:
+  /// Errors: not_found, invalid_input (names the file; a key that does not fit its certificate).
+  [[nodiscard]] static Result<std::shared_ptr<TlsContext>> server(const TlsFiles& files);
+  [[nodiscard]] static Result<std::shared_ptr<TlsContext>> client(const TlsFiles& files);
+  ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+  [[nodiscard]] ssl_ctx_st* native() const { return context_; }
+
+ private:
+  explicit TlsContext(ssl_ctx_st* context) : context_(context) {}
+  ssl_ctx_st* context_;
+};
+
+/// TLS over a TCP socket that it owns.
+class TlsStream final : public Stream {
+ public:
+  /// Hand-shakes as server or client. `expected_identity`: what the peer's certificate must name ("domain/node"); empty
+  /// accepts any certificate of the authority. Errors: unauthenticated, protocol, reset, timeout.
+  [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> accept(std::unique_ptr<SocketStream> socket,
+                                                                       const TlsContext& context, TimePoint deadline);
+  [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> connect(std::unique_ptr<SocketStream> socket,
+                                                                        const TlsContext& context,
+                                                                        std::string expected_identity, TimePoint deadline);
+  ~TlsStream() override;
+
+  /// Identity in the peer's certificate: its URI SAN "epif://domain/node" without the scheme. Never empty after a handshake.
+  [[nodiscard]] const std::string& peer_identity() const { return identity_; }
+
+  Io read_some(MutableByteSpan into) override;
+  Io write_some(ByteSpan from, bool last = false) override;
+  Io end_write() override;
+  void abort(Error why) override;
+  int clear_socket() const override { return -1; }
+
+ private:
+  TlsStream(Loop& loop, Fd fd, ssl_st* session) : Stream(loop, std::move(fd)), session_(session) {}
+  [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> shake(std::unique_ptr<SocketStream> socket,
+                                                                      const TlsContext& context, bool as_server,
+                                                                      std::string expected_identity, TimePoint deadline);
+  [[nodiscard]] Io outcome(int result, bool reading);
+
+  ssl_st* session_;
+  std::string identity_;
+  bool aborted_ = false;
+};
+
+}  // namespace epif::net
