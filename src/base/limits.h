@@ -48,6 +48,12 @@ inline constexpr std::uint32_t engine_deadline_ms = 20'000;          ///< contai
 inline constexpr std::uint32_t join_token_valid_s = 3'600;
 inline constexpr std::uint32_t certificate_valid_days = 90;
 inline constexpr std::size_t api_connections = 512;
+inline constexpr std::size_t api_header_max_bytes = 32 * 1024;       ///< request line and headers
+inline constexpr std::size_t api_watch_batch = 256;                  ///< events read from the store at once
+inline constexpr std::size_t store_events_kept = 100'000;            ///< history for watchers; older ones list again
+inline constexpr std::size_t resource_max_bytes = 4 * 1024 * 1024;   ///< one stored resource part (metadata, spec, status)
+inline constexpr std::uint32_t watch_retry_min_ms = 100;             ///< pause before a watch reconnects, doubled up to
+inline constexpr std::uint32_t watch_retry_max_ms = 5'000;           ///< this
 
 // BF containers
 inline constexpr std::uint64_t bf_memory_bytes = 128ull * 1024 * 1024;
