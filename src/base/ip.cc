@@ -170,7 +170,8 @@ Result<Destination> Destination::parse(std::string_view text) {
   const auto port = parse_port(parts->port);
   if (!port) return fail(port.error());
   if (const auto ip = IpAddress::parse(parts->host)) return Destination{*ip, *port};
-  if (parts->host.empty() || parts->host.size() > 255 || parts->host.find('\0') != std::string_view::npos) {
+  if (parts->host.empty() || parts->host.size() > 255 ||
+      parts->host.find_first_of(std::string_view("\0:[]", 4)) != std::string_view::npos) {
     return fail(Code::invalid_input, fmt::format("'{}' has no usable host name", text));
   }
   return Destination{std::string(parts->host), *port};
