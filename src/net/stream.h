@@ -44,7 +44,7 @@ class Stream {
   [[nodiscard]] virtual int clear_socket() const = 0;
 
   /// True if a read may give something at once (for joining the last data with its end).
-  [[nodiscard]] bool may_read() const { return interest_.may_read(); }
+  [[nodiscard]] bool may_read() const { return buffered_ || interest_.may_read(); }
   [[nodiscard]] Interest::Wait readable(std::optional<TimePoint> deadline = {}) {
     return read_needs_write_ ? interest_.writable(deadline) : interest_.readable(deadline);
   }
@@ -59,7 +59,8 @@ class Stream {
 
   Fd fd_;
   Interest interest_;
-  bool read_needs_write_ = false;
+  bool read_needs_write_ = false;  ///< TLS: a read waits for room to write
+  bool buffered_ = false;          ///< TLS: bytes are in user space already
 };
 
 /// A connected TCP or Unix stream socket. The descriptor is made non-blocking.
@@ -71,6 +72,8 @@ class SocketStream final : public Stream {
   Io end_write() override;
   void abort(Error why) override;
   int clear_socket() const override { return fd_.get(); }
+  /// A connection under way: the next wait for writable() must be answered by a new event.
+  void await_connection() { interest_.blocked_write(); }
   /// Gives the descriptor away (TLS takes it over). The stream is dead afterwards.
   [[nodiscard]] static Fd release(std::unique_ptr<SocketStream> stream);
 };

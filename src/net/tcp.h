@@ -14,10 +14,10 @@ namespace epif::net {
 /// Socket options of a connection to be made. Absent means the system's default.
 struct ConnectOptions {
   bool fast_open = false;              ///< data given to connect() may travel in the SYN (RFC 7413)
-  std::optional<std::uint32_t> mark;   ///< SO_MARK: the redirector's own traffic
-  std::optional<std::uint8_t> tos;
-  std::optional<std::uint8_t> ttl;
-  std::optional<SocketAddress> source; ///< bound with IP_BIND_ADDRESS_NO_PORT
+  std::optional<std::uint32_t> mark{}; ///< SO_MARK: the redirector's own traffic
+  std::optional<std::uint8_t> tos{};
+  std::optional<std::uint8_t> ttl{};
+  std::optional<SocketAddress> source{}; ///< bound with IP_BIND_ADDRESS_NO_PORT
 };
 
 /// A connection and how many bytes of the first data it has already taken.

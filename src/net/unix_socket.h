@@ -33,6 +33,8 @@ class SeqPacket {
   };
   /// One message; error `reset` when the other side is gone. At most `max_bytes` and 8 descriptors.
   [[nodiscard]] Task<Result<Message>> receive(std::size_t max_bytes, std::optional<TimePoint> deadline = {});
+  /// The same without waiting: nothing if no message is there.
+  [[nodiscard]] Result<std::optional<Message>> receive_now(std::size_t max_bytes);
   /// Sends one message with copies of the descriptors. One sender at a time.
   [[nodiscard]] Task<Result<>> send(ByteSpan bytes, std::span<const int> descriptors = {}, std::optional<TimePoint> deadline = {});
   /// The same without waiting: false if it would block.

@@ -1,0 +1,129 @@
+#include "net/stream.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cassert>
+#include <cerrno>
+
+namespace epif::net {
+
+Error Stream::error() const {
+  if (const auto* error = interest_.error()) return *error;
+  return {Code::internal, "the stream has not failed"};
+}
+
+Io Stream::fail_with(Error error) {
+  interest_.fail(std::move(error));
+  return {Io::State::failed};
+}
+
+SocketStream::SocketStream(Loop& loop, Fd fd) : Stream(loop, std::move(fd)) {
+  const int flags = ::fcntl(fd_.get(), F_GETFL);
+  if ((flags & O_NONBLOCK) == 0) ::fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK);
+}
+
+Io SocketStream::read_some(MutableByteSpan into) {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  for (;;) {
+    const auto got = ::recv(fd_.get(), into.data(), into.size(), 0);
+    if (got > 0) {
+      // A short read empties the socket; news, an end among them, comes as a new edge.
+      if (static_cast<std::size_t>(got) < into.size()) interest_.blocked_read();
+      return {Io::State::moved, static_cast<std::size_t>(got)};
+    }
+    if (got == 0) return {Io::State::end};
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      interest_.drained_read();
+      return {Io::State::would_block};
+    }
+    return fail_with(system_error(errno, "the peer broke the connection"));
+  }
+}
+
+Io SocketStream::write_some(ByteSpan from, bool last) {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  for (;;) {
+    const auto put = ::send(fd_.get(), from.data(), from.size(), MSG_NOSIGNAL | (last ? MSG_MORE : 0));
+    if (put >= 0) return {Io::State::moved, static_cast<std::size_t>(put)};
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      interest_.blocked_write();
+      return {Io::State::would_block};
+    }
+    // Not fail_with: bytes that the peer sent before it went may still be read; the reading side meets the same error.
+    return {Io::State::failed};
+  }
+}
+
+Io SocketStream::end_write() {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  // A failure stays a return value, as in write_some: what the peer sent before it went may still be read.
+  return {::shutdown(fd_.get(), SHUT_WR) == 0 ? Io::State::moved : Io::State::failed};
+}
+
+void SocketStream::abort(Error why) {
+  if (fd_) reset_socket(fd_.get());
+  interest_.fail(std::move(why));
+}
+
+Fd SocketStream::release(std::unique_ptr<SocketStream> stream) {
+  // The Interest deregisters by number in its destructor, which runs before the caller can close this duplicate-free fd.
+  const int fd = stream->fd_.release();
+  stream.reset();
+  return Fd(fd);
+}
+
+Task<Result<std::size_t>> read_more(Stream& stream, MutableByteSpan into, std::optional<TimePoint> deadline) {
+  for (;;) {
+    const Io io = stream.read_some(into);
+    if (io.state == Io::State::moved) co_return io.bytes;
+    if (io.state == Io::State::end) co_return std::size_t{0};
+    if (io.state == Io::State::failed) co_return fail(stream.error());
+    auto ready = co_await stream.readable(deadline);
+    if (!ready) co_return fail(std::move(ready.error()));
+  }
+}
+
+Task<Result<>> write_all(Stream& stream, ByteSpan bytes, std::optional<TimePoint> deadline) {
+  while (!bytes.empty()) {
+    const Io io = stream.write_some(bytes);
+    if (io.state == Io::State::moved) {
+      bytes = bytes.subspan(io.bytes);
+    } else if (io.state == Io::State::failed) {
+      co_return fail(Code::reset, "the peer broke the connection");
+    } else {
+      auto ready = co_await stream.writable(deadline);
+      if (!ready) co_return fail(std::move(ready.error()));
+    }
+  }
+  co_return Result<>{};
+}
+
+Task<Result<>> end_write(Stream& stream, std::optional<TimePoint> deadline) {
+  for (;;) {
+    const Io io = stream.end_write();
+    if (io.state == Io::State::moved) co_return Result<>{};
+    if (io.state == Io::State::failed) co_return fail(Code::reset, "the peer broke the connection");
+    auto ready = co_await stream.writable(deadline);
+    if (!ready) co_return fail(std::move(ready.error()));
+  }
+}
+
+void reset_socket(int fd) {
+  sockaddr nowhere{};
+  nowhere.sa_family = AF_UNSPEC;
+  // Resets TCP whoever else holds the socket. Unix sockets know no reset: both directions end.
+  if (::connect(fd, &nowhere, sizeof nowhere) != 0) ::shutdown(fd, SHUT_RDWR);
+}
+
+Result<std::pair<Fd, Fd>> stream_pair() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+    return fail(system_error(errno, "cannot make a socket pair"));
+  }
+  return std::pair{Fd(ends[0]), Fd(ends[1])};
+}
+
+}  // namespace epif::net

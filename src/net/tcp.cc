@@ -1,0 +1,209 @@
+#include "net/tcp.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cassert>
+#include <cerrno>
+
+#include "base/limits.h"
+#include "base/log.h"
+
+namespace epif::net {
+namespace {
+
+constexpr int so_original_dst = 80;  // linux/netfilter_ipv4.h and ip6_tables.h give both families this number
+
+int family(const SocketAddress& address) { return address.ip.is_v6() ? AF_INET6 : AF_INET; }
+
+bool set_int(int fd, int level, int option, int value) { return ::setsockopt(fd, level, option, &value, sizeof value) == 0; }
+
+Result<> apply(int fd, const SocketAddress& to, const ConnectOptions& options) {
+  set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (options.mark && !set_int(fd, SOL_SOCKET, SO_MARK, static_cast<int>(*options.mark))) {
+    return fail(system_error(errno, "cannot mark own traffic", to.text()));
+  }
+  const bool six = to.ip.is_v6();
+  if (options.tos) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, *options.tos);
+  if (options.ttl) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, *options.ttl);
+  if (options.fast_open) set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+  if (options.source) {
+    set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    sockaddr_storage storage{};
+    const auto length = to_sockaddr(*options.source, storage);
+    if (::bind(fd, reinterpret_cast<sockaddr*>(&storage), length) != 0) {
+      return fail(system_error(errno, "cannot bind the source address", options.source->text()));
+    }
+  }
+  return {};
+}
+
+SocketAddress name_of(int fd, int (*ask)(int, sockaddr*, socklen_t*)) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (ask(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
+  return from_sockaddr(storage);
+}
+
+}  // namespace
+
+unsigned to_sockaddr(const SocketAddress& address, sockaddr_storage& out) {
+  out = {};
+  const auto bytes = address.ip.bytes();
+  if (address.ip.is_v4()) {
+    auto& in = reinterpret_cast<sockaddr_in&>(out);
+    in.sin_family = AF_INET;
+    in.sin_port = htons(address.port);
+    std::memcpy(&in.sin_addr, bytes.data(), bytes.size());
+    return sizeof in;
+  }
+  auto& in = reinterpret_cast<sockaddr_in6&>(out);
+  in.sin6_family = AF_INET6;
+  in.sin6_port = htons(address.port);
+  std::memcpy(&in.sin6_addr, bytes.data(), bytes.size());
+  return sizeof in;
+}
+
+SocketAddress from_sockaddr(const sockaddr_storage& in) {
+  if (in.ss_family == AF_INET) {
+    const auto& four = reinterpret_cast<const sockaddr_in&>(in);
+    return {IpAddress::v4({reinterpret_cast<const std::uint8_t*>(&four.sin_addr), 4}), ntohs(four.sin_port)};
+  }
+  if (in.ss_family == AF_INET6) {
+    const auto& six = reinterpret_cast<const sockaddr_in6&>(in);
+    return {IpAddress::v6({six.sin6_addr.s6_addr, 16}), ntohs(six.sin6_port)};
+  }
+  return {};
+}
+
+SocketAddress local_address(int fd) { return name_of(fd, ::getsockname); }
+SocketAddress peer_address(int fd) { return name_of(fd, ::getpeername); }
+
+Result<SocketAddress> original_destination(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  const auto local = local_address(fd);
+  const int level = local.ip.is_v6() ? SOL_IPV6 : SOL_IP;
+  if (::getsockopt(fd, level, so_original_dst, &storage, &length) != 0) {
+    return fail(Code::not_found, "the connection was not redirected", local.text());
+  }
+  return from_sockaddr(storage);
+}
+
+Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first, TimePoint deadline) {
+  Fd fd(::socket(family(to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) co_return fail(system_error(errno, "cannot make a socket", to.text()));
+  auto applied = apply(fd.get(), to, options);
+  if (!applied) co_return fail(std::move(applied.error()));
+  sockaddr_storage storage{};
+  const auto length = to_sockaddr(to, storage);
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 && errno != EINPROGRESS) {
+    co_return fail(system_error(errno, "cannot connect", to.text()));
+  }
+  Connected made{std::make_unique<SocketStream>(loop, std::move(fd))};
+  if (options.fast_open && !first.empty()) {
+    // With TCP_FASTOPEN_CONNECT the SYN leaves with the first write; EAGAIN means it left without data.
+    const Io io = made.stream->write_some(first);
+    if (io.state == Io::State::failed) co_return fail(system_error(ECONNREFUSED, "cannot connect", to.text()));
+    if (io.state == Io::State::moved) {
+      made.sent = io.bytes;
+      co_return made;
+    }
+  }
+  // The registration's first edge may report the socket before it is connected: writability is asked for anew.
+  for (;;) {
+    int failure = 0;
+    socklen_t size = sizeof failure;
+    ::getsockopt(made.stream->fd(), SOL_SOCKET, SO_ERROR, &failure, &size);
+    if (failure != 0) co_return fail(system_error(failure, "cannot connect", to.text()));
+    tcp_info info{};
+    size = sizeof info;
+    ::getsockopt(made.stream->fd(), IPPROTO_TCP, TCP_INFO, &info, &size);
+    if (info.tcpi_state != TCP_SYN_SENT) co_return made;
+    made.stream->await_connection();
+    auto ready = co_await made.stream->writable(deadline);
+    if (!ready) {
+      auto error = std::move(ready.error());
+      error.where = to.text();
+      if (error.code == Code::timeout) error.what = "cannot connect: no answer in time";
+      co_return fail(std::move(error));
+    }
+  }
+}
+
+Result<Fd> listen(SocketAddress at, const ListenOptions& options) {
+  Fd fd(::socket(family(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return fail(system_error(errno, "cannot make a socket", at.text()));
+  set_int(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (at.ip.is_v6()) set_int(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  if (options.reuse_port) set_int(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (options.fast_open) set_int(fd.get(), IPPROTO_TCP, TCP_FASTOPEN, 4096);
+  if (options.transparent) {
+    const bool done = at.ip.is_v6() ? set_int(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, 1) : set_int(fd.get(), SOL_IP, IP_TRANSPARENT, 1);
+    if (!done) return fail(system_error(errno, "cannot listen transparently", at.text()));
+  }
+  set_int(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // accepted sockets inherit it: one system call less for each
+  sockaddr_storage storage{};
+  const auto length = to_sockaddr(at, storage);
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 || ::listen(fd.get(), options.backlog) != 0) {
+    auto error = system_error(errno, "cannot listen", at.text());
+    if (error.code == Code::address_in_use) error.advice = "choose another port or end the program that holds it";
+    return fail(std::move(error));
+  }
+  return fd;
+}
+
+struct Acceptor::State {
+  Loop& loop;
+  Fd fd;
+  Interest interest;
+  OnConnection on_connection;
+  std::uint64_t backed_off = 0;
+  bool closed = false;
+
+  State(Loop& on, Fd listener, OnConnection callback)
+      : loop(on), fd(std::move(listener)), interest(on, fd.get()), on_connection(std::move(callback)) {}
+};
+
+Acceptor::Acceptor(Loop& loop, Fd listener, OnConnection on_connection)
+    : state_(std::make_shared<State>(loop, std::move(listener), std::move(on_connection))) {
+  spawn(run(state_));
+}
+
+Acceptor::~Acceptor() {
+  state_->closed = true;
+  state_->interest.fail({Code::internal, "the listener is closed"});
+}
+
+Task<void> Acceptor::run(std::shared_ptr<State> state) {
+  while (!state->closed) {
+    auto ready = co_await state->interest.readable();
+    if (!ready) co_return;
+    while (!state->closed) {
+      sockaddr_storage storage{};
+      socklen_t length = sizeof storage;
+      Fd connection(::accept4(state->fd.get(), reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (connection) {
+        state->on_connection(std::move(connection), from_sockaddr(storage));
+        continue;
+      }
+      if (errno == EAGAIN) {
+        state->interest.drained_read();
+        break;
+      }
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        // The edge is spent and the queue is not empty: come back by the clock, not by spinning.
+        if (state->backed_off++ == 0) log::error("net", system_error(errno, "accept pauses"));
+        co_await state->loop.sleep(std::chrono::milliseconds(limits::accept_backoff_ms));
+      }
+      // All else (ECONNABORTED, EPROTO ...) concerns only the connection that was lost.
+    }
+  }
+}
+
+SocketAddress Acceptor::address() const { return local_address(state_->fd.get()); }
+std::uint64_t Acceptor::backed_off() const { return state_->backed_off; }
+
+}  // namespace epif::net

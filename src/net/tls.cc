@@ -1,0 +1,259 @@
+#include "net/tls.h"
+
+#include <fmt/format.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+
+#include <cassert>
+#include <cerrno>
+
+namespace epif::net {
+namespace {
+
+std::string last_reason() {
+  const auto code = ::ERR_peek_last_error();
+  const char* reason = ::ERR_reason_error_string(code);
+  return reason == nullptr ? "unknown TLS failure" : reason;
+}
+
+Result<std::shared_ptr<SSL_CTX>> make_context(const SSL_METHOD* method, const TlsFiles& files) {
+  ::ERR_clear_error();
+  std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(method), ::SSL_CTX_free);
+  if (!context) return fail(Code::internal, "cannot make a TLS context", {}, last_reason());
+  auto* ctx = context.get();
+  ::SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
+  // Idle connections give their record buffers back; read-ahead halves the system calls for each record.
+  ::SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  ::SSL_CTX_set_read_ahead(ctx, 1);
+  ::SSL_CTX_set_num_tickets(ctx, 0);
+  ::SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  ::SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  if (::SSL_CTX_use_certificate_chain_file(ctx, files.certificate.c_str()) != 1) {
+    return fail(Code::invalid_input, "cannot load the certificate", files.certificate, last_reason());
+  }
+  if (::SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
+    return fail(Code::invalid_input, "cannot load the private key", files.key, last_reason(),
+                "the key must be in PEM form and fit the certificate");
+  }
+  if (::SSL_CTX_load_verify_locations(ctx, files.authority.c_str(), nullptr) != 1) {
+    return fail(Code::invalid_input, "cannot load the CA certificate", files.authority, last_reason());
+  }
+  return context;
+}
+
+std::string identity_of(SSL* session) {
+  constexpr std::string_view scheme = "epif://";
+  std::unique_ptr<X509, decltype(&::X509_free)> certificate(::SSL_get1_peer_certificate(session), ::X509_free);
+  if (!certificate) return {};
+  auto* names = static_cast<GENERAL_NAMES*>(::X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr));
+  std::string identity;
+  for (int i = 0; names != nullptr && i < sk_GENERAL_NAME_num(names); ++i) {
+    const auto* name = sk_GENERAL_NAME_value(names, i);
+    if (name->type != GEN_URI) continue;
+    const auto* uri = name->d.uniformResourceIdentifier;
+    const std::string_view text(reinterpret_cast<const char*>(::ASN1_STRING_get0_data(uri)),
+                                static_cast<std::size_t>(::ASN1_STRING_length(uri)));
+    if (text.starts_with(scheme) && text.find('\0') == std::string_view::npos) {
+      identity = text.substr(scheme.size());
+      break;
+    }
+  }
+  ::GENERAL_NAMES_free(names);
+  return identity;
+}
+
+/// A BIO over the stream's own socket that keeps the loop's idea of readiness true: a short read is noted, so that the
+/// next wait needs no extra EAGAIN.
+struct Wire {
+  int fd;
+  Interest* interest;
+  bool ended = false;
+};
+
+int wire_read(BIO* bio, char* into, int size) {
+  auto* wire = static_cast<Wire*>(::BIO_get_data(bio));
+  ::BIO_clear_retry_flags(bio);
+  if (!wire->interest->may_read()) {
+    ::BIO_set_retry_read(bio);
+    return -1;
+  }
+  const auto got = ::recv(wire->fd, into, static_cast<std::size_t>(size), 0);
+  wire->ended = got == 0;
+  if (got > 0) {
+    if (got < size) wire->interest->blocked_read();
+  } else if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+    if (errno == EAGAIN) wire->interest->drained_read();
+    ::BIO_set_retry_read(bio);
+  }
+  return static_cast<int>(got);
+}
+
+int wire_write(BIO* bio, const char* from, int size) {
+  auto* wire = static_cast<Wire*>(::BIO_get_data(bio));
+  ::BIO_clear_retry_flags(bio);
+  const auto put = ::send(wire->fd, from, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+  if (put < 0 && (errno == EAGAIN || errno == EINTR)) {
+    if (errno == EAGAIN) wire->interest->blocked_write();
+    ::BIO_set_retry_write(bio);
+  }
+  return static_cast<int>(put);
+}
+
+long wire_control(BIO* bio, int command, long, void*) {
+  if (command == BIO_CTRL_EOF) return static_cast<Wire*>(::BIO_get_data(bio))->ended ? 1 : 0;
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+int wire_free(BIO* bio) {
+  delete static_cast<Wire*>(::BIO_get_data(bio));
+  return 1;
+}
+
+BIO* make_wire(int fd, Interest& interest) {
+  static const std::unique_ptr<BIO_METHOD, decltype(&::BIO_meth_free)> method = [] {
+    auto* made = ::BIO_meth_new(::BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "epif wire");
+    ::BIO_meth_set_read(made, wire_read);
+    ::BIO_meth_set_write(made, wire_write);
+    ::BIO_meth_set_ctrl(made, wire_control);
+    ::BIO_meth_set_destroy(made, wire_free);
+    return std::unique_ptr<BIO_METHOD, decltype(&::BIO_meth_free)>(made, ::BIO_meth_free);
+  }();
+  BIO* bio = ::BIO_new(method.get());
+  ::BIO_set_data(bio, new Wire{fd, &interest, false});
+  ::BIO_set_init(bio, 1);
+  return bio;
+}
+
+Error handshake_error(SSL* session, int reason) {
+  const auto verdict = ::SSL_get_verify_result(session);
+  if (verdict != X509_V_OK) {
+    return {Code::unauthenticated, "the peer's certificate is refused", {}, ::X509_verify_cert_error_string(verdict),
+            "both sides need certificates of the same CA"};
+  }
+  if (reason == SSL_ERROR_SYSCALL && ::ERR_peek_last_error() == 0) {
+    return {Code::reset, "the peer broke the connection in the TLS handshake"};
+  }
+  const auto why = last_reason();
+  const bool certificate = why.find("certificate") != std::string::npos || why.find("unknown ca") != std::string::npos;
+  return {certificate ? Code::unauthenticated : Code::protocol, "the TLS handshake failed", {}, why};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files) {
+  auto made = make_context(::TLS_server_method(), files);
+  if (!made) return fail(std::move(made.error()));
+  // Client certificates are asked for by the authority's name.
+  ::SSL_CTX_set_client_CA_list(made->get(), ::SSL_load_client_CA_file(files.authority.c_str()));
+  ::SSL_CTX_up_ref(made->get());
+  return std::shared_ptr<TlsContext>(new TlsContext(made->get()));
+}
+
+Result<std::shared_ptr<TlsContext>> TlsContext::client(const TlsFiles& files) {
+  auto made = make_context(::TLS_client_method(), files);
+  if (!made) return fail(std::move(made.error()));
+  ::SSL_CTX_up_ref(made->get());
+  return std::shared_ptr<TlsContext>(new TlsContext(made->get()));
+}
+
+TlsContext::~TlsContext() { ::SSL_CTX_free(context_); }
+
+TlsStream::~TlsStream() { ::SSL_free(session_); }
+
+Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<SocketStream> socket, const TlsContext& context,
+                                                          bool as_server, std::string expected_identity,
+                                                          TimePoint deadline) {
+  Loop& loop = socket->loop();
+  SSL* session = ::SSL_new(context.native());
+  if (session == nullptr) co_return fail(Code::internal, "cannot start TLS", {}, last_reason());
+  std::unique_ptr<TlsStream> stream(new TlsStream(loop, SocketStream::release(std::move(socket)), session));
+  BIO* wire = make_wire(stream->fd(), stream->interest_);
+  ::SSL_set_bio(session, wire, wire);
+  as_server ? ::SSL_set_accept_state(session) : ::SSL_set_connect_state(session);
+  for (;;) {
+    ::ERR_clear_error();
+    const int result = ::SSL_do_handshake(session);
+    if (result == 1) break;
+    const int reason = ::SSL_get_error(session, result);
+    if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) co_return fail(handshake_error(session, reason));
+    Result<> ready;
+    if (reason == SSL_ERROR_WANT_READ) {
+      ready = co_await stream->interest_.readable(deadline);
+    } else {
+      ready = co_await stream->interest_.writable(deadline);
+    }
+    if (!ready) co_return fail(std::move(ready.error()));
+  }
+  stream->buffered_ = ::SSL_has_pending(session) == 1;
+  stream->identity_ = identity_of(session);
+  if (stream->identity_.empty()) {
+    co_return fail(Code::unauthenticated, "the peer's certificate names no epif:// identity");
+  }
+  if (!expected_identity.empty() && stream->identity_ != expected_identity) {
+    co_return fail(Code::unauthenticated,
+                   fmt::format("the peer is '{}', not '{}' as the route says", stream->identity_, expected_identity));
+  }
+  co_return stream;
+}
+
+Task<Result<std::unique_ptr<TlsStream>>> TlsStream::accept(std::unique_ptr<SocketStream> socket, const TlsContext& context,
+                                                           TimePoint deadline) {
+  return shake(std::move(socket), context, true, {}, deadline);
+}
+
+Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(std::unique_ptr<SocketStream> socket, const TlsContext& context,
+                                                            std::string expected_identity, TimePoint deadline) {
+  return shake(std::move(socket), context, false, std::move(expected_identity), deadline);
+}
+
+Io TlsStream::outcome(int result, bool reading) {
+  switch (::SSL_get_error(session_, result)) {
+    case SSL_ERROR_WANT_READ: return {Io::State::would_block};
+    case SSL_ERROR_WANT_WRITE:
+      read_needs_write_ = reading;
+      return {Io::State::would_block};
+    case SSL_ERROR_ZERO_RETURN: return {reading ? Io::State::end : Io::State::failed};
+    default: break;
+  }
+  if (!reading) return {Io::State::failed};
+  const bool cut = ERR_GET_REASON(::ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+  if (cut) return fail_with({Code::truncated, "the peer's stream ended without close_notify"});
+  if (::ERR_peek_last_error() == 0) return fail_with({Code::reset, "the peer broke the connection"});
+  return fail_with({Code::protocol, "TLS failed", {}, last_reason()});
+}
+
+Io TlsStream::read_some(MutableByteSpan into) {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  ::ERR_clear_error();
+  read_needs_write_ = false;
+  std::size_t got = 0;
+  const int result = ::SSL_read_ex(session_, into.data(), into.size(), &got);
+  buffered_ = ::SSL_has_pending(session_) == 1 && result == 1;
+  return result == 1 ? Io{Io::State::moved, got} : outcome(result, true);
+}
+
+Io TlsStream::write_some(ByteSpan from, bool) {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  ::ERR_clear_error();
+  std::size_t put = 0;
+  const int result = ::SSL_write_ex(session_, from.data(), from.size(), &put);
+  return result == 1 ? Io{Io::State::moved, put} : outcome(result, false);
+}
+
+Io TlsStream::end_write() {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  ::ERR_clear_error();
+  const int result = ::SSL_shutdown(session_);
+  return result >= 0 ? Io{Io::State::moved} : outcome(result, false);
+}
+
+void TlsStream::abort(Error why) {
+  if (!aborted_) reset_socket(fd_.get());
+  aborted_ = true;
+  interest_.fail(std::move(why));
+}
+
+}  // namespace epif::net
