@@ -108,7 +108,8 @@ class Node:
     def run(self, *words, timeout=30.0, check=True, **more):
         """Runs to the end and returns the CompletedProcess with text output."""
         done = subprocess.run(self.enter(*words), capture_output=True, text=True, timeout=timeout,
-                              stdin=more.pop("stdin", subprocess.DEVNULL), **more)
+                              stdin=more.pop("stdin", subprocess.DEVNULL),
+                              env={**os.environ, **self.lab.env, **(more.pop("env", None) or {})}, **more)
         if check and done.returncode != 0:
             raise Failure(f"{self.name}: {' '.join(map(str, words))} ended with {done.returncode}: "
                           f"{(done.stderr + done.stdout).strip()[-2000:]}")
@@ -117,8 +118,8 @@ class Node:
     def start(self, *words, name=None, env=None, cwd=None):
         """Starts a process that lives until its stop() or the lab's end."""
         name = name or os.path.basename(str(words[0]))
-        log = os.path.join(self.lab.state, f"{self.name}-{name}.log")
-        process = Process(f"{self.name}/{name}", self.enter(*words), log, env, cwd)
+        log = self.lab.log_path(f"{self.name}-{name}")
+        process = Process(f"{self.name}/{name}", self.enter(*words), log, {**self.lab.env, **(env or {})}, cwd, self.lab.keep)
         self.lab.processes.append(process)
         return process
 
@@ -168,9 +169,11 @@ class Lab:
     kill -9 leaves is removed when the next Lab is made. Logs stay in build/lab/<name> if the block failed."""
     _serials = itertools.count(1)
 
-    def __init__(self, name, state=None):
+    def __init__(self, name, state=None, env=None, keep=False):
+        """`state`: a folder of the caller's, which stays. `env`: for all processes. `keep`: close() leaves all running."""
+        self.env, self.keep = dict(env or {}), keep
         self.name, self.serial = name, next(Lab._serials)
-        self.nodes, self.processes, self._at_end = [], [], []
+        self.nodes, self.processes, self._at_end, self._logs = [], [], [], {}
         names.remove_leftovers()
         if state:
             os.makedirs(state, exist_ok=True)
@@ -226,7 +229,14 @@ class Lab:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
+    def log_path(self, stem):
+        """A log file of its own for each start: stem.log, stem.2.log, ..."""
+        self._logs[stem] = self._logs.get(stem, 0) + 1
+        return self.path(stem + (".log" if self._logs[stem] == 1 else f".{self._logs[stem]}.log"))
+
     def close(self):
+        if self.keep:
+            return
         while self._at_end:
             try:
                 self._at_end.pop()()

@@ -19,13 +19,14 @@ def _die_with_parent():
 class Process:
     """Started by Node.start. `log` is the path of stdout and stderr together."""
 
-    def __init__(self, name, command, log, env=None, cwd=None):
+    def __init__(self, name, command, log, env=None, cwd=None, outlives_us=False):
         self.name, self.command, self.log = name, command, log
         # A thread's end would count as the parent's death, so only the main thread ties its children to itself.
-        tie = _die_with_parent if threading.current_thread() is threading.main_thread() else None
-        with open(log, "ab") as out:
+        tied = threading.current_thread() is threading.main_thread() and not outlives_us
+        with open(log, "wb") as out:
             self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
-                                           env={**os.environ, **(env or {})}, start_new_session=True, preexec_fn=tie)
+                                           env={**os.environ, **(env or {})}, start_new_session=True,
+                                           preexec_fn=_die_with_parent if tied else None)
         self.pid = self._popen.pid
 
     def output(self):

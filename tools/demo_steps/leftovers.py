@@ -1,0 +1,63 @@
+"""What of the demo still exists on this machine: asked before the start and at the end."""
+import os
+import shutil
+import subprocess
+
+WATCHED_FOLDERS = ["/run", "/run/netns", "/tmp", "/var/lib", "/etc", "/etc/nftables.d", "/var/lib/containers/storage",
+                   "/run/containers", "/root/.config", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"]
+
+
+def _listing(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    return set(done.stdout.split("\n")) - {""} if done.returncode == 0 else set()
+
+
+def _entries(folder):
+    try:
+        return {os.path.join(folder, name) for name in os.listdir(folder)}
+    except OSError:
+        return set()
+
+
+def marked_processes(marker):
+    """Processes that carry our environment variable: all descendants, daemons as well. {pid: command line}"""
+    wanted, found = f"EPIF_DEMO={marker}".encode(), {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{entry}/environ", "rb") as environ, open(f"/proc/{entry}/cmdline", "rb") as line:
+                if wanted in environ.read().split(b"\0"):
+                    found[int(entry)] = line.read().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue
+    return found
+
+
+def _mounts():
+    with open("/proc/mounts", encoding="utf-8", errors="replace") as mounts:
+        return {line.split()[1] for line in mounts}
+
+
+def snapshot():
+    """What the demo could leave on this machine: {kind: names}."""
+    return {"namespace": _entries("/run/netns"), "nftables table": _listing("nft", "list", "tables"), "mount": _mounts(),
+            "container": _listing("podman", "ps", "-aq", "--no-trunc"), "image": _listing("podman", "images", "-q"),
+            "file": set().union(*(_entries(folder) for folder in WATCHED_FOLDERS)),
+            "interface": _entries("/sys/class/net")}
+
+
+def difference(before, after):
+    """Lines that name what is there after and was not before."""
+    return [f"{kind} {name}" for kind in before for name in sorted(after[kind] - before[kind])]
+
+
+def unmount_below(folder):
+    """Storage of the container engines below the state folder is mounted; a folder can go only after its mounts."""
+    for mount in sorted((m for m in _mounts() if m.startswith(str(folder) + "/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+
+
+def remove_tree(folder):
+    unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)
