@@ -32,7 +32,10 @@ Result<std::unique_ptr<Loop>> Loop::make() {
   return loop;
 }
 
-Loop::~Loop() = default;
+Loop::~Loop() {
+  // Coroutines that were told to end (a closed listener, an aborted stream) get their turn, so that their frames are freed.
+  while (!ready_.empty()) serve_ready();
+}
 
 void Loop::run() {
   stopping_ = false;

@@ -43,6 +43,13 @@ struct RelayTest : ::testing::Test {
     spawn(run(*this, times, gate));
   }
 
+  void TearDown() override {
+    for (auto* stream : {&client, &server, &a, &b}) {
+      if (*stream) (*stream)->abort({Code::internal, "the test is over"});
+    }
+    until([&] { return outcome.has_value(); });
+  }
+
   template <class Condition>
   void until(Condition condition) {
     const auto deadline = Clock::now() + std::chrono::seconds(20);

@@ -69,6 +69,12 @@ struct TlsTest : ::testing::Test {
     out = std::move(made);
   }
 
+  void TearDown() override {
+    for (auto* side : {&at_server, &at_client}) {
+      if (*side && **side && ***side) (***side)->abort({Code::internal, "the test is over"});
+    }
+  }
+
   template <class Condition>
   void until(Condition condition) {
     const auto deadline = Clock::now() + std::chrono::seconds(20);
