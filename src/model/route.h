@@ -53,6 +53,7 @@ struct Route {
   std::string id;                    ///< flow id on the wire: opaque, 1..64 bytes of [A-Za-z0-9._/-]
   std::string flow;                  ///< "application/flow", for people
   std::vector<Identity> peers;       ///< certificate identities of the hop before; any of them
+  std::map<Identity, std::string> peer_keys;  ///< X25519 public keys (base64) of those peers that encapsulate keys for us
   std::vector<Cidr> sources;         ///< standalone use without certificates; empty with empty peers: nobody
   CaptureTarget destination;         ///< addresses and ports of the server
   std::string name;                  ///< if set, the server's host name: matches requests by this name, too
