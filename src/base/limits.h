@@ -40,6 +40,11 @@ inline constexpr std::size_t document_max_bytes = 16 * 1024 * 1024;  ///< one YA
 inline constexpr std::size_t document_depth = 64;
 inline constexpr std::size_t chain_max_functions = 16;
 
+// Policy language: hostile text must not overflow the stack or eat the machine
+inline constexpr std::size_t policy_text_max_bytes = 1024 * 1024;    ///< one policy file or Policy resource
+inline constexpr std::uint32_t policy_nesting = 100;                 ///< brackets and operators inside each other
+inline constexpr std::uint32_t policy_expression_depth = 1'000;      ///< length of a chain such as a.b.c or 1 + 1 + 1
+
 // Control plane
 inline constexpr std::uint32_t reconcile_interval_ms = 1'000;        ///< level-triggered look even without an event
 inline constexpr std::uint32_t watch_heartbeat_s = 10;
