@@ -7,7 +7,8 @@
 #include "base/error.h"
 #include "model/resource.h"
 
-/// Resources as text: YAML (any number of documents) or JSON (one resource, or an array of them), `apiVersion: epif/v1`.
+/// Resources as text: YAML (any number of documents) or JSON (one resource, or a list of them), `apiVersion: epif/v1`
+/// (taken for granted where it is left out).
 ///
 /// Every error names file:line:column and the field. Refused: a wrong apiVersion, an unknown kind or field, a field
 /// twice, a missing or wrongly typed value, a name outside of the alphabet, YAML anchors, aliases and tags (no alias

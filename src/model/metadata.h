@@ -7,7 +7,7 @@
 
 namespace epif {
 
-/// What every resource carries. Names are 1..63 bytes of [a-z0-9.-], beginning and ending with a letter or digit.
+/// What every resource carries. Names are 1..63 bytes of [A-Za-z0-9._-], beginning and ending with a letter or digit.
 struct Metadata {
   std::string name;
   std::string domain;                         ///< Node and ProxyNode: required; other kinds: must be absent

@@ -1,0 +1,213 @@
+#include "model/assignment.h"
+
+#include <boost/json.hpp>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+
+namespace json = boost::json;
+
+namespace epif {
+namespace {
+
+json::array texts(const std::vector<std::string>& list) {
+  json::array out;
+  for (const auto& text : list) out.emplace_back(text);
+  return out;
+}
+
+json::array parts(const std::vector<PartState>& list) {
+  json::array out;
+  for (const auto& part : list) {
+    out.emplace_back(json::object{{"name", part.name}, {"state", part.state}, {"pid", part.pid}, {"reason", part.reason}});
+  }
+  return out;
+}
+
+json::array flows(const std::vector<RequestedFlow>& list) {
+  json::array out;
+  for (const auto& flow : list) {
+    out.emplace_back(json::object{{"name", flow.name},
+                                  {"from", flow.from},
+                                  {"to", flow.to},
+                                  {"port", flow.port},
+                                  {"data", flow.data},
+                                  {"chain", texts(flow.chain)},
+                                  {"proxies", texts(flow.proxies)}});
+  }
+  return out;
+}
+
+/// Field access that throws boost::system::system_error on a wrong type; `read` below turns that into an Error. Fields that
+/// are absent or unknown are skipped, so that an agent and an orchestrator of neighbouring versions understand each other.
+std::string text(const json::object& from, std::string_view field) {
+  const auto* value = from.if_contains(field);
+  return value ? std::string(value->as_string()) : std::string();
+}
+std::uint64_t number(const json::object& from, std::string_view field) {
+  const auto* value = from.if_contains(field);
+  return value ? value->to_number<std::uint64_t>() : 0;
+}
+bool boolean(const json::object& from, std::string_view field) {
+  const auto* value = from.if_contains(field);
+  return value && value->as_bool();
+}
+std::vector<std::string> list(const json::object& from, std::string_view field) {
+  std::vector<std::string> out;
+  if (const auto* value = from.if_contains(field)) {
+    for (const auto& item : value->as_array()) out.emplace_back(item.as_string());
+  }
+  return out;
+}
+std::vector<PartState> parts(const json::object& from, std::string_view field) {
+  std::vector<PartState> out;
+  if (const auto* value = from.if_contains(field)) {
+    for (const auto& item : value->as_array()) {
+      const auto& part = item.as_object();
+      out.push_back({text(part, "name"), text(part, "state"), static_cast<std::int64_t>(number(part, "pid")), text(part, "reason")});
+    }
+  }
+  return out;
+}
+
+template <class T, class Fill>
+Result<T> read(std::string_view document, std::string_view what, Fill fill) {
+  boost::system::error_code error;
+  const auto value = json::parse(document, error);
+  if (error || !value.is_object()) {
+    return fail(Code::invalid_input, fmt::format("{} is not a JSON object", what), {}, error ? error.message() : "");
+  }
+  T out;
+  try {
+    if (auto filled = fill(value.get_object(), out); !filled) return fail(filled.error());
+  } catch (const boost::system::system_error& wrong) {
+    return fail(Code::invalid_input, fmt::format("{} has a field of the wrong type", what), {}, wrong.what());
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string_view name(Role role) { return role == Role::proxy ? "proxy" : "endpoint"; }
+
+std::string DomainRequest::question() const {
+  // FNV-1a over the printed request: a fingerprint against mix-ups of old and new answers, not against forgery (only the
+  // orchestrator writes requests, only the domain's own agent writes answers).
+  std::uint64_t hash = 14695981039346656037ull;
+  for (const char byte : print(*this)) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ull;
+  return fmt::format("{:016x}", hash);
+}
+
+std::string print(const Assignment& assignment) {
+  json::object out{{"node", assignment.node}, {"role", name(assignment.role)}};
+  if (assignment.role == Role::proxy) {
+    out["listen"] = assignment.listen.text();
+    out["engine"] = assignment.engine;
+  }
+  json::array instances;
+  for (const auto& wished : assignment.instances) {
+    instances.emplace_back(json::object{{"name", wished.name},
+                                        {"function", wished.function},
+                                        {"image", wished.image},
+                                        {"trusted", wished.trusted}});
+  }
+  out["instances"] = std::move(instances);
+  out["routes"] = json::parse(print_routes(assignment.routes));
+  return json::serialize(out);
+}
+
+std::string print(const AssignmentReport& report) {
+  return json::serialize(json::object{{"generation", report.generation},
+                                      {"publicKey", report.public_key},
+                                      {"instances", parts(report.instances)},
+                                      {"processes", parts(report.processes)},
+                                      {"errors", texts(report.errors)},
+                                      {"seen", report.seen}});
+}
+
+std::string print(const DomainRequest& request) {
+  return json::serialize(json::object{{"application", request.application},
+                                      {"purpose", request.purpose},
+                                      {"domain", request.domain},
+                                      {"answerer", request.answerer},
+                                      {"nodes", texts(request.nodes)},
+                                      {"needsEngine", request.needs_engine},
+                                      {"flows", flows(request.flows)}});
+}
+
+std::string print(const DomainAnswer& answer) {
+  return json::serialize(json::object{
+      {"question", answer.question}, {"granted", answer.granted}, {"reason", answer.reason}, {"by", answer.by}});
+}
+
+Result<Assignment> parse_assignment(std::string_view document) {
+  return read<Assignment>(document, "the assignment", [](const json::object& from, Assignment& out) -> Result<> {
+    out.node = text(from, "node");
+    const auto role = text(from, "role");
+    if (role != "endpoint" && role != "proxy") {
+      return fail(Code::invalid_input, "the assignment has an unknown role", "role", "'" + role + "'");
+    }
+    out.role = role == "proxy" ? Role::proxy : Role::endpoint;
+    if (out.role == Role::proxy) {
+      auto listen = SocketAddress::parse(text(from, "listen"));
+      if (!listen) return fail(listen.error());
+      out.listen = *listen;
+      out.engine = text(from, "engine");
+    }
+    if (const auto* instances = from.if_contains("instances")) {
+      for (const auto& item : instances->as_array()) {
+        const auto& wished = item.as_object();
+        out.instances.push_back(
+            {text(wished, "name"), text(wished, "function"), text(wished, "image"), boolean(wished, "trusted")});
+      }
+    }
+    auto routes = parse_routes(json::serialize(from.at("routes")), "assignment.routes");
+    if (!routes) return fail(routes.error());
+    out.routes = std::move(*routes);
+    return {};
+  });
+}
+
+Result<AssignmentReport> parse_report(std::string_view document) {
+  return read<AssignmentReport>(document, "the agent's report", [](const json::object& from, AssignmentReport& out) -> Result<> {
+    out.generation = number(from, "generation");
+    out.public_key = text(from, "publicKey");
+    out.instances = parts(from, "instances");
+    out.processes = parts(from, "processes");
+    out.errors = list(from, "errors");
+    out.seen = text(from, "seen");
+    return {};
+  });
+}
+
+Result<DomainRequest> parse_request(std::string_view document) {
+  return read<DomainRequest>(document, "the request", [](const json::object& from, DomainRequest& out) -> Result<> {
+    out.application = text(from, "application");
+    out.purpose = text(from, "purpose");
+    out.domain = text(from, "domain");
+    out.answerer = text(from, "answerer");
+    out.nodes = list(from, "nodes");
+    out.needs_engine = boolean(from, "needsEngine");
+    if (const auto* asked = from.if_contains("flows")) {
+      for (const auto& item : asked->as_array()) {
+        const auto& flow = item.as_object();
+        out.flows.push_back({text(flow, "name"), text(flow, "from"), text(flow, "to"),
+                             static_cast<std::uint16_t>(number(flow, "port")), text(flow, "data"), list(flow, "chain"),
+                             list(flow, "proxies")});
+      }
+    }
+    return {};
+  });
+}
+
+Result<DomainAnswer> parse_answer(std::string_view document) {
+  return read<DomainAnswer>(document, "the answer", [](const json::object& from, DomainAnswer& out) -> Result<> {
+    out.question = text(from, "question");
+    out.granted = boolean(from, "granted");
+    out.reason = text(from, "reason");
+    out.by = text(from, "by");
+    return {};
+  });
+}
+
+}  // namespace epif
