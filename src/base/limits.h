@@ -17,6 +17,11 @@ inline constexpr std::size_t socks6_options_max_bytes = 20'480;      ///< draft-
 inline constexpr std::size_t socks6_initial_data_max_bytes = 16'384; ///< draft-12, 2^14
 inline constexpr std::size_t bf_early_max_bytes = 16'384;            ///< bytes already read, handed to a BF in `start`
 inline constexpr std::size_t bf_message_max_bytes = 64 * 1024;       ///< one control message of the BF contract
+inline constexpr std::size_t bf_text_max_bytes = 1'024;              ///< one text in a message of the BF contract
+inline constexpr std::size_t bf_map_entries = 64;                    ///< parameters, metadata, details in one message
+inline constexpr std::size_t bf_outbox_messages = 1'024;             ///< waiting for a BF that does not read; more: bf_failed
+inline constexpr std::uint64_t bf_messages_per_connection = 8;       ///< a BF that sends more floods: bf_failed
+inline constexpr std::uint32_t bf_report_wait_ms = 500;              ///< for the last report after both directions ended
 inline constexpr std::size_t name_max_bytes = 255;                   ///< SOCKS domain names, user names, passwords
 
 // Data plane: relay
@@ -31,7 +36,10 @@ inline constexpr std::uint32_t accept_backoff_ms = 50;               ///< pause 
 inline constexpr std::uint32_t max_connections = 9'000;              ///< per process; 2 descriptors each below the hard limit
 inline constexpr std::uint32_t max_connections_per_source = 4'096;
 inline constexpr std::uint32_t warm_pool_connections = 8;            ///< redirector to proxy, open and authenticated
+inline constexpr std::uint32_t warm_pool_connections_most = 64;      ///< grows up to this under load
 inline constexpr std::uint32_t warm_pool_idle_s = 60;
+inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
+inline constexpr std::uint32_t warm_pool_retry_max_ms = 5'000;       ///< this
 inline constexpr std::uint32_t socks4_user_max_bytes = 255;
 
 // Files and documents
