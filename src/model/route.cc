@@ -1,0 +1,153 @@
+#include "model/route.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "base/limits.h"
+#include "model/fields.h"
+#include "model/quantity.h"
+
+namespace epif {
+namespace {
+
+constexpr std::size_t id_max_bytes = 64;
+constexpr auto any_u32 = std::numeric_limits<std::uint32_t>::max();
+constexpr auto any_u64 = std::numeric_limits<std::uint64_t>::max();
+
+std::string read_id(const Field& field) {
+  auto id = field.text();
+  const auto allowed = [](char byte) {
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '.' ||
+           byte == '_' || byte == '/' || byte == '-';
+  };
+  if (field && (id.empty() || id.size() > id_max_bytes || !std::ranges::all_of(id, allowed))) {
+    field.refuse(fmt::format("'{}' is not a flow id", id), "1 to 64 letters, digits, '.', '_', '/' and '-'");
+  }
+  return id;
+}
+
+CaptureTarget read_target(const Field& field) {
+  return field.parsed(CaptureTarget::parse);
+}
+
+std::uint32_t read_u32(const Field& field) { return static_cast<std::uint32_t>(field.number(0, any_u32)); }
+
+std::vector<std::string> read_peers(const Field& field) {
+  std::vector<std::string> peers;
+  for (const auto& item : field.list()) {
+    peers.push_back(item.text());
+    if (peers.back().empty()) item.refuse("an identity is empty", "write DOMAIN/NODE");
+  }
+  return peers;
+}
+
+ChainLink read_link(const Field& field) {
+  Fields fields(field);
+  ChainLink link;
+  const auto function = fields.required("function");
+  link.function = function.text();
+  if (function && link.function.empty()) function.refuse("the name is empty");
+  link.instance = fields.get("instance").text();
+  const auto socket = fields.required("socket");
+  link.socket = socket.text();
+  if (socket && !link.socket.starts_with('/')) socket.refuse("a socket's path begins with '/'");
+  link.peer_pid = static_cast<std::int64_t>(fields.get("peer_pid").number(0, std::numeric_limits<std::int32_t>::max()));
+  link.trusted = fields.get("trusted").boolean();
+  link.key_pair = fields.get("key_pair").text();
+  for (const auto& [key, value] : fields.get("parameters").map()) link.parameters[key] = value.text();
+  fields.done();
+  return link;
+}
+
+std::vector<ChainLink> read_chain(const Field& field) {
+  std::vector<ChainLink> chain;
+  const auto items = field.list();
+  if (items.size() > limits::chain_max_functions) {
+    field.refuse(fmt::format("the chain has {} functions, at most {} are accepted", items.size(), limits::chain_max_functions));
+    return chain;
+  }
+  for (const auto& item : items) chain.push_back(read_link(item));
+  return chain;
+}
+
+NextHop read_next(const Field& field) {
+  Fields fields(field);
+  NextHop next;
+  next.proxy = fields.required("proxy").parsed(SocketAddress::parse);
+  next.identity = fields.get("identity").text();
+  next.public_key = fields.get("public_key").text();
+  fields.done();
+  return next;
+}
+
+RouteLimits read_limits(const Field& field) {
+  RouteLimits made;
+  if (!field) return made;
+  Fields fields(field);
+  made.reverse_bytes = fields.get("reverse_bytes").number(0, any_u64);
+  made.connections = read_u32(fields.get("connections"));
+  made.idle_s = read_u32(fields.get("idle_s"));
+  fields.done();
+  return made;
+}
+
+Route read_route(const Field& field) {
+  Fields fields(field);
+  Route route;
+  route.id = read_id(fields.required("id"));
+  route.flow = fields.get("flow").text();
+  route.peers = read_peers(fields.get("peers"));
+  for (const auto& item : fields.get("sources").list()) route.sources.push_back(item.parsed(Cidr::parse));
+  route.destination = read_target(fields.required("destination"));
+  route.name = fields.get("name").text();
+  route.data = fields.get("data").choice<DataDirection>(
+      {{"push", DataDirection::push}, {"pull", DataDirection::pull}, {"both", DataDirection::both}}, DataDirection::both);
+  route.chain = read_chain(fields.get("chain"));
+  if (const auto next = fields.get("next")) route.next = read_next(next);
+  route.purpose = fields.get("purpose").text();
+  route.policy = fields.get("policy").text();
+  route.policy_version = fields.get("policy_version").text();
+  route.limits = read_limits(fields.get("limits"));
+  if (const auto expires = fields.get("expires")) route.expires = expires.parsed(parse_time);
+  route.replay_safe = fields.get("replay_safe").boolean();
+  route.preconnect = read_u32(fields.get("preconnect"));
+  route.blocked = fields.get("blocked").text();
+  fields.done();
+  return route;
+}
+
+Refusal read_refusal(const Field& field) {
+  Fields fields(field);
+  Refusal refusal;
+  refusal.destination = read_target(fields.required("destination"));
+  refusal.flow = fields.get("flow").text();
+  refusal.reason = fields.required("reason").text();
+  fields.done();
+  return refusal;
+}
+
+}  // namespace
+
+Result<RouteTable> parse_routes(std::string_view text, std::string_view file) {
+  const auto tree = parse_json(text, file, limits::routes_file_max_bytes);
+  if (!tree) return fail(tree.error());
+  Reading reading{std::string(file), false};
+  Fields fields(Field{reading, &*tree, ""});
+  RouteTable table;
+  table.node = fields.get("node").text();
+  table.generation = fields.get("generation").number(0, any_u64);
+  std::set<std::string> ids;
+  for (const auto& item : fields.required("routes").list()) {
+    table.routes.push_back(read_route(item));
+    const auto& id = table.routes.back().id;
+    if (!ids.insert(id).second) item.refuse(fmt::format("id '{}' is taken by a route above", id), "ids are unique");
+    if (reading.fault) return fail(std::move(*reading.fault));
+  }
+  for (const auto& item : fields.get("refusals").list()) table.refusals.push_back(read_refusal(item));
+  fields.done();
+  if (reading.fault) return fail(std::move(*reading.fault));
+  return table;
+}
+
+}  // namespace epif

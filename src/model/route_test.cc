@@ -1,0 +1,148 @@
+#include "model/route.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "base/limits.h"
+
+namespace epif {
+namespace {
+
+RouteTable full_table() {
+  RouteTable table;
+  table.node = "umc/umc-proxy";
+  table.generation = 7;
+  Route route;
+  route.id = "stroke-imaging/send-images.1";
+  route.flow = "stroke-imaging/send-images";
+  route.peers = {"umc/modality", "umc/other"};
+  route.sources = {*Cidr::parse("10.1.0.0/16"), *Cidr::parse("fd09::/64")};
+  route.destination = *CaptureTarget::parse("10.2.0.10:4242");
+  route.name = "pacs.research.example";
+  route.data = DataDirection::push;
+  route.chain = {{"firewall", "epif-firewall-1", "/run/epif/bf/firewall/bf.sock", 4711, true, "", {{"allow", "dicom"}}},
+                 {"encrypt", "epif-encrypt-1", "/run/epif/bf/encrypt/bf.sock", 0, false, "encrypt", {}}};
+  route.next = NextHop{*SocketAddress::parse("[fd09::2]:1083"), "research/research-proxy", "AAAA"};
+  route.purpose = "research";
+  route.policy = "research-needs-consent";
+  route.policy_version = "12";
+  route.limits = {1048576, 64, 3600};
+  route.expires = std::chrono::sys_seconds(std::chrono::seconds(1'800'000'000));
+  route.replay_safe = true;
+  route.preconnect = 2;
+  route.blocked = "a \"quoted\" reason\nwith a line break";
+  table.routes.push_back(route);
+  Route small;
+  small.id = "b";
+  small.destination = *CaptureTarget::parse("0.0.0.0/0");
+  table.routes.push_back(small);
+  table.refusals.push_back({*CaptureTarget::parse("10.3.0.0/16:80-90"), "stroke-imaging/backup", "unfeasible: anonymisation"});
+  return table;
+}
+
+Error error_of(std::string_view text) {
+  const auto table = parse_routes(text);
+  EXPECT_FALSE(table) << text;
+  return table ? Error{} : table.error();
+}
+
+TEST(Routes, PrintingAndReadingGivesTheSameTable) {
+  const auto table = full_table();
+  const auto text = print_routes(table);
+  const auto read = parse_routes(text);
+  ASSERT_TRUE(read) << read.error().text();
+  EXPECT_EQ(*read, table);
+  EXPECT_EQ(print_routes(*read), text);
+  EXPECT_TRUE(text.ends_with("}\n"));
+}
+
+TEST(Routes, AnEmptyTableIsATable) {
+  const auto read = parse_routes(R"({"routes": []})");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(*read, RouteTable{});
+  EXPECT_EQ(print_routes({}), "{\"routes\": []}\n");
+}
+
+TEST(Routes, SyntaxErrorsNameLineAndColumn) {
+  EXPECT_EQ(error_of("{\n  \"routes\": [}\n}").where, "routes.json:2:14");
+  EXPECT_EQ(error_of("{\"routes\": []} x").where, "routes.json:1:16");
+  EXPECT_TRUE(error_of("{\n\"routes\": [").where.starts_with("routes.json:2:"));
+  EXPECT_TRUE(error_of("").where.starts_with("routes.json:1:"));
+  EXPECT_EQ(error_of("{'routes': []}").code, Code::invalid_input);
+}
+
+TEST(Routes, ContentErrorsNameLineAndPath) {
+  struct Case {
+    std::string text;
+    std::string words;
+  };
+  const std::vector<Case> cases{
+      {R"([])", "routes.json:1: the document: a map is wanted"},
+      {R"({})", "routes is missing"},
+      {"{\"routes\": [\n{\"id\": \"a\"}]}", "routes.json:2: routes[0].destination is missing"},
+      {R"({"routes": [{"destination": "1.2.3.4"}]})", "routes[0].id is missing"},
+      {R"({"routes": [{"id": 5, "destination": "1.2.3.4"}]})", "routes[0].id: text is wanted"},
+      {R"({"routes": [{"id": "a b", "destination": "1.2.3.4"}]})", "routes[0].id: 'a b' is not a flow id"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3"}]})", "routes[0].destination: '1.2.3' is not an IPv4"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "next": {}}]})", "routes[0].next.proxy is missing"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "data": "up"}]})", "routes[0].data: 'up' is none of push"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "preconnect": -1}]})", "routes[0].preconnect: a whole number"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "preconnect": 4294967296}]})", "routes[0].preconnect"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "replay_safe": "true"}]})", "true or false is wanted"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "extra": 1}]})", "routes[0].extra is not a known field"},
+      {R"({"routes": [{"id": "a", "id": "b", "destination": "1.2.3.4"}]})", "field 'id' stands twice"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "sources": ["10.0.0.1/8"]}]})", "routes[0].sources[0]"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "chain": [{"function": "f"}]}]})", "chain[0].socket is missing"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "chain": [{"function": "f", "socket": "x"}]}]})", "begins with '/'"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "expires": "soon"}]})", "routes[0].expires: 'soon' is not a time"},
+      {R"({"routes": [], "refusals": [{"destination": "1.2.3.4"}]})", "refusals[0].reason is missing"},
+  };
+  for (const auto& [text, words] : cases) {
+    EXPECT_NE(error_of(text).text().find(words), std::string::npos) << text << "\n" << error_of(text).text();
+  }
+}
+
+TEST(Routes, DuplicateIdsAreRefused) {
+  const auto text = R"({"routes": [{"id": "a", "destination": "1.2.3.4"}, {"id": "a", "destination": "1.2.3.5"}]})";
+  EXPECT_NE(error_of(text).text().find("routes[1]: id 'a' is taken"), std::string::npos) << error_of(text).text();
+}
+
+TEST(Routes, AChainBeyondTheLimitIsRefused) {
+  auto table = full_table();
+  table.routes[0].chain.resize(limits::chain_max_functions, {"f", "", "/s", 0, false, "", {}});
+  EXPECT_TRUE(parse_routes(print_routes(table)));
+  table.routes[0].chain.push_back({"f", "", "/s", 0, false, "", {}});
+  EXPECT_NE(error_of(print_routes(table)).text().find("routes[0].chain: the chain has 17 functions"), std::string::npos);
+}
+
+TEST(Routes, DeepNestingIsRefusedAndNotFollowed) {
+  const std::string deep(100'000, '[');
+  EXPECT_EQ(error_of(deep).code, Code::invalid_input);
+}
+
+TEST(Routes, EveryFieldStandsInTheSchema) {
+  std::ifstream file("docs/routes.schema.json");
+  std::stringstream schema;
+  schema << file.rdbuf();
+  ASSERT_FALSE(schema.str().empty());
+  std::string key;
+  bool inside = false;
+  const auto text = print_routes(full_table());
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] != '"' || (at > 0 && text[at - 1] == '\\')) {
+      if (inside) key += text[at];
+      continue;
+    }
+    inside = !inside;
+    if (inside) {
+      key.clear();
+    } else if (text[at + 1] == ':' && key != "allow") {
+      EXPECT_NE(schema.str().find("\"" + key + "\""), std::string::npos) << key;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace epif
