@@ -10,6 +10,7 @@ namespace epif::limits {
 inline constexpr std::uint32_t handshake_deadline_ms = 10'000;       ///< accept to decided, all stages together
 inline constexpr std::uint32_t connect_deadline_ms = 10'000;         ///< proxy to server, one address
 inline constexpr std::uint32_t first_bytes_wait_ms = 2;              ///< redirector waits this long for the client to speak
+inline constexpr std::size_t recent_refusals = 128;                  ///< kept for /flows
 inline constexpr std::uint32_t bf_accept_deadline_ms = 3'000;        ///< BF answers `open` within this
 inline constexpr std::uint32_t bf_first_bytes_hold_ms = 200;         ///< a BF holds a silent client no longer than this
 inline constexpr std::size_t handshake_max_bytes = 24 * 1024;        ///< SOCKS request with options (draft: 20,480) and name
@@ -38,6 +39,8 @@ inline constexpr std::uint32_t max_connections_per_source = 4'096;
 inline constexpr std::uint32_t warm_pool_connections = 8;            ///< redirector to proxy, open and authenticated
 inline constexpr std::uint32_t warm_pool_connections_most = 64;      ///< grows up to this under load
 inline constexpr std::uint32_t warm_pool_idle_s = 60;
+inline constexpr std::uint32_t warm_pool_check_ms = 1'000;            ///< idle ones are looked at this often
+inline constexpr std::uint32_t warm_pool_short_life_s = 5;           ///< ended by the proxy sooner: a refusal, not an idle limit
 inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
 inline constexpr std::uint32_t warm_pool_retry_max_ms = 5'000;       ///< this
 inline constexpr std::uint32_t socks4_user_max_bytes = 255;

@@ -1,0 +1,31 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "net/loop.h"
+
+/// Network devices of this thread's network namespace.
+namespace epif::net {
+
+/// Names of all devices but loopback ones, sorted. Errors: io.
+[[nodiscard]] Result<std::vector<std::string>> links();
+
+/// Calls back on the loop's thread whenever a device appeared, vanished or changed (rtnetlink), until its destruction.
+class LinkWatch {
+ public:
+  using OnChange = std::function<void()>;
+  [[nodiscard]] static Result<std::unique_ptr<LinkWatch>> start(Loop& loop, OnChange on_change);
+  ~LinkWatch();
+  LinkWatch(const LinkWatch&) = delete;
+  LinkWatch& operator=(const LinkWatch&) = delete;
+
+ private:
+  struct State;
+  explicit LinkWatch(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace epif::net
