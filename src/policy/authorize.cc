@@ -68,7 +68,7 @@ Decision authorize(const PolicySet& policies, const Entities& entities, const Re
   for (const auto& policy : policies.policies) {
     const auto holds = satisfied(policy, entities, request);
     if (!holds) {
-      decision.errors.push_back({policy.id, holds.error()});
+      decision.errors.push_back({policy.id, policy.effect, holds.error()});
     } else if (*holds) {
       (policy.effect == Effect::permit ? permits : forbids).push_back(policy.id);
       required.insert(policy.requires_attributes.begin(), policy.requires_attributes.end());

@@ -11,6 +11,7 @@ namespace epif::policy {
 /// A policy whose evaluation failed. As in Cedar it does not count, whether permit or forbid.
 struct PolicyError {
   std::string id;
+  Effect effect = Effect::permit;
   Error error;
 };
 

@@ -57,6 +57,15 @@ Result<Value> object_from_json(const json::object& object, std::string_view wher
   if (const auto* escape = object.if_contains("__extn"); escape != nullptr && object.size() == 1) {
     return extension_from_json(*escape, where);
   }
+  // Cedar tells a bare {"type","id"} from a record by its schema. There is none here, so these two texts alone mean an
+  // entity.
+  if (object.size() == 2) {
+    const auto* type = object.if_contains("type");
+    const auto* id = object.if_contains("id");
+    if (type != nullptr && id != nullptr && type->is_string() && id->is_string()) {
+      return Value(EntityUid{std::string(type->get_string()), std::string(id->get_string())});
+    }
+  }
   if (object.contains("__expr")) {
     return fail(Code::invalid_input, "the __expr escape is not supported", std::string(where),
                 "Cedar took it out in version 3", "use __entity or __extn");
