@@ -59,6 +59,8 @@ inline constexpr std::uint32_t policy_expression_depth = 1'000;      ///< length
 // Control plane
 inline constexpr std::uint32_t reconcile_interval_ms = 1'000;        ///< level-triggered look even without an event
 inline constexpr std::uint32_t watch_heartbeat_s = 10;
+inline constexpr std::uint32_t agent_report_s = 10;                  ///< an agent says that it is there, even without news
+inline constexpr std::uint32_t agent_silent_s = 30;                  ///< after this nothing new is put on its node
 inline constexpr std::uint32_t api_deadline_ms = 30'000;
 inline constexpr std::uint32_t engine_deadline_ms = 20'000;          ///< container engine call
 inline constexpr std::uint32_t join_token_valid_s = 3'600;
