@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 WATCHED_FOLDERS = ["/run", "/run/netns", "/tmp", "/var/lib", "/etc", "/etc/nftables.d", "/var/lib/containers/storage",
-                   "/run/containers", "/root/.config", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"]
+                   "/run/containers", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"]
 
 
 def _listing(*command):
@@ -20,17 +20,34 @@ def _entries(folder):
 
 
 def marked_processes(marker):
-    """Processes that carry our environment variable: all descendants, daemons as well. {pid: command line}"""
-    wanted, found = f"EPIF_DEMO={marker}".encode(), {}
+    """Processes that carry our environment variable: all descendants, daemons as well. {pid: command line}
+    `marker` None: those of any run."""
+    found = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
         try:
             with open(f"/proc/{entry}/environ", "rb") as environ, open(f"/proc/{entry}/cmdline", "rb") as line:
-                if wanted in environ.read().split(b"\0"):
+                marks = [word[10:].decode() for word in environ.read().split(b"\0") if word.startswith(b"EPIF_DEMO=")]
+                if marks and marker in (None, marks[0]):
                     found[int(entry)] = line.read().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
             continue
+    return found
+
+
+def running_demos():
+    """Process ids of other demos that are being played now."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) not in (os.getpid(), os.getppid()):
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as line:
+                    words = line.read().split(b"\0")
+            except OSError:
+                continue
+            if len(words) > 1 and b"python" in words[0] and words[1].endswith(b"tools/demo"):
+                found.append(int(entry))
     return found
 
 
