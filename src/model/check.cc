@@ -16,6 +16,7 @@ std::unexpected<Error> fault(Code code, const Metadata& object, Kind kind, std::
 /// Known names with a spelling near `wanted`, to help with a typo: same text but for case, or one edit away.
 bool near(std::string_view left, std::string_view right) {
   if (left.size() > right.size()) std::swap(left, right);
+  if (right.size() < 3) return false;
   if (right.size() - left.size() > 1) return false;
   const auto [a, b] = std::ranges::mismatch(left, right);
   const auto left_rest = left.substr(static_cast<std::size_t>(a - left.begin()));

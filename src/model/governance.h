@@ -13,7 +13,7 @@ struct Policy {
   Metadata metadata;
   std::string language = "cedar";  ///< the only one
   std::string text;
-  Origin text_origin;  ///< where the text's first line stands, so that a policy error can name the document's line
+  Origin text_origin;  ///< where the text begins in its document, so that line L of a policy is line L - 1 + text_origin.line
   friend bool operator==(const Policy&, const Policy&) = default;
 };
 

@@ -21,6 +21,8 @@ struct Refusal {
 /// lets aliases be refused before they multiply.
 class Builder : public YAML::EventHandler {
  public:
+  explicit Builder(std::string_view text) : text_(text) {}
+
   std::vector<Tree> documents;
 
   void OnDocumentStart(const YAML::Mark&) override {
@@ -36,6 +38,7 @@ class Builder : public YAML::EventHandler {
     auto tree = make(Tree::Kind::scalar, mark);
     tree.scalar = value;
     tree.quoted = tag == "!";
+    if (tree.quoted) skip_block_header(mark, tree);
     place(mark, anchor, tag, std::move(tree));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -61,6 +64,17 @@ class Builder : public YAML::EventHandler {
     tree.line = mark.line + 1;
     tree.column = mark.column + 1;
     return tree;
+  }
+
+  /// yaml-cpp gives a block scalar's "|" as its place; what is wanted is the first line of its text.
+  void skip_block_header(const YAML::Mark& mark, Tree& tree) const {
+    const auto at = static_cast<std::size_t>(mark.pos);
+    if (at >= text_.size() || (text_[at] != '|' && text_[at] != '>')) return;
+    const auto line_end = text_.find('\n', at);
+    if (line_end == std::string_view::npos) return;
+    const auto first = text_.find_first_not_of(' ', line_end + 1);
+    ++tree.line;
+    tree.column = static_cast<int>((first == std::string_view::npos ? text_.size() : first) - line_end);
   }
 
   [[noreturn]] static void refuse_sharing(const YAML::Mark& mark) {
@@ -116,6 +130,7 @@ class Builder : public YAML::EventHandler {
     level.have_key = false;
   }
 
+  std::string_view text_;
   std::vector<Level> levels_;
   Tree root_;
   bool have_root_ = false;
@@ -139,7 +154,7 @@ Result<std::vector<Tree>> parse_yaml(std::string_view text, std::string_view fil
   try {
     std::ispanstream stream{std::span(text.data(), text.size())};
     YAML::Parser parser(stream);
-    Builder builder;
+    Builder builder(text);
     while (parser.HandleNextDocument(builder)) {
     }
     return std::move(builder.documents);
