@@ -34,11 +34,11 @@ struct WarmPool::State {
   std::uint64_t misses = 0;
   std::uint64_t lost = 0;
   std::uint64_t failed = 0;
-  std::deque<Idle> idle{};          ///< oldest first
-  std::size_t wanted = 0;           ///< between settings.keep and the most
+  std::deque<Idle> idle{};  ///< oldest first
+  std::size_t wanted = 0;   ///< between settings.keep and the most
   std::size_t opening = 0;
   std::uint64_t misses_seen = 0;
-  std::uint32_t pause_ms = 0;       ///< after failures; 0: none
+  std::uint32_t pause_ms = 0;  ///< after failures; 0: none
   TimePoint next_try{};
   Loop::Timer check{};
   bool closed = false;
@@ -90,7 +90,8 @@ std::chrono::milliseconds WarmPool::State::check_after() const {
 
 void WarmPool::State::back_off(const Error& error) {
   ++failed;
-  if (pause_ms == 0) log::warn("pool", "cannot keep connections ready", {{"proxy", settings.to.text()}, {"why", error.text()}});
+  if (pause_ms == 0)
+    log::warn("pool", "cannot keep connections ready", {{"proxy", settings.to.text()}, {"why", error.text()}});
   pause_ms = std::clamp(pause_ms * 2, limits::warm_pool_retry_min_ms, limits::warm_pool_retry_max_ms);
   next_try = loop.now() + std::chrono::milliseconds(pause_ms);
 }
@@ -143,7 +144,8 @@ void WarmPool::State::look(const std::shared_ptr<State>& self) {
   }
   // Misses since the last look: more were wanted than stood ready.
   if (self->misses > self->misses_seen && self->pause_ms == 0) {
-    self->wanted = std::min<std::size_t>(self->wanted * 2, std::max<std::size_t>(self->settings.keep, limits::warm_pool_connections_most));
+    self->wanted = std::min<std::size_t>(self->wanted * 2,
+                                         std::max<std::size_t>(self->settings.keep, limits::warm_pool_connections_most));
   } else if (self->wanted > self->settings.keep) {
     --self->wanted;
   }
@@ -187,10 +189,20 @@ Task<Result<WarmPool::Taken>> WarmPool::take(ByteSpan first, TimePoint deadline)
   co_return made;
 }
 
-std::uint64_t WarmPool::hits() const { return state_->hits; }
-std::uint64_t WarmPool::misses() const { return state_->misses; }
-std::uint64_t WarmPool::lost() const { return state_->lost; }
-std::uint64_t WarmPool::failed() const { return state_->failed; }
-std::size_t WarmPool::idle() const { return state_->idle.size(); }
+std::uint64_t WarmPool::hits() const {
+  return state_->hits;
+}
+std::uint64_t WarmPool::misses() const {
+  return state_->misses;
+}
+std::uint64_t WarmPool::lost() const {
+  return state_->lost;
+}
+std::uint64_t WarmPool::failed() const {
+  return state_->failed;
+}
+std::size_t WarmPool::idle() const {
+  return state_->idle.size();
+}
 
 }  // namespace epif::net

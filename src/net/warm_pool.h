@@ -11,8 +11,8 @@
 
 namespace epif::net {
 
-/// Makes connections to one proxy under one identity, on one loop, and keeps some of them open and ready, so that a flow need
-/// not wait for TCP, TLS or SOCKS5 authentication. Each is used once. For the loop's own thread.
+/// Makes connections to one proxy under one identity, on one loop, and keeps some of them open and ready, so that a flow
+/// need not wait for TCP, TLS or SOCKS5 authentication. Each is used once. For the loop's own thread.
 class WarmPool {
  public:
   /// Whatever must be spoken before the connection is ready for a request (SOCKS5 greeting and authentication).
@@ -23,9 +23,9 @@ class WarmPool {
     std::shared_ptr<TlsContext> tls;  ///< null: in clear
     std::string identity;             ///< what the peer's certificate must name; empty: any of the authority
     ConnectOptions connect;
-    std::size_t keep = limits::warm_pool_connections;  ///< 0: none kept, all made on demand
+    std::size_t keep = limits::warm_pool_connections;                 ///< 0: none kept, all made on demand
     std::chrono::milliseconds idle{limits::warm_pool_idle_s * 1000};  ///< older ones are replaced
-    Prepare prepare;                                   ///< may be empty
+    Prepare prepare;                                                  ///< may be empty
   };
 
   /// A connection for one request.
