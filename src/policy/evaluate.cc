@@ -90,8 +90,8 @@ class Evaluation {
   }
 
   std::unexpected<Error> wrong_type(const Expression& e, std::string_view expected, const Value& found) const {
-    return error(
-        e, fmt::format("`{}` should be a {} and is a {}", environment_.source.excerpt(e.span), expected, found.type_name()));
+    return error(e, fmt::format("`{}` should be of type {} and is of type {}", environment_.source.excerpt(e.span), expected,
+                                found.type_name()));
   }
 
   Value variable(std::string_view name) const {

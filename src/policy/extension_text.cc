@@ -36,8 +36,7 @@ std::optional<std::int64_t> with_sign(std::uint64_t magnitude, bool negative) {
 }
 
 std::unexpected<Error> malformed(std::string_view type, std::string_view text, std::string advice) {
-  return fail(Code::invalid_input, fmt::format("{} is not a {}", quoted(text.substr(0, 80)), type), {}, {},
-              std::move(advice));
+  return fail(Code::invalid_input, fmt::format("{} is no {}", quoted(text.substr(0, 80)), type), {}, {}, std::move(advice));
 }
 
 /// Two or more digits at `at`, of a fixed count, or nothing.
