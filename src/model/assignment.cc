@@ -131,7 +131,7 @@ std::string print(const DomainRequest& request) {
                                       {"domain", request.domain},
                                       {"answerer", request.answerer},
                                       {"nodes", texts(request.nodes)},
-                                      {"needsEngine", request.needs_engine},
+                                      {"images", texts(request.images)},
                                       {"flows", flows(request.flows)}});
 }
 
@@ -187,7 +187,7 @@ Result<DomainRequest> parse_request(std::string_view document) {
     out.domain = text(from, "domain");
     out.answerer = text(from, "answerer");
     out.nodes = list(from, "nodes");
-    out.needs_engine = boolean(from, "needsEngine");
+    out.images = list(from, "images");
     if (const auto* asked = from.if_contains("flows")) {
       for (const auto& item : asked->as_array()) {
         const auto& flow = item.as_object();

@@ -31,8 +31,11 @@ struct WishedInstance {
   friend bool operator==(const WishedInstance&, const WishedInstance&) = default;
 };
 
-/// Spec of Assignment: all that one node's agent puts in place. The links in `routes` have an empty socket and peer_pid 0:
-/// only the agent knows them, and blocks a route while one of its instances does not run.
+/// Stands in the links of an Assignment's routes where only the agent knows the socket's path.
+inline constexpr std::string_view unknown_socket = "/";
+
+/// Spec of Assignment: all that one node's agent puts in place. The links in `routes` have `unknown_socket` and peer_pid 0;
+/// the agent fills them in, and blocks a route while one of its instances does not run.
 struct Assignment {
   std::string node;                ///< "domain/node"
   Role role = Role::endpoint;
@@ -82,7 +85,7 @@ struct DomainRequest {
   std::string domain;
   std::string answerer;              ///< the member of the domain that answers, "domain/node"
   std::vector<std::string> nodes;    ///< NodeRequest: nodes and proxy nodes of this domain, sorted
-  bool needs_engine = false;         ///< NodeRequest: bridging functions will run on a proxy node of this domain
+  std::vector<std::string> images;   ///< NodeRequest: what the answerer's engine will run, sorted; it must be there
   std::vector<RequestedFlow> flows;  ///< those that touch this domain
   friend bool operator==(const DomainRequest&, const DomainRequest&) = default;
 

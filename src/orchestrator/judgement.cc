@@ -1,0 +1,143 @@
+#include "orchestrator/judgement.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <set>
+
+namespace json = boost::json;
+
+namespace epif::orchestrator {
+namespace {
+
+json::array texts(const std::vector<std::string>& list) {
+  json::array out;
+  for (const auto& text : list) out.emplace_back(text);
+  return out;
+}
+
+ResourceSet only(const ResourceSet& all, const std::set<std::string>& applications) {
+  auto part = all;
+  std::erase_if(part.applications, [&](const auto& entry) { return !applications.contains(entry.first); });
+  return part;
+}
+
+Verdict failed(std::string reason) { return {Verdict::Kind::failed, std::move(reason), {}, {}}; }
+
+Verdict verdict_of(const planner::Plan& plan, const std::string& application) {
+  Verdict out;
+  out.kind = Verdict::Kind::possible;
+  for (const auto& flow : plan.flows) {
+    if (flow.application != application) continue;
+    out.flows.push_back(flow);
+    const bool denied = flow.verdict == planner::Verdict::denied;
+    if (!denied && flow.verdict != planner::Verdict::unfeasible) continue;
+    // A denial weighs more than a lack of functions: it is the answer even if the function came.
+    if (out.kind == Verdict::Kind::denied || (out.kind == Verdict::Kind::unfeasible && !denied)) continue;
+    out.kind = denied ? Verdict::Kind::denied : Verdict::Kind::unfeasible;
+    out.reason = fmt::format("flow {} ({}): {}", flow.flow, name(flow.direction), flow.reason);
+  }
+  for (const auto& install : plan.installs) {
+    if (install.application != application) continue;
+    out.installs.push_back(install);
+    if (!install.feasible && out.kind == Verdict::Kind::possible) {
+      out.kind = Verdict::Kind::failed;
+      out.reason = fmt::format("flow {}: {}", install.flow, install.reason);
+    }
+  }
+  if (out.kind == Verdict::Kind::possible) out.reason = fmt::format("all {} flows are possible", out.installs.size());
+  return out;
+}
+
+std::string application_of(const std::string& flow) { return flow.substr(0, flow.find('/')); }
+
+class Judge {
+ public:
+  Judge(const ResourceSet& resources, const std::vector<std::string>& order, planner::PlanOptions options)
+      : resources_(resources), order_(order), options_(std::move(options)), left_(order.begin(), order.end()) {}
+
+  Judgement run() {
+    auto plan = planner::plan(only(resources_, left_), options_);
+    if (!plan) {
+      set_aside_what_cannot_be_planned();
+      plan = planner::plan(only(resources_, left_), options_);
+    }
+    while (plan && set_aside_younger_of_conflicts(*plan)) plan = planner::plan(only(resources_, left_), options_);
+    for (const auto& application : left_) {
+      out_.applications[application] = plan ? verdict_of(*plan, application) : failed(plan.error().text());
+    }
+    if (plan) out_.plan = std::move(*plan);
+    return std::move(out_);
+  }
+
+ private:
+  void set_aside_what_cannot_be_planned() {
+    for (const auto& application : order_) {
+      auto alone = planner::plan(only(resources_, {application}), options_);
+      if (alone) continue;
+      out_.applications[application] = failed(alone.error().text());
+      left_.erase(application);
+    }
+  }
+
+  bool set_aside_younger_of_conflicts(const planner::Plan& plan) {
+    const auto age = [&](const std::string& flow) { return std::ranges::find(order_, application_of(flow)); };
+    std::map<std::string, std::string> losers;
+    for (const auto& conflict : plan.conflicts) {
+      const auto& younger = age(conflict.first) < age(conflict.second) ? conflict.second : conflict.first;
+      losers.try_emplace(application_of(younger), conflict.reason);
+    }
+    for (const auto& [application, reason] : losers) {
+      auto verdict = verdict_of(plan, application);
+      verdict.kind = Verdict::Kind::failed;
+      verdict.reason = "conflict: " + reason;
+      out_.applications[application] = std::move(verdict);
+      left_.erase(application);
+    }
+    return !losers.empty();
+  }
+
+  const ResourceSet& resources_;
+  const std::vector<std::string>& order_;
+  planner::PlanOptions options_;
+  std::set<std::string> left_;
+  Judgement out_;
+};
+
+}  // namespace
+
+Judgement judge(const ResourceSet& resources, const std::vector<std::string>& oldest_first, const PolicySource& policies,
+                std::chrono::sys_seconds now) {
+  auto engine = policies(resources, now);
+  if (!engine) {
+    Judgement out;
+    for (const auto& application : oldest_first) out.applications[application] = failed(engine.error().text());
+    return out;
+  }
+  return Judge(resources, oldest_first, {.policy = std::move(*engine), .what_if = {}}).run();
+}
+
+std::string print_flows(const std::vector<planner::DirectionPlan>& flows) {
+  json::array out;
+  for (const auto& flow : flows) {
+    std::vector<std::string> chain;
+    for (const auto& placed : flow.chain) chain.push_back(placed.function);
+    std::string policy;
+    for (const auto& id : flow.policies) policy += (policy.empty() ? "" : ", ") + id;
+    out.emplace_back(json::object{{"name", flow.flow},
+                                  {"from", flow.from},
+                                  {"to", flow.to},
+                                  {"direction", name(flow.direction)},
+                                  {"verdict", name(flow.verdict)},
+                                  {"gap", texts(flow.gap)},
+                                  {"missing", texts(flow.missing)},
+                                  {"chain", texts(chain)},
+                                  {"proxies", texts(flow.proxies)},
+                                  {"method", name(flow.method)},
+                                  {"policy", policy},
+                                  {"reason", flow.reason},
+                                  {"predicted_setup_ms", flow.predicted_setup_ms}});
+  }
+  return json::serialize(out);
+}
+
+}  // namespace epif::orchestrator
