@@ -1,14 +1,11 @@
 #pragma once
 #include <chrono>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
-#include <stop_token>
 #include <string>
 #include <string_view>
-#include <thread>
+#include <utility>
 
 #include "api/pki.h"
 #include "base/error.h"
@@ -19,8 +16,8 @@ namespace epif::api {
 
 struct ClientOptions {
   std::string url;                        ///< "https://host:port", or "unix:/path" of a Unix socket
-  TlsIdentity tls;                        ///< authority required for https; certificate and key for agents
-  std::string token;                      ///< user's bearer token; empty: none. A secret.
+  TlsIdentity tls{};                      ///< authority required for https; certificate and key for agents
+  std::string token{};                    ///< user's bearer token; empty: none. A secret.
   std::chrono::milliseconds deadline{};   ///< per call; zero: limits::api_deadline_ms
 };
 
@@ -92,7 +89,7 @@ struct Membership {
                                       const std::string& folder);
 /// Reads what join wrote; not_found if the host has not joined.
 [[nodiscard]] Result<Membership> open_membership(const std::string& folder);
-/// A new key and certificate before the old one ends: POST /v1/renew as this member, then `folder` is rewritten.
+/// A new certificate for the same key, before the old one ends: POST /v1/renew as this member, then node.crt is replaced.
 [[nodiscard]] Result<Membership> renew(const std::string& url, const Membership& member, const std::string& folder);
 
 }  // namespace epif::api

@@ -12,8 +12,8 @@ namespace epif::api {
 
 /// What a certificate says about its owner. At least one of `identity` and `hosts` is set.
 struct CertificateProfile {
-  std::string identity;            ///< "domain/node", becomes the URI SAN "epif://domain/node"; empty: none
-  std::vector<std::string> hosts;  ///< DNS names and IP addresses of a server, become DNS and IP SANs
+  std::string identity{};          ///< "domain/node", becomes the URI SAN "epif://domain/node"; empty: none
+  std::vector<std::string> hosts{};///< DNS names and IP addresses of a server, become DNS and IP SANs
   std::chrono::seconds valid{};    ///< zero: limits::certificate_valid_days
 };
 
@@ -23,6 +23,8 @@ struct KeyAndRequest {
   std::string request;
 };
 [[nodiscard]] Result<KeyAndRequest> make_key_and_request();
+/// A request for a key that exists already (renewal).
+[[nodiscard]] Result<std::string> make_request(std::string_view key);
 
 /// What one side of a TLS connection needs. Client without certificate: only `authority`.
 struct TlsIdentity {
@@ -56,7 +58,7 @@ class CertificateAuthority {
 [[nodiscard]] Result<std::chrono::sys_seconds> expiry_of(std::string_view certificate);
 /// SHA-256 of a PEM certificate's DER form, lower-case hex.
 [[nodiscard]] Result<std::string> fingerprint_of(std::string_view certificate);
-/// Is "domain/node": two parts of [a-z0-9]([-a-z0-9.]*[a-z0-9])?, 1..63 bytes each.
+/// Is "domain/node": two names as src/model/metadata.h states them.
 [[nodiscard]] bool is_identity(std::string_view text);
 
 /// Writes `text` to a new file beside `path`, syncs, and renames it over `path`, with `mode` from the first byte on.
