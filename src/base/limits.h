@@ -10,6 +10,7 @@ namespace epif::limits {
 inline constexpr std::uint32_t handshake_deadline_ms = 10'000;       ///< accept to decided, all stages together
 inline constexpr std::uint32_t connect_deadline_ms = 10'000;         ///< proxy to server, one address
 inline constexpr std::uint32_t first_bytes_wait_ms = 2;              ///< redirector waits this long for the client to speak
+inline constexpr std::uint32_t stop_deadline_ms = 10'000;            ///< from a request to stop to the end of the process
 inline constexpr std::size_t recent_refusals = 128;                  ///< kept for /flows
 inline constexpr std::uint32_t bf_accept_deadline_ms = 3'000;        ///< BF answers `open` within this
 inline constexpr std::uint32_t bf_first_bytes_hold_ms = 200;         ///< a BF holds a silent client no longer than this
@@ -56,10 +57,14 @@ inline constexpr std::size_t policy_text_max_bytes = 1024 * 1024;    ///< one po
 inline constexpr std::uint32_t policy_nesting = 100;                 ///< brackets and operators inside each other
 inline constexpr std::uint32_t policy_expression_depth = 1'000;      ///< length of a chain such as a.b.c or 1 + 1 + 1
 
+// Planner
+inline constexpr std::size_t plan_channel_areas = 1'000;           ///< with more areas, channels are not listed
+
 // Control plane
 inline constexpr std::uint32_t reconcile_interval_ms = 1'000;        ///< level-triggered look even without an event
 inline constexpr std::uint32_t watch_heartbeat_s = 10;
 inline constexpr std::uint32_t agent_report_s = 10;                  ///< an agent says that it is there, even without news
+inline constexpr std::uint32_t daemon_stop_ms = 8'000;               ///< a redirector or proxy ends within this, or is killed
 inline constexpr std::uint32_t agent_silent_s = 30;                  ///< after this nothing new is put on its node
 inline constexpr std::uint32_t api_deadline_ms = 30'000;
 inline constexpr std::uint32_t engine_deadline_ms = 20'000;          ///< container engine call

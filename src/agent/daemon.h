@@ -1,0 +1,53 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace epif::agent {
+
+/// One data-plane process (redirector or proxy) that outlives the agent: its own session, output into a log file. The agent
+/// that comes after finds it again by its command line, so there is never a second copy, whenever a crash happened.
+class Daemon {
+ public:
+  /// `name` for messages; `log`: output is appended; `mark`: the argument that no other process of this machine has (the
+  /// path of its routes file).
+  Daemon(std::string name, std::string log, std::string mark)
+      : name_(std::move(name)), log_(std::move(log)), mark_(std::move(mark)) {}
+
+  /// Makes `command` run: adopts a process with exactly these arguments, ends one with others first, starts one if there is
+  /// none. Not more often than once per back-off (0.1 s doubled to 5 s) after it died early.
+  [[nodiscard]] Result<> ensure(const std::vector<std::string>& command);
+  /// SIGTERM, after 8 s SIGKILL; finds the process although it was never started here. Returns once it is gone.
+  [[nodiscard]] Result<> stop();
+
+  [[nodiscard]] bool running() const;
+  [[nodiscard]] std::int64_t pid() const { return pid_; }
+  [[nodiscard]] int watch_fd() const { return pidfd_.get(); }  ///< readable when the process ended; -1: none
+  /// Why it does not run, with the last line it wrote; empty while it runs.
+  [[nodiscard]] std::string trouble() const;
+  /// When ensure() may be worth calling again.
+  [[nodiscard]] std::chrono::steady_clock::time_point retry_at() const { return retry_at_; }
+
+ private:
+  void find();
+  void note_end();
+  [[nodiscard]] Result<> start(const std::vector<std::string>& command);
+  [[nodiscard]] std::string last_line() const;
+
+  std::string name_;
+  std::string log_;
+  std::string mark_;
+  std::vector<std::string> command_;
+  std::int64_t pid_ = 0;
+  Fd pidfd_;
+  std::chrono::steady_clock::time_point started_{};
+  std::chrono::steady_clock::time_point retry_at_{};
+  std::chrono::milliseconds back_off_{0};
+  std::string trouble_;
+};
+
+}  // namespace epif::agent
