@@ -1,0 +1,181 @@
+#include <sys/socket.h>
+
+#include "redirect/capture.h"
+#include "redirect/worker.h"
+
+// One captured connection from accept to its end.
+namespace epif::redirect {
+namespace {
+
+/// With lingering at zero a crash of this process resets the connection: a cut transfer must never look complete.
+void reset_on_close(int fd, bool on) {
+  const linger wish{on ? 1 : 0, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &wish, sizeof wish);
+}
+
+net::RelayTimes times(const Route& route) {
+  return {route.limits.idle_s != 0 ? route.limits.idle_s : limits::idle_timeout_s, limits::half_closed_timeout_s};
+}
+
+Destination asked_for(const Flow& flow) {
+  // A named destination: the address is only this node's alias for it.
+  if (!flow.route->name.empty()) return {flow.route->name, flow.destination.port};
+  return {flow.destination.ip, flow.destination.port};
+}
+
+/// Writes what `to` takes at once; gives the rest.
+Result<ByteSpan> write_now(net::Stream& to, ByteSpan bytes) {
+  while (!bytes.empty()) {
+    const auto io = to.write_some(bytes);
+    if (io.state == net::Io::State::would_block) break;
+    if (io.state != net::Io::State::moved) return fail(Code::reset, "the client broke the connection");
+    bytes = bytes.subspan(io.bytes);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
+  const auto wanted = net::original_destination(connection.get());
+  net::SocketStream client(loop_, std::move(connection));
+  flow.client_stream = &client;
+  Result<> outcome;
+  std::unique_ptr<net::Stream> proxy;
+  Bytes early;
+  ByteSpan early_rest;
+  if (!wanted || (wanted->port == settings_.listen_port && wanted->ip.is_loopback())) {
+    outcome = fail(Code::denied, "a connection to the redirector itself has no destination", flow.client.text());
+  } else if (flow.destination = *wanted; flows_.size() > limits::max_connections) {
+    outcome = fail(Code::limit, "too many connections", flow.destination.text());
+  } else {
+    // Register (done by the caller), check, forward: a change of routes from here on finds this flow.
+    flow.routes = routes_;
+    const auto route = flow.routes->find(flow.destination, std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+    if (route) {
+      flow.route = *route;
+    } else {
+      outcome = fail(route.error());
+    }
+  }
+  if (outcome) {
+    auto initial = co_await first_bytes(flow, client);
+    if (!initial) {
+      outcome = fail(initial.error());
+    } else {
+      const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::handshake_deadline_ms);
+      const auto sent = initial->size();
+      auto upstream = co_await reach(flow, std::move(*initial), deadline);
+      if (!upstream) {
+        outcome = fail(upstream.error());
+      } else {
+        flow.sent.bytes += sent;
+        proxy = std::move(upstream->stream);
+        early = std::move(upstream->early);
+        const auto rest = write_now(client, early);
+        if (rest) {
+          early_rest = *rest;
+          flow.received.bytes += early.size() - rest->size();
+        } else {
+          outcome = fail(rest.error());
+        }
+      }
+    }
+  }
+  if (outcome && !flow.cut) {
+    if (early_rest.empty()) Bytes().swap(early);  // an idle connection holds no buffer
+    flow.proxy_stream = proxy.get();
+    flow.relaying = true;
+    const auto relay_times = times(*flow.route);
+    outcome = co_await net::relay({client}, {*proxy, early_rest}, flow.sent, flow.received, relay_times);
+  }
+  if (outcome && flow.cut) outcome = fail(*flow.cut);
+  if (outcome) {
+    // Both ends are through: what is still on its way must get there.
+    reset_on_close(client.fd(), false);
+    if (proxy->clear_socket() >= 0) reset_on_close(proxy->fd(), false);
+  } else {
+    client.abort(outcome.error());
+    if (proxy) proxy->abort(outcome.error());
+  }
+  flow.client_stream = nullptr;
+  flow.proxy_stream = nullptr;
+  co_return outcome;
+}
+
+net::Task<Result<Bytes>> Worker::first_bytes(Flow& flow, net::Stream& client) {
+  if (server_speaks_first(flow.destination.port)) co_return Bytes{};
+  const auto until = net::Clock::now() + std::chrono::milliseconds(limits::first_bytes_wait_ms);
+  for (;;) {
+    const auto buffer = loop_.scratch().first(limits::socks6_initial_data_max_bytes);
+    const auto io = client.read_some(buffer);
+    if (io.state == net::Io::State::moved) co_return Bytes(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(io.bytes));
+    if (io.state == net::Io::State::end) co_return Bytes{};
+    if (io.state == net::Io::State::failed) co_return fail(client.error());
+    auto ready = co_await client.readable(until);
+    if (!ready && ready.error().code == Code::timeout && !flow.cut) co_return Bytes{};
+    if (!ready) co_return fail(std::move(ready.error()));
+  }
+}
+
+net::Task<Result<Worker::Upstream>> Worker::reach(Flow& flow, Bytes initial, net::TimePoint deadline) {
+  if (flow.route->next) return reach_by_proxy(flow, std::move(initial), deadline);
+  return reach_directly(flow, std::move(initial), deadline);
+}
+
+net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes initial, net::TimePoint deadline) {
+  net::ConnectOptions options;
+  options.mark = own_mark;
+  options.fast_open = settings_.fast_open || flow.route->replay_safe;
+  auto connected = co_await net::connect(loop_, flow.destination, options, initial, deadline);
+  if (!connected) co_return fail(std::move(connected.error()));
+  if (flow.cut) co_return fail(*flow.cut);
+  reset_on_close(connected->stream->fd(), true);
+  auto sent = co_await net::write_all(*connected->stream, ByteSpan(initial).subspan(connected->sent), deadline);
+  if (!sent) co_return fail(std::move(sent.error()));
+  co_return Upstream{std::move(connected->stream), {}};
+}
+
+net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes initial, net::TimePoint deadline) {
+  const auto destination = asked_for(flow);
+  const auto where = flow.route->next->proxy.text();
+  Bytes message;
+  if (settings_.socks == 6) {
+    const bool fast_open = settings_.fast_open || flow.route->replay_safe;
+    auto request = socks6_request({destination, flow.route->id, fast_open, settings_.user ? &*settings_.user : nullptr}, initial);
+    if (!request) co_return fail(std::move(request.error()));
+    message = std::move(*request);
+  }
+  // `route` may be replaced by a reload while this waits: nothing below looks at it.
+  auto taken = co_await pool(*flow.route->next).take(message, deadline);
+  if (!taken) co_return fail(std::move(taken.error()));
+  if (flow.cut) co_return fail(*flow.cut);  // revoked while the connection was made: nothing was sent
+  auto& stream = *taken->stream;
+  reset_on_close(stream.fd(), true);
+  flow.proxy_stream = &stream;
+  Result<Bytes> early;
+  if (settings_.socks == 6) {
+    auto sent = co_await net::write_all(stream, ByteSpan(message).subspan(taken->sent), deadline);
+    if (sent) {
+      early = co_await socks6_replies(stream, deadline);
+    } else {
+      early = fail(std::move(sent.error()));
+    }
+  } else {
+    early = co_await socks5_connect(stream, destination, deadline);
+    if (early) {
+      auto sent = co_await net::write_all(stream, initial, deadline);
+      if (!sent) early = fail(std::move(sent.error()));
+    }
+  }
+  flow.proxy_stream = nullptr;
+  if (!early) {
+    auto error = std::move(early.error());
+    if (error.where.empty()) error.where = "proxy " + where;
+    co_return fail(std::move(error));
+  }
+  if (flow.cut) co_return fail(*flow.cut);
+  co_return Upstream{std::move(taken->stream), std::move(*early)};
+}
+
+}  // namespace epif::redirect

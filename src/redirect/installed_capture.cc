@@ -1,0 +1,113 @@
+#include "redirect/installed_capture.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/log.h"
+#include "net/links.h"
+#include "net/nft.h"
+#include "redirect/routes.h"
+
+namespace epif::redirect {
+namespace {
+
+constexpr int commit_attempts = 5;  // a device may vanish between listing and commit
+
+/// Rules belong to a network namespace; its inode tells apart namespaces that share a state folder.
+std::uint64_t namespace_number() {
+  struct stat info{};
+  return ::stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
+}
+
+}  // namespace
+
+InstalledCapture::InstalledCapture(std::uint16_t listen_port, std::string state_dir) : state_dir_(std::move(state_dir)) {
+  rules_.listen_port = listen_port;
+  list_file_ = fmt::format("{}/redirect-{}-{}.targets", state_dir_, namespace_number(), listen_port);
+}
+
+Result<std::vector<CaptureTarget>> InstalledCapture::remembered() const {
+  // Without the rules themselves the list is a leftover of another life of this namespace's number.
+  auto tables = net::nft_tables(table_name(rules_.listen_port));
+  if (!tables) return fail(std::move(tables.error()));
+  std::vector<CaptureTarget> targets;
+  if (!std::ranges::any_of(*tables, [&](const auto& table) { return table.name == table_name(rules_.listen_port); })) return targets;
+  std::ifstream file(list_file_);
+  for (std::string line; std::getline(file, line);) {
+    auto target = CaptureTarget::parse(line);
+    if (!target) return fail(Code::invalid_input, "cannot read the list of captured destinations", list_file_, target.error().text());
+    targets.push_back(*target);
+  }
+  return targets;
+}
+
+Result<> InstalledCapture::remember(const std::vector<CaptureTarget>& targets) {
+  std::error_code failure;
+  std::filesystem::create_directories(state_dir_, failure);
+  const auto fresh = list_file_ + ".new";
+  {
+    std::ofstream file(fresh, std::ios::trunc);
+    for (const auto& target : targets) file << target.text() << '\n';
+    file.flush();
+    if (!file) return fail(Code::io, "cannot write the list of captured destinations", fresh, "", "choose another --state");
+  }
+  std::filesystem::rename(fresh, list_file_, failure);
+  if (failure) return fail(Code::io, "cannot write the list of captured destinations", list_file_, failure.message());
+  return {};
+}
+
+Result<> InstalledCapture::commit(const CaptureRules& wish) {
+  for (int attempt = 1;; ++attempt) {
+    auto devices = net::links();
+    if (!devices) return fail(std::move(devices.error()));
+    auto done = net::run_nft(install_script(wish, *devices));
+    if (done) {
+      devices_ = std::move(*devices);
+      rules_ = wish;
+      installed_ = true;
+      return {};
+    }
+    if (done.error().code != Code::not_found || attempt == commit_attempts) return fail(std::move(done.error()));
+  }
+}
+
+Result<> InstalledCapture::install(std::vector<CaptureTarget> targets, std::vector<CaptureTarget> own) {
+  if (!installed_) {
+    auto before = remembered();
+    if (!before) return fail(std::move(before.error()));
+    rules_.targets = std::move(*before);
+  }
+  auto wish = rules_;
+  wish.targets.insert(wish.targets.end(), targets.begin(), targets.end());
+  tidy(wish.targets);
+  wish.own = std::move(own);
+  tidy(wish.own);
+  if (installed_ && wish.targets == rules_.targets && wish.own == rules_.own) return {};
+  // The list first: with a crash in between it names too much, never too little.
+  auto written = remember(wish.targets);
+  if (!written) return written;
+  return commit(wish);
+}
+
+Result<> InstalledCapture::follow_devices() {
+  if (!installed_) return {};
+  auto devices = net::links();
+  if (!devices) return fail(std::move(devices.error()));
+  if (*devices == devices_) return {};
+  return commit(rules_);
+}
+
+Result<> InstalledCapture::remove() {
+  auto removed = net::run_nft(remove_script(table_name(rules_.listen_port)));
+  if (!removed) return fail(std::move(removed.error()));
+  std::error_code ignored;
+  std::filesystem::remove(list_file_, ignored);
+  installed_ = false;
+  rules_.targets.clear();
+  return {};
+}
+
+}  // namespace epif::redirect

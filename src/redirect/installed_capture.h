@@ -1,0 +1,42 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "redirect/capture.h"
+
+namespace epif::redirect {
+
+/// The capture rules in the kernel, kept in step with the wish and with the node's network devices. The rules outlive this
+/// object and its process on purpose: only remove() takes them away.
+///
+/// A destination that was captured once stays captured until remove(), even if the wish no longer names it and even over a
+/// crash (a list in the state folder): what lost its route must be refused, not pass straight through.
+class InstalledCapture {
+ public:
+  /// `state_dir`: holds the list of captured destinations; made if absent. Nothing is installed yet.
+  InstalledCapture(std::uint16_t listen_port, std::string state_dir);
+
+  /// One transaction: from here on the node's traffic follows `targets` and `own`. Errors leave the old rules in force.
+  [[nodiscard]] Result<> install(std::vector<CaptureTarget> targets, std::vector<CaptureTarget> own);
+  /// After a change of network devices: installs again if the set of devices differs.
+  [[nodiscard]] Result<> follow_devices();
+  /// Removes rules and list; there or not.
+  [[nodiscard]] Result<> remove();
+
+  [[nodiscard]] const CaptureRules& rules() const { return rules_; }
+
+ private:
+  [[nodiscard]] Result<> commit(const CaptureRules& wish);
+  [[nodiscard]] Result<> remember(const std::vector<CaptureTarget>& targets);
+  [[nodiscard]] Result<std::vector<CaptureTarget>> remembered() const;
+
+  std::string list_file_;
+  std::string state_dir_;
+  CaptureRules rules_;
+  std::vector<std::string> devices_;
+  bool installed_ = false;
+};
+
+}  // namespace epif::redirect

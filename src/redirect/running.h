@@ -1,0 +1,18 @@
+#pragma once
+#include <cstdint>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+/// One redirector a port and network namespace. The claim is an abstract Unix socket: it belongs to the namespace, and the
+/// kernel frees it when the process dies, however it dies.
+namespace epif::redirect {
+
+/// Holds as long as the descriptor is open. Errors: address_in_use (another redirector runs there), io.
+[[nodiscard]] Result<Fd> claim(std::uint16_t listen_port);
+
+/// Asks the redirector that holds the claim to stop (SIGTERM) and waits until it is gone; false if none runs. Errors:
+/// permission, timeout.
+[[nodiscard]] Result<bool> stop_running(std::uint16_t listen_port);
+
+}  // namespace epif::redirect

@@ -1,0 +1,25 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/limits.h"
+#include "net/tls.h"
+#include "redirect/handshake.h"
+
+namespace epif::redirect {
+
+/// How the redirector works, whatever the routes say. Constant while it runs; shared by its threads.
+struct Settings {
+  std::uint16_t listen_port = 15001;
+  unsigned threads = 1;
+  int socks = 6;                           ///< 5 or 6
+  std::size_t warm = limits::warm_pool_connections;
+  bool fast_open = false;                  ///< to the proxy, and by stack option from the proxy to the server
+  std::optional<ProxyUser> user;
+  std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
+  bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named
+};
+
+}  // namespace epif::redirect

@@ -1,0 +1,115 @@
+#include "redirect/stats.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace epif::redirect {
+namespace {
+
+class Lines {
+ public:
+  void counter(std::string_view name, std::string_view help) { head(name, "counter", help); }
+  void gauge(std::string_view name, std::string_view help) { head(name, "gauge", help); }
+  void value(std::string_view name, std::uint64_t value, std::string_view labels = {}) {
+    fmt::format_to(std::back_inserter(text_), "epif_redirect_{}{} {}\n", name, labels, value);
+  }
+  void by_reason(std::string_view metric, const std::map<Code, std::uint64_t>& counts) {
+    for (const auto& [code, count] : counts) value(metric, count, fmt::format("{{reason=\"{}\"}}", name(code)));
+  }
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  void head(std::string_view name, std::string_view type, std::string_view help) {
+    fmt::format_to(std::back_inserter(text_), "# HELP epif_redirect_{0} {1}\n# TYPE epif_redirect_{0} {2}\n", name, help, type);
+  }
+  std::string text_;
+};
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+}  // namespace
+
+void Stats::add(const Stats& other) {
+  connections += other.connections;
+  active += other.active;
+  completed += other.completed;
+  for (const auto& [code, count] : other.refused) refused[code] += count;
+  for (const auto& [code, count] : other.cut) cut[code] += count;
+  bytes_sent += other.bytes_sent;
+  bytes_received += other.bytes_received;
+  pool_hits += other.pool_hits;
+  pool_misses += other.pool_misses;
+  pool_lost += other.pool_lost;
+  pool_failed += other.pool_failed;
+  pool_idle += other.pool_idle;
+  accept_pauses += other.accept_pauses;
+  flows.insert(flows.end(), other.flows.begin(), other.flows.end());
+  refusals.insert(refusals.end(), other.refusals.begin(), other.refusals.end());
+  std::ranges::stable_sort(refusals, {}, &RefusalStatus::at);
+}
+
+std::string metrics_text(const Stats& stats) {
+  Lines lines;
+  lines.counter("connections_total", "Captured connections accepted.");
+  lines.value("connections_total", stats.connections);
+  lines.gauge("connections_active", "Captured connections held now.");
+  lines.value("connections_active", stats.active);
+  lines.counter("connections_completed_total", "Connections whose both directions ended in order.");
+  lines.value("connections_completed_total", stats.completed);
+  lines.counter("refused_total", "Connections reset before a byte was relayed.");
+  lines.by_reason("refused_total", stats.refused);
+  lines.counter("cut_total", "Relayed connections that ended by an error.");
+  lines.by_reason("cut_total", stats.cut);
+  lines.counter("bytes_total", "Bytes relayed.");
+  lines.value("bytes_total", stats.bytes_sent, "{direction=\"sent\"}");
+  lines.value("bytes_total", stats.bytes_received, "{direction=\"received\"}");
+  lines.counter("pool_total", "Requests for a connection to a proxy, by what the warm pool had.");
+  lines.value("pool_total", stats.pool_hits, "{result=\"hit\"}");
+  lines.value("pool_total", stats.pool_misses, "{result=\"miss\"}");
+  lines.counter("pool_lost_total", "Warm connections that ended or grew old before use.");
+  lines.value("pool_lost_total", stats.pool_lost);
+  lines.counter("pool_failed_total", "Attempts to fill the pool that failed.");
+  lines.value("pool_failed_total", stats.pool_failed);
+  lines.gauge("pool_idle", "Warm connections that stand ready.");
+  lines.value("pool_idle", stats.pool_idle);
+  lines.counter("accept_pauses_total", "Times that accepting paused for want of descriptors.");
+  lines.value("accept_pauses_total", stats.accept_pauses);
+  return lines.take();
+}
+
+std::string flows_json(const Stats& stats) {
+  std::vector<std::string> flows;
+  for (const auto& flow : stats.flows) {
+    flows.push_back(fmt::format(
+        R"({{"route":{},"flow":{},"client":{},"destination":{},"proxy":{},"bytes_sent":{},"bytes_received":{},"age_ms":{}}})",
+        quoted(flow.route), quoted(flow.flow), quoted(flow.client.text()), quoted(flow.destination.text()),
+        quoted(flow.proxy), flow.bytes_sent, flow.bytes_received, flow.age_ms));
+  }
+  std::vector<std::string> refusals;
+  for (const auto& refusal : stats.refusals) {
+    const auto at = std::chrono::floor<std::chrono::seconds>(refusal.at);
+    refusals.push_back(fmt::format(
+        R"({{"at":"{:%Y-%m-%dT%H:%M:%SZ}","client":{},"destination":{},"reason":{},"message":{}}})",
+        fmt::gmtime(std::chrono::system_clock::to_time_t(at)), quoted(refusal.client.text()),
+        quoted(refusal.destination.text()), quoted(name(refusal.error.code)), quoted(refusal.error.text())));
+  }
+  return fmt::format("{{\"flows\":[{}],\"refusals\":[{}]}}\n", fmt::join(flows, ","), fmt::join(refusals, ","));
+}
+
+}  // namespace epif::redirect

@@ -1,0 +1,58 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/ip.h"
+
+/// What a redirector has done and is doing. Counted by each thread for itself, without locks; added up when somebody asks.
+namespace epif::redirect {
+
+struct FlowStatus {
+  std::string route;        ///< flow id, empty in standalone use
+  std::string flow;         ///< "application/flow"
+  SocketAddress client;
+  SocketAddress destination;
+  std::string proxy;        ///< empty: directly to the destination
+  std::uint64_t bytes_sent = 0;      ///< client to server
+  std::uint64_t bytes_received = 0;
+  std::uint64_t age_ms = 0;
+};
+
+struct RefusalStatus {
+  std::chrono::system_clock::time_point at;
+  SocketAddress client;
+  SocketAddress destination;
+  Error error;
+};
+
+struct Stats {
+  std::uint64_t connections = 0;                  ///< accepted since the start
+  std::uint64_t active = 0;                       ///< held now
+  std::uint64_t completed = 0;                    ///< both directions ended in order
+  std::map<Code, std::uint64_t> refused;          ///< reset before a byte was relayed, by reason
+  std::map<Code, std::uint64_t> cut;              ///< ended by an error later, by reason
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+  std::uint64_t pool_hits = 0;
+  std::uint64_t pool_misses = 0;
+  std::uint64_t pool_lost = 0;
+  std::uint64_t pool_failed = 0;
+  std::uint64_t pool_idle = 0;
+  std::uint64_t accept_pauses = 0;                ///< for want of descriptors
+  std::vector<FlowStatus> flows;                  ///< only if asked for
+  std::deque<RefusalStatus> refusals;             ///< the latest limits::recent_refusals of each thread
+
+  void add(const Stats& other);
+};
+
+/// Prometheus text format, version 0.0.4.
+[[nodiscard]] std::string metrics_text(const Stats& stats);
+/// {"flows":[...],"refusals":[...]}, newest refusals last.
+[[nodiscard]] std::string flows_json(const Stats& stats);
+
+}  // namespace epif::redirect

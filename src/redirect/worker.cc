@@ -1,0 +1,169 @@
+#include "redirect/worker.h"
+
+#include "base/log.h"
+#include "redirect/capture.h"
+
+namespace epif::redirect {
+namespace {
+
+std::chrono::sys_seconds wall_now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+}  // namespace
+
+void Flow::end_with(const Error& reason) {
+  if (!cut) cut = reason;
+  if (client_stream != nullptr) client_stream->abort(reason);
+  if (proxy_stream != nullptr) proxy_stream->abort(reason);
+}
+
+Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, std::vector<Fd> listeners)
+    : loop_(loop), settings_(settings), routes_(std::move(routes)) {
+  make_pools();
+  arm_expiry();
+  for (auto& listener : listeners) {
+    acceptors_.push_back(std::make_unique<net::Acceptor>(
+        loop_, std::move(listener), [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); }));
+  }
+}
+
+// Coroutines of flows refer to this: the owner cuts them and lets the loop finish them first.
+Worker::~Worker() { assert(flows_.empty()); }
+
+void Worker::accepted(Fd connection, SocketAddress client) {
+  ++counts_.connections;
+  net::spawn(serve(std::move(connection), client));
+}
+
+net::Task<void> Worker::serve(Fd connection, SocketAddress client) {
+  const auto place = flows_.emplace(flows_.end());
+  place->client = client;
+  auto outcome = co_await carry(*place, std::move(connection));
+  note_end(*place, outcome);
+  flows_.erase(place);
+}
+
+void Worker::note_end(const Flow& flow, const Result<>& outcome) {
+  counts_.bytes_sent += flow.sent.bytes;
+  counts_.bytes_received += flow.received.bytes;
+  if (outcome) {
+    ++counts_.completed;
+    return;
+  }
+  // What was decided here explains more than the broken stream that follows from it.
+  const auto& error = flow.cut ? *flow.cut : outcome.error();
+  if (flow.relaying) {
+    ++counts_.cut[error.code];
+    if (flow.cut) {
+      log::warn("redirect", "flow cut", {{"client", flow.client.text()}, {"destination", flow.destination.text()},
+                                         {"reason", std::string(name(error.code))}, {"why", error.text()}});
+    }
+    return;
+  }
+  ++counts_.refused[error.code];
+  log::warn("redirect", "connection refused", {{"client", flow.client.text()}, {"destination", flow.destination.text()},
+                                               {"reason", std::string(name(error.code))}, {"why", error.text()}});
+  if (counts_.refusals.size() == limits::recent_refusals) counts_.refusals.pop_front();
+  counts_.refusals.push_back({std::chrono::system_clock::now(), flow.client, flow.destination, error});
+}
+
+void Worker::make_pools() {
+  decltype(pools_) kept;
+  for (const auto& route : routes_->table().routes) {
+    if (!route.next) continue;
+    const std::pair key{route.next->proxy, route.next->identity};
+    if (kept.contains(key)) continue;
+    if (auto node = pools_.extract(key)) {
+      kept.insert(std::move(node));
+      continue;
+    }
+    net::WarmPool::Settings wishes;
+    wishes.to = key.first;
+    wishes.identity = key.second;
+    if (settings_.tls_always || !key.second.empty()) wishes.tls = settings_.tls;
+    wishes.connect.mark = own_mark;
+    wishes.connect.fast_open = settings_.fast_open;
+    // In the clear, Fast Open carries the request in the SYN; a connection that stands already could not.
+    wishes.keep = settings_.fast_open && !wishes.tls ? 0 : settings_.warm;
+    if (settings_.socks == 5) {
+      const auto* user = settings_.user ? &*settings_.user : nullptr;
+      wishes.prepare = [user](net::Stream& proxy, net::TimePoint deadline) { return socks5_authenticate(proxy, user, deadline); };
+    }
+    kept.emplace(key, std::make_unique<net::WarmPool>(loop_, std::move(wishes)));
+  }
+  pools_ = std::move(kept);
+}
+
+net::WarmPool& Worker::pool(const NextHop& hop) {
+  const auto found = pools_.find({hop.proxy, hop.identity});
+  assert(found != pools_.end());
+  return *found->second;
+}
+
+void Worker::apply(std::shared_ptr<const Routes> routes) {
+  routes_ = std::move(routes);
+  check_again();
+  make_pools();
+  arm_expiry();
+}
+
+void Worker::check_again() {
+  for (auto& flow : flows_) {
+    if (flow.route == nullptr || flow.cut) continue;
+    const auto now = routes_->find(flow.destination, wall_now());
+    if (!now) {
+      auto reason = now.error();
+      if (reason.code != Code::expired) reason.code = Code::revoked;
+      flow.end_with(reason);
+    } else if (!same_permit(*flow.route, **now)) {
+      flow.end_with({Code::revoked, "the route changed", flow.destination.text(), flow.route->flow});
+    } else {
+      flow.routes = routes_;
+      flow.route = *now;
+    }
+  }
+}
+
+void Worker::arm_expiry() {
+  expiry_.cancel();
+  const auto next = routes_->next_expiry(wall_now());
+  if (!next) return;
+  const auto delay = std::chrono::ceil<std::chrono::milliseconds>(*next - std::chrono::system_clock::now());
+  // At most an hour at once: the wall clock may be set meanwhile.
+  expiry_ = loop_.after(std::clamp<std::chrono::milliseconds>(delay, std::chrono::milliseconds(1), std::chrono::hours(1)),
+                        [this] {
+                          check_again();
+                          arm_expiry();
+                        });
+}
+
+void Worker::cut_all(const Error& reason) {
+  acceptors_.clear();
+  for (auto& flow : flows_) flow.end_with(reason);
+}
+
+Stats Worker::stats(bool with_flows) const {
+  auto stats = counts_;
+  stats.active = flows_.size();
+  for (const auto& flow : flows_) {
+    stats.bytes_sent += flow.sent.bytes;
+    stats.bytes_received += flow.received.bytes;
+    if (!with_flows || flow.route == nullptr) continue;
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(net::Clock::now() - flow.since);
+    stats.flows.push_back({flow.route->id, flow.route->flow, flow.client, flow.destination,
+                           flow.route->next ? flow.route->next->proxy.text() : "", flow.sent.bytes, flow.received.bytes,
+                           static_cast<std::uint64_t>(age.count())});
+  }
+  for (const auto& [key, pool] : pools_) {
+    stats.pool_hits += pool->hits();
+    stats.pool_misses += pool->misses();
+    stats.pool_lost += pool->lost();
+    stats.pool_failed += pool->failed();
+    stats.pool_idle += pool->idle();
+  }
+  for (const auto& acceptor : acceptors_) stats.accept_pauses += acceptor->backed_off();
+  return stats;
+}
+
+}  // namespace epif::redirect

@@ -1,0 +1,81 @@
+#pragma once
+#include <list>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "net/loop.h"
+#include "net/relay.h"
+#include "net/tcp.h"
+#include "net/warm_pool.h"
+#include "redirect/routes.h"
+#include "redirect/settings.h"
+#include "redirect/stats.h"
+
+namespace epif::redirect {
+
+/// A captured connection while it lives. On its worker's thread only.
+struct Flow {
+  SocketAddress client;
+  SocketAddress destination;                ///< where the client wanted to go
+  std::shared_ptr<const Routes> routes;     ///< keeps `route` alive
+  const Route* route = nullptr;
+  net::Carried sent{};
+  net::Carried received{};
+  net::TimePoint since = net::Clock::now();
+  bool relaying = false;
+  std::optional<Error> cut;                 ///< set once, by whoever ends it from outside
+  net::Stream* client_stream = nullptr;
+  net::Stream* proxy_stream = nullptr;
+
+  /// Resets both ends with the reason; the coroutine that carries the flow then ends.
+  void end_with(const Error& reason);
+};
+
+/// One thread's share of a redirector: its loop's listeners, its flows, its warm pools. All calls on the loop's thread.
+class Worker {
+ public:
+  Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, std::vector<Fd> listeners);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// From here on new connections follow `routes`; flows whose permit is gone or changed are cut with the reason.
+  void apply(std::shared_ptr<const Routes> routes);
+  /// Cuts every flow. Accepting ends with the worker.
+  void cut_all(const Error& reason);
+  [[nodiscard]] bool idle() const { return flows_.empty(); }
+  [[nodiscard]] Stats stats(bool with_flows) const;
+
+ private:
+  using FlowPlace = std::list<Flow>::iterator;
+  struct Upstream {
+    std::unique_ptr<net::Stream> stream;
+    Bytes early;  ///< what the server has sent already
+  };
+
+  void accepted(Fd connection, SocketAddress client);
+  net::Task<void> serve(Fd connection, SocketAddress client);
+  /// Register, check, forward: finds the route, gets the first bytes, connects, relays.
+  net::Task<Result<>> carry(Flow& flow, Fd connection);
+  net::Task<Result<Bytes>> first_bytes(Flow& flow, net::Stream& client);
+  net::Task<Result<Upstream>> reach(Flow& flow, Bytes initial, net::TimePoint deadline);
+  net::Task<Result<Upstream>> reach_directly(Flow& flow, Bytes initial, net::TimePoint deadline);
+  net::Task<Result<Upstream>> reach_by_proxy(Flow& flow, Bytes initial, net::TimePoint deadline);
+  net::WarmPool& pool(const NextHop& hop);
+  void make_pools();
+  void check_again();
+  void arm_expiry();
+  void note_end(const Flow& flow, const Result<>& outcome);
+
+  net::Loop& loop_;
+  const Settings& settings_;
+  std::shared_ptr<const Routes> routes_;
+  std::list<Flow> flows_;
+  std::map<std::pair<SocketAddress, Identity>, std::unique_ptr<net::WarmPool>> pools_;
+  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  net::Loop::Timer expiry_;
+  Stats counts_;
+};
+
+}  // namespace epif::redirect
