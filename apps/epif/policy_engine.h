@@ -11,7 +11,8 @@ namespace epif::app {
 /// Makes the policy engine that the planner asks, from all Policy and Consent resources at the moment `now`. Shared by
 /// `epif plan` and the orchestrator. Without any policy it denies every flow; whoever wants to plan without policies
 /// leaves PlanOptions::policy empty. Errors: a policy text outside of the language, with its place.
-[[nodiscard]] inline Result<planner::PolicyEngine> policy_engine(const ResourceSet& resources, std::chrono::sys_seconds now) {
+[[nodiscard]] inline Result<planner::PolicyEngine> policy_engine(const ResourceSet& resources,
+                                                                 std::chrono::sys_seconds now) {
   auto made = policy::FlowPolicies::make(resources, now);
   if (!made) return fail(std::move(made.error()));
   const auto policies = std::make_shared<const policy::FlowPolicies>(std::move(*made));
