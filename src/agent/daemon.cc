@@ -104,6 +104,7 @@ Result<> Daemon::start(const std::vector<std::string>& command) {
   ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_addopen(&files, 1, log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   ::posix_spawn_file_actions_adddup2(&files, 1, 2);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, 3);
   ::posix_spawnattr_init(&attributes);
   sigset_t none;
   sigset_t all;

@@ -65,6 +65,7 @@ inline constexpr std::uint32_t reconcile_interval_ms = 1'000;        ///< level-
 inline constexpr std::uint32_t watch_heartbeat_s = 10;
 inline constexpr std::uint32_t agent_report_s = 10;                  ///< an agent says that it is there, even without news
 inline constexpr std::uint32_t daemon_stop_ms = 8'000;               ///< a redirector or proxy ends within this, or is killed
+inline constexpr std::uint32_t instance_retry_ms = 2'000;            ///< between attempts to start a function that cannot run
 inline constexpr std::uint32_t agent_silent_s = 30;                  ///< after this nothing new is put on its node
 inline constexpr std::uint32_t api_deadline_ms = 30'000;
 inline constexpr std::uint32_t engine_deadline_ms = 20'000;          ///< container engine call
