@@ -1,0 +1,183 @@
+#include "agent/instance_keeper.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "bridge/image.h"
+
+namespace epif::agent {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::string_view built_in_tag = "localhost/epif-bf:latest";
+
+bool has_own_service(const KeeperOptions& options) {
+  std::error_code ignored;
+  return std::filesystem::exists(options.state / "engine.sock", ignored);
+}
+
+}  // namespace
+
+Result<bridge::Engine> open_engine(const KeeperOptions& options) {
+  if (!options.engine.empty()) {
+    bridge::Engine engine(options.engine);
+    if (auto there = engine.ping(); !there) return fail(there.error());
+    return engine;
+  }
+  if (options.kind == "docker") {
+    bridge::Engine engine("/var/run/docker.sock");
+    if (auto there = engine.ping(); !there) return fail(there.error());
+    return engine;
+  }
+  auto service = bridge::EngineService::ensure(options.state);
+  if (!service) return fail(service.error());
+  return bridge::Engine(service->socket());
+}
+
+Result<> ensure_image(const bridge::Engine& engine, const KeeperOptions& options, const std::string& image) {
+  auto there = engine.inspect_image(image);
+  if (there) return {};
+  if (there.error().code != Code::not_found) return fail(there.error());
+  std::error_code ignored;
+  if (std::filesystem::exists(options.built_in, ignored)) {
+    auto made = bridge::make_image(options.built_in, built_in_tag);
+    // Only the very content that was asked for: the wish names a digest, and the digest decides.
+    if (made && image.ends_with(made->id)) {
+      auto loaded = engine.load_image(made->archive, built_in_tag);
+      if (!loaded) return fail(loaded.error());
+      return {};
+    }
+  }
+  return fail(Code::not_found, "the image is not there", image, "the engine at " + engine.socket().string() + " has none of that digest",
+              "load it there, or correct the BridgingFunction");
+}
+
+InstanceKeeper::InstanceKeeper(KeeperOptions options, std::function<void()> changed)
+    : options_(std::move(options)), changed_(std::move(changed)), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+InstanceKeeper::~InstanceKeeper() {
+  thread_.request_stop();
+  wake_.notify_all();
+}
+
+void InstanceKeeper::wish(std::vector<WishedInstance> wished) {
+  const std::lock_guard lock(mutex_);
+  wished_ = std::move(wished);
+  look_ = true;
+  wake_.notify_all();
+}
+
+void InstanceKeeper::look() {
+  const std::lock_guard lock(mutex_);
+  look_ = true;
+  wake_.notify_all();
+}
+
+InstanceViews InstanceKeeper::views() {
+  const std::lock_guard lock(mutex_);
+  return views_;
+}
+
+Result<> InstanceKeeper::check_image(const std::string& image) {
+  auto engine = open_engine(options_);
+  if (!engine) return fail(engine.error());
+  return ensure_image(*engine, options_, image);
+}
+
+Result<> InstanceKeeper::destroy() {
+  thread_.request_stop();
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  return remove_instances(options_);
+}
+
+void InstanceKeeper::run(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    std::vector<WishedInstance> wished;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, stop, std::chrono::milliseconds(limits::reconcile_interval_ms), [&] { return look_; });
+      look_ = false;
+      wished = wished_;
+    }
+    if (!stop.stop_requested()) pass(wished);
+  }
+}
+
+void InstanceKeeper::pass(const std::vector<WishedInstance>& wished) {
+  std::vector<std::string> names;
+  for (const auto& one : wished) names.push_back(one.name);
+  const bool surplus = std::ranges::any_of(kept_, [&](const auto& entry) { return !std::ranges::contains(names, entry.first); });
+  if (wished.empty() && kept_.empty() && views().empty()) return;
+  if (!engine_) {
+    auto engine = open_engine(options_);
+    if (!engine) {
+      for (const auto& one : wished) set(one.name, {"failed", engine.error().text(), {}, 0});
+      return;
+    }
+    engine_ = std::move(*engine);
+    // Once after a start: what an earlier agent left and nobody wishes any more.
+    bridge::Instances found(*engine_, options_.owner, options_.state);
+    if (auto removed = found.remove_others(names); !removed) log::error("agent", removed.error());
+  }
+  bridge::Instances instances(*engine_, options_.owner, options_.state);
+  if (surplus) {
+    if (auto removed = instances.remove_others(names); !removed) log::error("agent", removed.error());
+    std::erase_if(kept_, [&](const auto& entry) { return !std::ranges::contains(names, entry.first); });
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(views_, [&](const auto& entry) { return !std::ranges::contains(names, entry.first); });
+  }
+  for (const auto& one : wished) keep(instances, one);
+}
+
+void InstanceKeeper::keep(bridge::Instances& instances, const WishedInstance& one) {
+  const auto known = views();
+  const auto view = known.find(one.name);
+  const auto kept = kept_.find(one.name);
+  const bool same = kept != kept_.end() && kept->second == one;
+  if (view != known.end() && view->second.state == "running" && same && bridge::process_alive(view->second.pid)) return;
+  if (view != known.end() && view->second.state == "failed" && same && Clock::now() < retry_at_[one.name]) return;
+  const bool died = view != known.end() && view->second.state == "running";
+  set(one.name, {"starting", died ? "it ended and is being replaced" : "", {}, 0});
+  kept_[one.name] = one;
+  const auto failed = [&](const Error& error) {
+    log::error("agent", error, {{"instance", one.name}});
+    retry_at_[one.name] = Clock::now() + std::chrono::milliseconds(limits::instance_retry_ms);
+    set(one.name, {"failed", error.text(), {}, 0});
+  };
+  if (auto image = ensure_image(*engine_, options_, one.image); !image) return failed(image.error());
+  auto running = instances.ensure_running({one.name, one.function, one.image, one.trusted, {}});
+  if (!running) {
+    if (running.error().code == Code::engine) engine_.reset();  // look for an engine anew
+    return failed(running.error());
+  }
+  log::info("agent", "bridging function runs", {{"instance", one.name}, {"pid", std::to_string(running->pid)}});
+  set(one.name, {"running", {}, running->socket.string(), running->pid});
+}
+
+void InstanceKeeper::set(const std::string& name, InstanceView view) {
+  {
+    const std::lock_guard lock(mutex_);
+    auto& now = views_[name];
+    if (now == view) return;
+    now = std::move(view);
+  }
+  changed_();
+}
+
+Result<> remove_instances(const KeeperOptions& options) {
+  if (options.engine.empty() && options.kind != "docker") {
+    if (!has_own_service(options) && !std::filesystem::exists(options.state / "engine")) return {};
+    auto service = bridge::EngineService::ensure(options.state);
+    if (!service) return fail(service.error());
+    return service->destroy();
+  }
+  auto engine = open_engine(options);
+  if (!engine) return fail(engine.error());
+  return bridge::Instances(*engine, options.owner, options.state).remove_all();
+}
+
+}  // namespace epif::agent

@@ -1,0 +1,76 @@
+#pragma once
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/table.h"
+#include "bridge/engine.h"
+#include "bridge/instance.h"
+#include "model/assignment.h"
+
+namespace epif::agent {
+
+struct KeeperOptions {
+  std::filesystem::path state;     ///< the agent's folder
+  std::string owner;               ///< "domain/proxy"
+  std::string engine;              ///< Unix socket given by the user; empty: see open_engine
+  std::string kind = "podman";     ///< ProxyNode.spec.engine
+  std::filesystem::path built_in;  ///< static program of the built-in functions, made an image where one is wished
+};
+
+/// The engine at `options.engine`, or the system's own where it answers, or (podman) a service of the agent's own whose
+/// storage lies in its folder. Blocks.
+[[nodiscard]] Result<bridge::Engine> open_engine(const KeeperOptions& options);
+/// The image is in the engine, or is the built-in one and was loaded now. Blocks.
+[[nodiscard]] Result<> ensure_image(const bridge::Engine& engine, const KeeperOptions& options, const std::string& image);
+
+/// Holds the bridging functions of a proxy node in their wished state, on a thread of its own: engines are slow, and a
+/// revocation must never wait for one.
+class InstanceKeeper {
+ public:
+  /// `changed` runs on the keeper's thread after every change of views().
+  InstanceKeeper(KeeperOptions options, std::function<void()> changed);
+  ~InstanceKeeper();
+  InstanceKeeper(const InstanceKeeper&) = delete;
+  InstanceKeeper& operator=(const InstanceKeeper&) = delete;
+
+  /// The whole wish; what is not in it is removed. Returns at once.
+  void wish(std::vector<WishedInstance> wished);
+  /// A process ended: look now.
+  void look();
+  [[nodiscard]] InstanceViews views();
+  /// Whether the engine holds the image. Blocks; any thread but the keeper's.
+  [[nodiscard]] Result<> check_image(const std::string& image);
+  /// Removes all containers of this owner, and an engine service of the agent's own. Call when nothing needs them any more;
+  /// the keeper's thread has ended then.
+  [[nodiscard]] Result<> destroy();
+
+ private:
+  void run(const std::stop_token& stop);
+  void pass(const std::vector<WishedInstance>& wished);
+  void keep(bridge::Instances& instances, const WishedInstance& one);
+  void set(const std::string& name, InstanceView view);
+
+  KeeperOptions options_;
+  std::function<void()> changed_;
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  bool look_ = false;
+  std::vector<WishedInstance> wished_;
+  InstanceViews views_;
+  std::map<std::string, std::chrono::steady_clock::time_point> retry_at_;
+  std::map<std::string, WishedInstance> kept_;  ///< what runs under each name; the keeper's thread alone
+  std::optional<bridge::Engine> engine_;
+  std::jthread thread_;
+};
+
+/// Stops what an earlier agent left in this folder: containers and an engine service. For `epif agent --cleanup`.
+[[nodiscard]] Result<> remove_instances(const KeeperOptions& options);
+
+}  // namespace epif::agent
