@@ -1,0 +1,74 @@
+#include "planner/conflict.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace epif::planner {
+namespace {
+
+std::string full_name(const Install& install) { return install.application + "/" + install.flow; }
+
+bool told_apart(const Selector& left, const Selector& right) {
+  const auto differ = [](const std::string& one, const std::string& other) {
+    return !one.empty() && !other.empty() && one != other;
+  };
+  return differ(left.user, right.user) || differ(left.cgroup, right.cgroup);
+}
+
+std::string difference(const Install& left, const Install& right) {
+  if (left.purpose != right.purpose) return fmt::format("purposes '{}' and '{}'", left.purpose, right.purpose);
+  return "different chains";
+}
+
+}  // namespace
+
+std::vector<Conflict> settle_conflicts(std::vector<Install>& installs) {
+  std::vector<std::size_t> granted;
+  for (std::size_t at = 0; at < installs.size(); ++at) {
+    if (installs[at].feasible) granted.push_back(at);
+  }
+  const auto key = [&](std::size_t at) {
+    const auto& install = installs[at];
+    return std::tie(install.port, install.from, install.to);
+  };
+  std::ranges::stable_sort(granted, [&](std::size_t left, std::size_t right) { return key(left) < key(right); });
+  std::vector<std::pair<std::size_t, std::size_t>> pairs;
+  for (std::size_t begin = 0; begin < granted.size();) {
+    auto end = begin + 1;
+    while (end < granted.size() && key(granted[end]) == key(granted[begin])) ++end;
+    for (auto left = begin; left < end; ++left) {
+      for (auto right = left + 1; right < end; ++right) {
+        const auto& one = installs[granted[left]];
+        const auto& other = installs[granted[right]];
+        const bool same = one.chain == other.chain && one.purpose == other.purpose;
+        if (!same && !told_apart(one.selector, other.selector)) pairs.emplace_back(granted[left], granted[right]);
+      }
+    }
+    begin = end;
+  }
+  std::ranges::sort(pairs);
+  std::vector<Conflict> conflicts;
+  for (const auto& [left, right] : pairs) {
+    const auto& one = installs[left];
+    const auto& other = installs[right];
+    conflicts.push_back({full_name(one), full_name(other),
+                         fmt::format("both go from {} to {} port {} with {}; a selector (user or cgroup) must tell them apart",
+                                     one.from, one.to, one.port, difference(one, other))});
+  }
+  for (std::size_t at = 0; at < pairs.size(); ++at) {
+    for (const auto index : {pairs[at].first, pairs[at].second}) {
+      auto& install = installs[index];
+      if (!install.feasible) continue;
+      const auto& other = index == pairs[at].first ? conflicts[at].second : conflicts[at].first;
+      install.feasible = false;
+      install.chain.clear();
+      install.proxies.clear();
+      install.method = Method::automatic;
+      install.predicted_setup_ms = 0;
+      install.reason = fmt::format("Conflict with {}: {}.", other, conflicts[at].reason);
+    }
+  }
+  return conflicts;
+}
+
+}  // namespace epif::planner
