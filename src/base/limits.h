@@ -40,6 +40,8 @@ inline constexpr std::uint32_t max_connections_per_source = 4'096;
 inline constexpr std::uint32_t warm_pool_connections = 8;            ///< redirector to proxy, open and authenticated
 inline constexpr std::uint32_t warm_pool_connections_most = 64;      ///< grows up to this under load
 inline constexpr std::uint32_t warm_pool_idle_s = 60;
+inline constexpr std::uint32_t warm_pool_connections_next = 4;      ///< proxy to next proxy, each thread
+inline constexpr std::uint32_t preconnect_idle_s = 10;               ///< unused connections to a server
 inline constexpr std::uint32_t warm_pool_check_ms = 1'000;            ///< idle ones are looked at this often
 inline constexpr std::uint32_t warm_pool_short_life_s = 5;           ///< ended by the proxy sooner: a refusal, not an idle limit
 inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
@@ -54,7 +56,7 @@ inline constexpr std::size_t chain_max_functions = 16;
 
 // Policy language: hostile text must not overflow the stack or eat the machine
 inline constexpr std::size_t policy_text_max_bytes = 1024 * 1024;    ///< one policy file or Policy resource
-inline constexpr std::uint32_t policy_nesting = 100;                 ///< brackets and operators inside each other
+inline constexpr std::uint32_t policy_nesting = 200;                 ///< brackets and operators inside each other
 inline constexpr std::uint32_t policy_expression_depth = 1'000;      ///< length of a chain such as a.b.c or 1 + 1 + 1
 
 // Planner

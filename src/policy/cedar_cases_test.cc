@@ -32,7 +32,8 @@ TEST(CedarCases, AllDecisionsAgree) {
     const auto entities = Entities::parse(text_of(root / test->entities_path), test->entities_path);
     ASSERT_TRUE(entities) << entities.error().text();
     for (const auto& request : test->requests) {
-      EXPECT_EQ(difference(request, authorize(*policies, *entities, request.request)), "") << entry.path() << request.description;
+      EXPECT_EQ(difference(request, authorize(*policies, *entities, request.request)), "")
+          << entry.path() << request.description;
       ++requests;
     }
   }
@@ -40,11 +41,13 @@ TEST(CedarCases, AllDecisionsAgree) {
 }
 
 TEST(CedarCases, ADifferenceIsTold) {
-  const auto test = Case::parse(R"({"policies": "p", "entities": "e", "requests": [{"principal": "U::\"a\"", "action": "Action::\"x\"",
+  const auto test =
+      Case::parse(R"({"policies": "p", "entities": "e", "requests": [{"principal": "U::\"a\"", "action": "Action::\"x\"",
     "resource": "U::\"b\"", "context": {}, "decision": "allow", "reason": ["policy0"], "errors": []}]})",
-                                "case.json");
+                  "case.json");
   ASSERT_TRUE(test) << test.error().text();
-  EXPECT_EQ(difference(test->requests[0], Decision{}), "decision should be allow and is deny; reason should be [\"policy0\"] and is []");
+  EXPECT_EQ(difference(test->requests[0], Decision{}),
+            "decision should be allow and is deny; reason should be [\"policy0\"] and is []");
   EXPECT_FALSE(Case::parse(R"({"policies": "p", "entities": "e", "requests": [{}]})", "case.json"));
   EXPECT_FALSE(Case::looks_like("[]"));
 }

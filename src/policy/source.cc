@@ -5,17 +5,11 @@
 namespace epif::policy {
 
 std::string Source::where(std::uint32_t offset) const {
-  std::size_t line = first_line;
-  std::size_t column = first_column;
-  for (const unsigned char c : std::string_view(text).substr(0, offset)) {
-    if (c == '\n') {
-      ++line;
-      column = first_column;
-    } else if ((c & 0xc0) != 0x80) {  // continuation bytes of UTF-8 are no characters of their own
-      ++column;
-    }
-  }
-  return name + ":" + std::to_string(line) + ":" + std::to_string(column);
+  const auto before = std::string_view(text).substr(0, offset);
+  const auto line = first_line + std::ranges::count(before, '\n');
+  const auto line_text = before.substr(before.rfind('\n') + 1);  // npos + 1 is 0
+  const auto characters = std::ranges::count_if(line_text, [](unsigned char c) { return (c & 0xc0) != 0x80; });  // UTF-8
+  return name + ":" + std::to_string(line) + ":" + std::to_string(first_column + characters);
 }
 
 std::string Source::excerpt(Span span) const {
