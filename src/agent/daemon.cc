@@ -127,6 +127,18 @@ Result<> Daemon::start(const std::vector<std::string>& command) {
   return {};
 }
 
+Result<> Daemon::run(const std::vector<std::string>& command) {
+  if (auto started = start(command); !started) return started;
+  pollfd look{pidfd_.get(), POLLIN, 0};
+  if (::poll(&look, 1, static_cast<int>(limits::daemon_stop_ms)) == 0) return stop();
+  siginfo_t how{};
+  ::waitid(P_PID, static_cast<id_t>(pid_), &how, WEXITED | WNOHANG);
+  pid_ = 0;
+  pidfd_.reset();
+  if (how.si_code == CLD_EXITED && how.si_status == 0) return {};
+  return fail(Code::io, name_ + " failed", log_, last_line());
+}
+
 Result<> Daemon::stop() {
   if (!pidfd_) find();
   if (!pidfd_) return {};

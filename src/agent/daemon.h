@@ -21,6 +21,8 @@ class Daemon {
   /// Makes `command` run: adopts a process with exactly these arguments, ends one with others first, starts one if there is
   /// none. Not more often than once per back-off (0.1 s doubled to 5 s) after it died early.
   [[nodiscard]] Result<> ensure(const std::vector<std::string>& command);
+  /// Runs `command` to its end, for short work; an error with its last words if it fails.
+  [[nodiscard]] Result<> run(const std::vector<std::string>& command);
   /// SIGTERM, after 8 s SIGKILL; finds the process although it was never started here. Returns once it is gone.
   [[nodiscard]] Result<> stop();
 

@@ -53,8 +53,12 @@ Result<> ensure_image(const bridge::Engine& engine, const KeeperOptions& options
               "load it there, or correct the BridgingFunction");
 }
 
-InstanceKeeper::InstanceKeeper(KeeperOptions options, std::function<void()> changed)
-    : options_(std::move(options)), changed_(std::move(changed)), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+InstanceKeeper::InstanceKeeper(KeeperOptions options, InstanceViews adopted, std::function<void()> changed)
+    : options_(std::move(options)),
+      changed_(std::move(changed)),
+      views_(std::move(adopted)),
+      adopting_(!views_.empty()),
+      thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 InstanceKeeper::~InstanceKeeper() {
   thread_.request_stop();
@@ -64,7 +68,7 @@ InstanceKeeper::~InstanceKeeper() {
 void InstanceKeeper::wish(std::vector<WishedInstance> wished) {
   const std::lock_guard lock(mutex_);
   wished_ = std::move(wished);
-  look_ = true;
+  told_ = look_ = true;
   wake_.notify_all();
 }
 
@@ -79,19 +83,6 @@ InstanceViews InstanceKeeper::views() {
   return views_;
 }
 
-Result<> InstanceKeeper::check_image(const std::string& image) {
-  auto engine = open_engine(options_);
-  if (!engine) return fail(engine.error());
-  return ensure_image(*engine, options_, image);
-}
-
-Result<> InstanceKeeper::destroy() {
-  thread_.request_stop();
-  wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
-  return remove_instances(options_);
-}
-
 void InstanceKeeper::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     std::vector<WishedInstance> wished;
@@ -99,6 +90,7 @@ void InstanceKeeper::run(const std::stop_token& stop) {
       std::unique_lock lock(mutex_);
       wake_.wait_for(lock, stop, std::chrono::milliseconds(limits::reconcile_interval_ms), [&] { return look_; });
       look_ = false;
+      if (!told_) continue;
       wished = wished_;
     }
     if (!stop.stop_requested()) pass(wished);
@@ -106,9 +98,14 @@ void InstanceKeeper::run(const std::stop_token& stop) {
 }
 
 void InstanceKeeper::pass(const std::vector<WishedInstance>& wished) {
+  if (std::exchange(adopting_, false)) {
+    for (const auto& one : wished) {
+      if (views().contains(one.name)) kept_[one.name] = one;
+    }
+  }
   std::vector<std::string> names;
   for (const auto& one : wished) names.push_back(one.name);
-  const bool surplus = std::ranges::any_of(kept_, [&](const auto& entry) { return !std::ranges::contains(names, entry.first); });
+  const bool surplus = std::ranges::any_of(kept_, [&](const auto& entry) { return std::ranges::find(names, entry.first) == names.end(); });
   if (wished.empty() && kept_.empty() && views().empty()) return;
   if (!engine_) {
     auto engine = open_engine(options_);
@@ -124,13 +121,15 @@ void InstanceKeeper::pass(const std::vector<WishedInstance>& wished) {
   bridge::Instances instances(*engine_, options_.owner, options_.state);
   if (surplus) {
     if (auto removed = instances.remove_others(names); !removed) log::error("agent", removed.error());
-    std::erase_if(kept_, [&](const auto& entry) { return !std::ranges::contains(names, entry.first); });
+    std::erase_if(kept_, [&](const auto& entry) { return std::ranges::find(names, entry.first) == names.end(); });
   }
   {
     const std::lock_guard lock(mutex_);
-    std::erase_if(views_, [&](const auto& entry) { return !std::ranges::contains(names, entry.first); });
+    std::erase_if(views_, [&](const auto& entry) { return std::ranges::find(names, entry.first) == names.end(); });
   }
-  for (const auto& one : wished) keep(instances, one);
+  for (const auto& one : wished) {
+    if (engine_) keep(instances, one);
+  }
 }
 
 void InstanceKeeper::keep(bridge::Instances& instances, const WishedInstance& one) {

@@ -34,8 +34,9 @@ struct KeeperOptions {
 /// revocation must never wait for one.
 class InstanceKeeper {
  public:
-  /// `changed` runs on the keeper's thread after every change of views().
-  InstanceKeeper(KeeperOptions options, std::function<void()> changed);
+  /// `adopted`: instances that run already, under the wish that follows. `changed` runs on the keeper's thread after every
+  /// change of views().
+  InstanceKeeper(KeeperOptions options, InstanceViews adopted, std::function<void()> changed);
   ~InstanceKeeper();
   InstanceKeeper(const InstanceKeeper&) = delete;
   InstanceKeeper& operator=(const InstanceKeeper&) = delete;
@@ -45,11 +46,6 @@ class InstanceKeeper {
   /// A process ended: look now.
   void look();
   [[nodiscard]] InstanceViews views();
-  /// Whether the engine holds the image. Blocks; any thread but the keeper's.
-  [[nodiscard]] Result<> check_image(const std::string& image);
-  /// Removes all containers of this owner, and an engine service of the agent's own. Call when nothing needs them any more;
-  /// the keeper's thread has ended then.
-  [[nodiscard]] Result<> destroy();
 
  private:
   void run(const std::stop_token& stop);
@@ -62,9 +58,11 @@ class InstanceKeeper {
   std::mutex mutex_;
   std::condition_variable_any wake_;
   bool look_ = false;
+  bool told_ = false;  ///< a wish was said
   std::vector<WishedInstance> wished_;
   InstanceViews views_;
   std::map<std::string, std::chrono::steady_clock::time_point> retry_at_;
+  bool adopting_ = false;
   std::map<std::string, WishedInstance> kept_;  ///< what runs under each name; the keeper's thread alone
   std::optional<bridge::Engine> engine_;
   std::jthread thread_;

@@ -1,5 +1,9 @@
 #include "agent/table.h"
 
+#include <algorithm>
+
+#include "bridge/instance.h"
+
 namespace epif::agent {
 
 RouteTable complete(const Assignment& assignment, const InstanceViews& instances, std::uint64_t generation) {
@@ -20,6 +24,19 @@ RouteTable complete(const Assignment& assignment, const InstanceViews& instances
     }
   }
   return table;
+}
+
+InstanceViews running_instances(const Assignment& assignment, const RouteTable& written) {
+  InstanceViews out;
+  for (const auto& route : written.routes) {
+    for (const auto& link : route.chain) {
+      const bool wished = std::ranges::find(assignment.instances, link.instance, &WishedInstance::name) != assignment.instances.end();
+      if (wished && link.peer_pid > 0 && bridge::process_alive(link.peer_pid)) {
+        out[link.instance] = {"running", {}, link.socket, link.peer_pid};
+      }
+    }
+  }
+  return out;
 }
 
 }  // namespace epif::agent

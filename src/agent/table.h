@@ -21,4 +21,8 @@ using InstanceViews = std::map<std::string, InstanceView>;  ///< by instance nam
 /// A route with an instance that does not run is blocked, with the reason; nothing may pass around a function. Pure.
 [[nodiscard]] RouteTable complete(const Assignment& assignment, const InstanceViews& instances, std::uint64_t generation);
 
+/// The instances that an earlier agent left running, as its table names them, as far as their processes live: adopted, so
+/// that a restart of the agent touches no flow.
+[[nodiscard]] InstanceViews running_instances(const Assignment& assignment, const RouteTable& written);
+
 }  // namespace epif::agent

@@ -1,0 +1,278 @@
+#include "agent/agent.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "agent/probe.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "bridge/hpke.h"
+
+namespace epif::agent {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+bool same_content(RouteTable one, RouteTable other) {
+  one.generation = other.generation = 0;
+  return one == other;
+}
+
+}  // namespace
+
+Agent::Agent(Settings settings, Paths paths, Fd lock, api::Membership member)
+    : settings_(std::move(settings)),
+      paths_(std::move(paths)),
+      lock_(std::move(lock)),
+      member_(std::move(member)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Agent::~Agent() {
+  watches_.clear();
+  speaker_.reset();
+  keeper_.reset();
+}
+
+void Agent::nudge() const {
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(wake_.get(), &one, sizeof one));
+}
+
+api::ClientOptions Agent::orchestrator() const {
+  api::ClientOptions options;
+  options.url = settings_.orchestrator;
+  options.tls = member_.tls;
+  return options;
+}
+
+Result<> Agent::run(const std::stop_token& stop) {
+  const std::stop_callback stopping(stop, [this] { nudge(); });
+  read_saved();
+  step();
+  watch();
+  while (!stop.stop_requested()) {
+    wait();
+    if (!stop.stop_requested()) step();
+  }
+  return take_down();
+}
+
+void Agent::watch() {
+  speaker_ = std::make_unique<Speaker>(orchestrator(), settings_.node, settings_.rules, [this](const std::string& image) {
+    KeeperOptions options{paths_.membership, settings_.node, settings_.engine, "podman", {}};
+    {
+      const std::lock_guard lock(mutex_);
+      if (wanted_) options = keeper_options(*wanted_);
+    }
+    auto engine = open_engine(options);
+    if (!engine) return Result<>(fail(engine.error()));
+    return ensure_image(*engine, options, image);
+  });
+  api::WatchCalls own;
+  own.listed = [this](const store::Listing& all) {
+    const auto mine = std::ranges::find(all.records, settings_.node, &store::Record::name);
+    assigned(mine == all.records.end() ? std::nullopt : std::optional(*mine));
+  };
+  own.changed = [this](const store::Event& event) {
+    if (event.record.name != settings_.node) return;
+    if (event.type == store::Event::Type::removed) assigned(std::nullopt);
+    else assigned(event.record);
+  };
+  own.connection = [](const std::optional<Error>& error) {
+    if (error) log::warn("agent", "the orchestrator cannot be reached; what runs goes on", {{"error", error->text()}});
+    else log::info("agent", "connected to the orchestrator");
+  };
+  watches_.push_back(
+      std::make_unique<api::Watch>(orchestrator(), std::string(assignment_kind), settings_.node, std::move(own)));
+  for (const auto kind : {access_request_kind, node_request_kind}) {
+    const auto known = std::make_shared<std::map<std::string, DomainRequest>>();
+    const auto take = [known](const store::Record& record) {
+      if (auto request = parse_request(record.spec)) (*known)[record.name] = std::move(*request);
+      else log::error("agent", request.error());
+    };
+    api::WatchCalls calls;
+    calls.listed = [this, kind, known, take](const store::Listing& all) {
+      known->clear();
+      for (const auto& record : all.records) take(record);
+      speaker_->requests(kind, *known);
+    };
+    calls.changed = [this, kind, known, take](const store::Event& event) {
+      if (event.type == store::Event::Type::removed) known->erase(event.record.name);
+      else take(event.record);
+      speaker_->requests(kind, *known);
+    };
+    watches_.push_back(std::make_unique<api::Watch>(orchestrator(), std::string(kind), "", std::move(calls)));
+  }
+}
+
+void Agent::assigned(const std::optional<store::Record>& record) {
+  std::optional<Assignment> assignment;
+  if (record) {
+    auto parsed = parse_assignment(record->spec);
+    // Refused as a whole: what stands goes on until it expires, and the orchestrator sees no newer generation.
+    if (!parsed) return log::error("agent", parsed.error());
+    assignment = std::move(*parsed);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    const auto generation = record ? record->generation : 0;
+    if (informed_ && wanted_ == assignment && wanted_generation_ == generation) return;
+    wanted_ = std::move(assignment);
+    wanted_generation_ = generation;
+    informed_ = true;
+  }
+  nudge();
+}
+
+void Agent::wait() {
+  std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
+  if (daemon_ && daemon_->watch_fd() >= 0) fds.push_back({daemon_->watch_fd(), POLLIN, 0});
+  for (const auto& fd : instance_fds_) fds.push_back({fd.get(), POLLIN, 0});
+  auto pause = std::chrono::milliseconds(limits::reconcile_interval_ms);
+  // A generation that the data plane has not taken yet is asked for again soon; its own event takes milliseconds.
+  if (!daemon_error_.empty()) pause = std::chrono::milliseconds(limits::agent_soon_ms);
+  ::poll(fds.data(), fds.size(), static_cast<int>(pause.count()));
+  std::uint64_t count = 0;
+  static_cast<void>(!::read(wake_.get(), &count, sizeof count));
+  const bool instance_ended = std::any_of(fds.begin() + 1, fds.end(), [](const pollfd& one) { return one.revents != 0; });
+  if (instance_ended && keeper_) keeper_->look();
+}
+
+void Agent::step() {
+  std::optional<Assignment> assignment;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!informed_) return;
+    assignment = wanted_;
+  }
+  if (!assignment) return step_aside();
+  if (role_ && *role_ != assignment->role) step_aside();
+  if (!role_) {
+    role_ = assignment->role;
+    const std::string name = *role_ == Role::proxy ? "proxy" : "redirect";
+    daemon_ = std::make_unique<Daemon>(name, paths_.log, paths_.routes);
+  }
+  if (*role_ == Role::proxy && public_key_.empty()) {
+    if (auto key = hpke::KeyPair::load_or_create(paths_.hpke_key)) public_key_ = key->public_text();
+    else log::error("agent", key.error());
+  }
+  if (*role_ == Role::proxy && !keeper_) {
+    keeper_ = std::make_unique<InstanceKeeper>(keeper_options(*assignment), running_instances(*assignment, written_),
+                                               [this] { nudge(); });
+  }
+  auto views = keeper_ ? keeper_->views() : InstanceViews{};
+  for (auto& [name, view] : views) {
+    if (view.state == "running" && !bridge::process_alive(view.pid)) view = {"starting", "it ended and is being replaced", {}, 0};
+  }
+  write_routes(*assignment, views);
+  if (keeper_ && wished_ != assignment->instances) {
+    wished_ = assignment->instances;
+    keeper_->wish(wished_);
+  }
+  keep_daemon(*assignment);
+  watch_instances(views);
+  send_report(*assignment, views);
+  renew_certificate();
+}
+
+void Agent::watch_instances(const InstanceViews& views) {
+  std::vector<std::int64_t> pids;
+  for (const auto& [name, view] : views) {
+    if (view.state == "running") pids.push_back(view.pid);
+  }
+  if (pids == instance_pids_) return;
+  instance_pids_ = pids;
+  instance_fds_.clear();
+  for (const auto pid : pids) {
+    Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+    if (fd) instance_fds_.push_back(std::move(fd));
+  }
+}
+
+void Agent::write_routes(const Assignment& assignment, const InstanceViews& views) {
+  auto table = complete(assignment, views, written_.generation + 1);
+  if (written_.generation != 0 && same_content(table, written_)) return;
+  auto written = api::write_file(paths_.routes, print_routes(table), 0600);
+  if (!written) {
+    write_error_ = written.error().text();
+    return log::error("agent", written.error());
+  }
+  write_error_.clear();
+  written_ = std::move(table);
+  log::info("agent", "routes written", {{"generation", std::to_string(written_.generation)},
+                                        {"routes", std::to_string(written_.routes.size())}});
+  std::uint64_t generation = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    generation = wanted_generation_;
+  }
+  if (auto saved = save_assignment(paths_.assignment, assignment, generation); !saved) log::error("agent", saved.error());
+}
+
+void Agent::keep_daemon(const Assignment& assignment) {
+  daemon_error_.clear();
+  if (auto kept = daemon_->ensure(command(assignment)); !kept) {
+    daemon_error_ = daemon_->trouble();
+    return;
+  }
+  const auto loaded = loaded_generation(paths_.admin);
+  if (!loaded) daemon_error_ = "it does not answer yet";
+  else if (*loaded != written_.generation) daemon_error_ = fmt::format("it serves routes {}, not yet {}", *loaded, written_.generation);
+}
+
+std::vector<std::string> Agent::command(const Assignment& assignment) const {
+  std::vector<std::string> out{settings_.program};
+  if (assignment.role == Role::proxy) {
+    out.insert(out.end(), {"proxy", "--tls-listen", assignment.listen.text(), "--hpke-key", paths_.hpke_key});
+  } else {
+    out.insert(out.end(), {"redirect", "--state", paths_.redirect});
+  }
+  const auto& in = paths_.membership;
+  out.insert(out.end(), {"--routes", paths_.routes, "--cert", in + "/node.crt", "--key", in + "/node.key", "--ca", in + "/ca.crt",
+                         "--admin", "unix:" + paths_.admin});
+  return out;
+}
+
+KeeperOptions Agent::keeper_options(const Assignment& assignment) const {
+  const auto built_in = std::filesystem::path(settings_.program).parent_path() / "epif-bf";
+  return {settings_.state, settings_.node, settings_.engine, assignment.engine, built_in};
+}
+
+void Agent::send_report(const Assignment& assignment, const InstanceViews& views) {
+  if (!speaker_) return;
+  AssignmentReport report;
+  report.public_key = public_key_;
+  for (const auto& wished : assignment.instances) {
+    const auto view = views.find(wished.name);
+    if (view == views.end()) report.instances.push_back({wished.name, "starting", 0, ""});
+    else report.instances.push_back({wished.name, view->second.state, view->second.pid, view->second.reason});
+  }
+  const std::string name = assignment.role == Role::proxy ? "proxy" : "redirect";
+  const bool up = daemon_->running();
+  const bool hopeless = !up && !daemon_->trouble().empty() && daemon_->trouble() != "not started yet";
+  report.processes.push_back({name, up ? "running" : hopeless ? "failed" : "starting", daemon_->pid(), up ? "" : daemon_->trouble()});
+  if (!write_error_.empty()) report.errors.push_back(write_error_);
+  const std::lock_guard lock(mutex_);
+  if (write_error_.empty() && daemon_error_.empty() && wanted_ == assignment) applied_ = wanted_generation_;
+  report.generation = applied_;
+  speaker_->report(std::move(report));
+}
+
+void Agent::renew_certificate() {
+  if (Clock::now() < renewal_look_ || !speaker_) return;
+  renewal_look_ = Clock::now() + std::chrono::hours(1);
+  const auto end = api::expiry_of(member_.tls.certificate);
+  const auto margin = std::chrono::days(limits::certificate_valid_days / 3);
+  if (end && *end > std::chrono::system_clock::now() + margin) return;
+  auto renewed = api::renew(settings_.orchestrator, member_, paths_.membership);
+  if (!renewed) return log::error("agent", renewed.error());
+  member_ = std::move(*renewed);
+  log::info("agent", "certificate renewed");
+}
+
+}  // namespace epif::agent

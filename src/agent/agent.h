@@ -1,0 +1,101 @@
+#pragma once
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "agent/daemon.h"
+#include "agent/instance_keeper.h"
+#include "agent/settings.h"
+#include "agent/speaker.h"
+#include "agent/table.h"
+#include "api/client.h"
+#include "base/fd.h"
+#include "model/assignment.h"
+
+namespace epif::agent {
+
+/// Where the agent's files are, all inside of its state folder.
+struct Paths {
+  explicit Paths(const std::string& state);
+  std::string membership;  ///< key, certificate and CA of this host
+  std::string hpke_key;    ///< X25519, proxy only
+  std::string assignment;  ///< the last one, so that a restart needs no orchestrator
+  std::string routes;      ///< what the data plane reads
+  std::string admin;       ///< Unix socket of redirector or proxy
+  std::string log;         ///< what redirector or proxy write
+  std::string redirect;    ///< the redirector's own folder
+  std::string lock;
+};
+
+/// One host's agent: holds the machine to its Assignment. Level-triggered: it watches, compares, acts, reports. What it
+/// starts outlives its crash and is adopted by the next run; with the orchestrator dead everything goes on until routes
+/// expire. Revocations are written to the data plane before anything slow is begun.
+class Agent {
+ public:
+  /// Joins if this host has not yet. Errors: permission (no root), conflict (another agent has this folder, or the folder
+  /// belongs to another node), those of api::join; nothing is left behind by a failed start.
+  [[nodiscard]] static Result<std::unique_ptr<Agent>> start(Settings settings);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  /// Works until `stop`, then takes down all that it made: processes, rules, containers, engine storage.
+  [[nodiscard]] Result<> run(const std::stop_token& stop);
+
+ private:
+  Agent(Settings settings, Paths paths, Fd lock, api::Membership member);
+  void read_saved();
+  void watch();
+  void assigned(const std::optional<store::Record>& record);
+  void wait();
+  void step();
+  void write_routes(const Assignment& assignment, const InstanceViews& views);
+  void keep_daemon(const Assignment& assignment);
+  void watch_instances(const InstanceViews& views);
+  void send_report(const Assignment& assignment, const InstanceViews& views);
+  void step_aside();
+  void renew_certificate();
+  [[nodiscard]] Result<> take_down();
+  [[nodiscard]] std::vector<std::string> command(const Assignment& assignment) const;
+  [[nodiscard]] KeeperOptions keeper_options(const Assignment& assignment) const;
+  [[nodiscard]] api::ClientOptions orchestrator() const;
+  void nudge() const;
+
+  Settings settings_;
+  Paths paths_;
+  Fd lock_;
+  api::Membership member_;
+  Fd wake_;
+  std::mutex mutex_;
+  std::optional<Assignment> wanted_;       ///< guarded: the latest Assignment, empty if the node has none
+  std::uint64_t wanted_generation_ = 0;    ///< guarded
+  std::uint64_t applied_ = 0;              ///< guarded: the last generation that the data plane serves
+  bool informed_ = false;                  ///< guarded: the orchestrator or the saved file has said something
+  // The loop's thread alone:
+  RouteTable written_;
+  std::string write_error_;
+  std::string public_key_;
+  std::unique_ptr<Daemon> daemon_;
+  std::optional<Role> role_;
+  std::unique_ptr<InstanceKeeper> keeper_;
+  std::vector<WishedInstance> wished_;
+  std::vector<Fd> instance_fds_;
+  std::vector<std::int64_t> instance_pids_;
+  std::string daemon_error_;
+  std::chrono::steady_clock::time_point renewal_look_{};
+  std::unique_ptr<Speaker> speaker_;
+  std::vector<std::unique_ptr<api::Watch>> watches_;
+};
+
+/// The last Assignment on disk, with the generation of its resource. not_found if there is none.
+[[nodiscard]] Result<> save_assignment(const std::string& path, const Assignment& assignment, std::uint64_t generation);
+[[nodiscard]] Result<std::pair<Assignment, std::uint64_t>> load_assignment(const std::string& path);
+
+/// Takes down what an agent left in `state`, whatever ended it: redirector and its rules, proxy, containers, engine storage.
+/// The membership stays, so that the host need not join again. Code::conflict while an agent runs there.
+[[nodiscard]] Result<> clean_up(const std::string& state, const std::string& program);
+
+}  // namespace epif::agent

@@ -1,0 +1,180 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+
+#include "agent/agent.h"
+#include "base/log.h"
+
+/// The agent's beginning and end: its folder, its membership, and taking down what it made.
+namespace epif::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<Fd> claim(const std::string& path) {
+  Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return fail(system_error(errno, "cannot open the agent's lock", path));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(Code::conflict, "an agent already works in this folder", path, {}, "stop it, or choose another --state");
+  }
+  return lock;
+}
+
+Result<> make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return fail(Code::io, "cannot make the state folder", path, error.message());
+  if (::chmod(path.c_str(), 0711) != 0) return fail(system_error(errno, "cannot protect the state folder", path));
+  return {};
+}
+
+Result<api::Membership> member(const Settings& settings, const Paths& paths) {
+  auto known = api::open_membership(paths.membership);
+  if (known) {
+    if (known->identity == settings.node || settings.node.empty()) return known;
+    return fail(Code::conflict, "this folder belongs to " + known->identity + ", not to " + settings.node, settings.state, {},
+                "choose another --state");
+  }
+  if (known.error().code != Code::not_found) return fail(known.error());
+  if (settings.token.empty()) {
+    return fail(Code::usage, "this host has not joined yet", settings.state, {},
+                "give --token, as `epif orchestrator init` or `epif orchestrator token` prints it");
+  }
+  return api::join(settings.orchestrator, settings.token, settings.node, paths.membership);
+}
+
+Result<> stop_redirector(const std::string& program, const Paths& paths) {
+  if (!fs::exists(paths.redirect)) return {};
+  Daemon redirect("redirect", paths.log, paths.routes);
+  if (auto stopped = redirect.stop(); !stopped) return stopped;
+  // Removes the rules that a crash left behind; done as well if there are none.
+  Daemon uninstall("uninstall", paths.log, "");
+  if (auto done = uninstall.run({program, "redirect", "--uninstall", "--state", paths.redirect}); !done) return done;
+  return {};
+}
+
+Result<> remove_traces(const std::string& program, const Paths& paths, const KeeperOptions& engine) {
+  Result<> first;
+  const auto note = [&](Result<> done) {
+    if (!done && first) first = fail(done.error());
+  };
+  note(stop_redirector(program, paths));
+  note(Daemon("proxy", paths.log, paths.routes).stop());
+  note(remove_instances(engine));
+  std::error_code ignored;
+  for (const auto& path : {paths.routes, paths.assignment, paths.admin, paths.redirect}) fs::remove_all(path, ignored);
+  return first;
+}
+
+}  // namespace
+
+Paths::Paths(const std::string& state)
+    : membership(state + "/membership"),
+      hpke_key(state + "/hpke.key"),
+      assignment(state + "/assignment.json"),
+      routes(state + "/routes.json"),
+      admin(state + "/admin.sock"),
+      log(state + "/dataplane.log"),
+      redirect(state + "/redirect"),
+      lock(state + "/agent.lock") {}
+
+Result<> save_assignment(const std::string& path, const Assignment& assignment, std::uint64_t generation) {
+  boost::json::object out{{"generation", generation}};
+  out["assignment"] = boost::json::parse(print(assignment));
+  return api::write_file(path, boost::json::serialize(out) + "\n", 0600);
+}
+
+Result<std::pair<Assignment, std::uint64_t>> load_assignment(const std::string& path) {
+  auto text = api::read_file(path);
+  if (!text) return fail(text.error());
+  try {
+    const auto from = boost::json::parse(*text).as_object();
+    auto assignment = parse_assignment(boost::json::serialize(from.at("assignment")));
+    if (!assignment) return fail(assignment.error());
+    return std::pair{std::move(*assignment), from.at("generation").to_number<std::uint64_t>()};
+  } catch (const std::exception& error) {
+    return fail(Code::invalid_input, "the saved assignment cannot be read", path, error.what());
+  }
+}
+
+Result<std::unique_ptr<Agent>> Agent::start(Settings settings) {
+  if (::geteuid() != 0) {
+    return fail(Code::permission, "an agent changes the rules and processes of its host", "epif agent", "not root", "run it as root");
+  }
+  std::error_code ignored;
+  settings.state = fs::absolute(settings.state, ignored).lexically_normal().string();
+  const bool made = !fs::exists(settings.state, ignored);
+  const Paths paths(settings.state);
+  if (auto folder = make_folder(settings.state); !folder) return fail(folder.error());
+  auto lock = claim(paths.lock);
+  if (!lock) return fail(lock.error());
+  auto membership = member(settings, paths);
+  if (!membership) {
+    if (made) fs::remove_all(settings.state, ignored);
+    return fail(membership.error());
+  }
+  settings.node = membership->identity;
+  return std::unique_ptr<Agent>(new Agent(std::move(settings), paths, std::move(*lock), std::move(*membership)));
+}
+
+void Agent::read_saved() {
+  auto saved = load_assignment(paths_.assignment);
+  if (!saved) {
+    if (saved.error().code != Code::not_found) log::error("agent", saved.error());
+    return;
+  }
+  if (auto text = api::read_file(paths_.routes)) {
+    if (auto table = parse_routes(*text, paths_.routes)) written_ = std::move(*table);
+    else log::error("agent", table.error());
+  }
+  const std::lock_guard lock(mutex_);
+  wanted_ = std::move(saved->first);
+  wanted_generation_ = saved->second;
+  informed_ = true;
+  log::info("agent", "goes on with what was assigned before", {{"generation", std::to_string(wanted_generation_)}});
+}
+
+void Agent::step_aside() {
+  if (!role_) return;
+  log::info("agent", "the node has no assignment any more; everything is taken down");
+  if (auto done = take_down(); !done) log::error("agent", done.error());
+  if (speaker_) speaker_->forget_report();
+}
+
+Result<> Agent::take_down() {
+  if (keeper_) keeper_->wish({});
+  KeeperOptions engine{settings_.state, settings_.node, settings_.engine, "podman", {}};
+  {
+    const std::lock_guard lock(mutex_);
+    if (wanted_) engine = keeper_options(*wanted_);
+  }
+  keeper_.reset();
+  daemon_.reset();
+  role_.reset();
+  wished_.clear();
+  instance_fds_.clear();
+  instance_pids_.clear();
+  written_ = {};
+  return remove_traces(settings_.program, paths_, engine);
+}
+
+Result<> clean_up(const std::string& state, const std::string& program) {
+  std::error_code ignored;
+  const auto folder = fs::absolute(state, ignored).lexically_normal().string();
+  if (!fs::exists(folder, ignored)) return {};
+  const Paths paths(folder);
+  auto lock = claim(paths.lock);
+  if (!lock) return fail(lock.error());
+  KeeperOptions engine{folder, {}, {}, "podman", {}};
+  if (const auto saved = load_assignment(paths.assignment)) {
+    engine.owner = saved->first.node;
+    engine.kind = saved->first.engine.empty() ? "podman" : saved->first.engine;
+  }
+  return remove_traces(program, paths, engine);
+}
+
+}  // namespace epif::agent
