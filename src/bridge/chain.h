@@ -41,7 +41,7 @@ class ControlPool {
   friend class Chain;
   [[nodiscard]] net::Task<Result<std::shared_ptr<Control>>> reach(const ChainLink& link, net::TimePoint deadline);
   net::Loop& loop_;
-  std::map<std::string, std::shared_ptr<Control>> controls_;  ///< by socket path
+  std::map<std::string, std::shared_ptr<Control>> controls_;  ///< by process and socket path
 };
 
 /// What every BF of a chain is told about a connection.

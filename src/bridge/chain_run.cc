@@ -1,0 +1,202 @@
+// The running half of a Chain: pairs, pumps at the outer ends, lent sockets, releases.
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <cassert>
+#include <cerrno>
+
+#include "bridge/chain_state.h"
+
+namespace epif::bridge {
+namespace {
+
+constexpr auto for_ever = std::chrono::hours(24 * 365);
+
+net::RelayTimes times(const ChainLimits& limits) { return {limits.idle_s, limits.half_closed_s}; }
+
+// A leg that the proxy pumps.
+net::Task<> pumped_client(Chain::State& chain, Bytes early) {
+  ByteLimit limit(chain.limits.from_client_bytes, "from the client");
+  AnnouncedEnd end(chain, way_to_client);
+  const net::RelaySide outer{*chain.client, early, &limit};
+  const net::RelaySide inner{*chain.client_end, {}, &end};
+  auto done = co_await net::relay(outer, inner, chain.from_client, chain.to_client, times(chain.limits));
+  if (!done) chain.fail(done.error());
+}
+
+net::Task<> pumped_server(Chain::State& chain, Bytes early) {
+  ByteLimit limit(chain.limits.from_server_bytes, "from the server");
+  AnnouncedEnd end(chain, way_to_server);
+  const net::RelaySide inner{*chain.server_end, {}, &end};
+  const net::RelaySide outer{*chain.server, early, &limit};
+  auto done = co_await net::relay(inner, outer, chain.to_server, chain.from_server, times(chain.limits));
+  if (!done) chain.fail(done.error());
+}
+
+// A leg whose TCP socket the BF has: it copies, we end. `out` is the way that leaves through this socket.
+net::Task<> lent(Chain::State& chain, net::Stream& stream, std::size_t out, std::uint64_t written_before) {
+  auto announced = co_await await_announced(chain, out, net::Clock::now() + for_ever);
+  if (!announced) co_return chain.fail(announced.error());
+  const auto& last = out == way_to_server ? *chain.links.back() : *chain.links.front();
+  const auto written = kernel_written(stream.clear_socket());
+  if (written && !last.released() && *written - written_before != *last.ended(out)) {
+    co_return chain.fail({Code::bf_failed, "bridging function announced another number of bytes than it wrote",
+                          last.description().instance,
+                          fmt::format("{} announced, {} written", *last.ended(out), *written - written_before)});
+  }
+  auto ended = co_await net::end_write(stream);
+  if (!ended) co_return chain.fail(ended.error());
+  auto other = co_await await_announced(chain, 1 - out, net::Clock::now() + for_ever);
+  if (!other) chain.fail(other.error());
+}
+
+// The end of a way through a link that released its streams.
+class ReleasedEnd final : public net::PumpGate {
+ public:
+  ReleasedEnd(Chain::State& chain, Link& link, std::size_t way, bool last, ByteLimit limit)
+      : chain_(chain), link_(link), way_(way), last_(last), limit_(limit) {}
+  Result<> before_bytes(const net::Carried& carried, std::size_t more) override { return limit_.before_bytes(carried, more); }
+  net::Task<Result<>> before_end(const net::Carried& carried) override {
+    const auto& before = *link_.released();
+    if (!link_.ended(way_))
+      link_.announce(way_, (way_ == way_to_server ? before.bytes_to_server : before.bytes_to_client) + carried.bytes);
+    chain_.wake();
+    if (!last_) co_return Result<>{};
+    auto announced = co_await await_announced(chain_, way_, net::Clock::now() + std::chrono::milliseconds(limits::bf_report_wait_ms));
+    co_return announced;
+  }
+
+ private:
+  Chain::State& chain_;
+  Link& link_;
+  std::size_t way_;
+  bool last_;  // the way leaves through a peer's own socket
+  ByteLimit limit_;
+};
+
+net::Task<> join_neighbours(Chain::State& chain, Link& link) {
+  const bool at_client = chain.direct_client && &link == chain.links.front().get();
+  const bool at_server = chain.direct_server && &link == chain.links.back().get();
+  std::unique_ptr<net::SocketStream> own_client, own_server;
+  if (!at_client) own_client = std::make_unique<net::SocketStream>(chain.loop, std::move(link.kept[0]));
+  if (!at_server) own_server = std::make_unique<net::SocketStream>(chain.loop, std::move(link.kept[1]));
+  net::Stream& towards_client = at_client ? *chain.client : *own_client;
+  net::Stream& towards_server = at_server ? *chain.server : *own_server;
+  // Limits at lent sockets are watched by the kernel's counts.
+  ReleasedEnd to_server(chain, link, way_to_server, at_server, ByteLimit({}, {}));
+  ReleasedEnd to_client(chain, link, way_to_client, at_client, ByteLimit({}, {}));
+  net::Carried up, down;
+  const net::RelaySide a{towards_client, {}, &to_server};
+  const net::RelaySide b{towards_server, {}, &to_client};
+  auto done = co_await net::relay(a, b, up, down, times(chain.limits));
+  if (!done) chain.fail(done.error());
+  --chain.splices;
+  chain.wake();
+}
+
+// A pair: our end becomes a stream, the other goes to a BF.
+Result<Fd> pair_with(net::Loop& loop, std::unique_ptr<net::SocketStream>& our_end) {
+  auto pair = net::stream_pair();
+  if (!pair) return fail(pair.error());
+  our_end = std::make_unique<net::SocketStream>(loop, std::move(pair->first));
+  return std::move(pair->second);
+}
+
+Result<Fd> copy_of(int fd) {
+  Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail(system_error(errno, "cannot copy a socket for a bridging function"));
+  return copy;
+}
+
+ByteSpan head(ByteSpan early) { return early.first(std::min(early.size(), limits::bf_early_max_bytes)); }
+
+}  // namespace
+
+void Chain::State::splice(Link& link) {
+  ++splices;
+  net::spawn(join_neighbours(*this, link));
+}
+
+Result<> Chain::State::start(ByteSpan early_from_client, ByteSpan early_from_server) {
+  const auto count = links.size();
+  std::vector<std::array<Fd, 2>> ends_of(count);  // towards client, towards server
+  auto client_leg = direct_client ? copy_of(client->clear_socket()) : pair_with(loop, client_end);
+  if (!client_leg) return epif::fail(client_leg.error());
+  ends_of.front()[0] = std::move(*client_leg);
+  auto server_leg = direct_server ? copy_of(server->clear_socket()) : pair_with(loop, server_end);
+  if (!server_leg) return epif::fail(server_leg.error());
+  ends_of.back()[1] = std::move(*server_leg);
+  for (std::size_t i = 0; i + 1 < count; ++i) {
+    auto pair = net::stream_pair();
+    if (!pair) return epif::fail(pair.error());
+    for (const auto* end : {&pair->first, &pair->second}) {
+      auto copy = copy_of(end->get());
+      if (!copy) return epif::fail(copy.error());
+      joints.push_back(std::move(*copy));
+    }
+    ends_of[i][1] = std::move(pair->first);
+    ends_of[i + 1][0] = std::move(pair->second);
+  }
+  for (std::size_t i = 0; i < count && !failure; ++i) {
+    Start start;
+    start.direct_client = direct_client && i == 0;
+    start.direct_server = direct_server && i + 1 == count;
+    if (i == 0) start.early_client.assign(early_from_client.begin(), early_from_client.end());
+    if (i + 1 == count) start.early_server.assign(early_from_server.begin(), early_from_server.end());
+    links[i]->start(std::move(start), std::move(ends_of[i][0]), std::move(ends_of[i][1]));
+  }
+  return {};
+}
+
+net::Task<ChainReport> Chain::run(net::Stream& client, ByteSpan early_from_client, net::Stream& server,
+                                  ByteSpan early_from_server, ChainLimits limits) {
+  auto& state = *state_;
+  assert(state.client == nullptr);
+  state.client = &client;
+  state.server = &server;
+  state.limits = limits;
+  const auto first_client = head(early_from_client);
+  const auto first_server = head(early_from_server);
+  Bytes rest_client(early_from_client.begin() + static_cast<std::ptrdiff_t>(first_client.size()), early_from_client.end());
+  Bytes rest_server(early_from_server.begin() + static_cast<std::ptrdiff_t>(first_server.size()), early_from_server.end());
+  state.from_client.bytes = first_client.size();
+  state.from_server.bytes = first_server.size();
+  state.direct_client = state.links.front()->description().trusted && client.clear_socket() >= 0 && rest_client.empty();
+  state.direct_server = state.links.back()->description().trusted && server.clear_socket() >= 0 && rest_server.empty();
+  const auto written_client = state.direct_client ? kernel_written(client.clear_socket()).value_or(0) : 0;
+  const auto written_server = state.direct_server ? kernel_written(server.clear_socket()).value_or(0) : 0;
+  if (state.direct_client) state.kernel_base_client = kernel_received(client.clear_socket()).value_or(0);
+  if (state.direct_server) state.kernel_base_server = kernel_received(server.clear_socket()).value_or(0);
+
+  if (state.failure) {  // a BF died between open() and now
+    const auto why = *state.failure;
+    client.abort(why), server.abort(why);
+  } else if (auto started = state.start(first_client, first_server); !started) {
+    state.fail(started.error());
+  } else {
+    state.watch_direct();
+    auto client_leg = state.direct_client ? lent(state, client, way_to_client, written_client)
+                                          : pumped_client(state, std::move(rest_client));
+    auto server_leg = state.direct_server ? lent(state, server, way_to_server, written_server)
+                                          : pumped_server(state, std::move(rest_server));
+    co_await net::when_both(std::move(client_leg), std::move(server_leg));
+  }
+  state.watch.cancel();
+  while (state.splices > 0) co_await state.reports.until(net::Clock::now() + for_ever);
+
+  const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::bf_report_wait_ms);
+  const auto all_reported = [&state] {
+    return std::all_of(state.links.begin(), state.links.end(), [](const auto& link) { return link->reported() || !link->heard(); });
+  };
+  while (!all_reported() && net::Clock::now() < deadline) co_await state.reports.until(deadline);
+
+  ChainReport report;
+  report.from_client = state.bytes_from_client();
+  report.from_server = state.bytes_from_server();
+  report.failure = state.failure;
+  for (const auto& link : state.links) report.functions.push_back(link->report());
+  state.client = state.server = nullptr;
+  co_return report;
+}
+
+}  // namespace epif::bridge

@@ -1,0 +1,116 @@
+#include "bridge/chain_state.h"
+
+#include <fmt/format.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace epif::bridge {
+namespace {
+
+constexpr std::chrono::milliseconds watch_interval{200};
+
+std::optional<tcp_info> info_of(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return std::nullopt;
+  return info;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> kernel_received(int fd) {
+  const auto info = info_of(fd);
+  if (!info) return std::nullopt;
+  return info->tcpi_bytes_received;
+}
+
+std::optional<std::uint64_t> kernel_written(int fd) {
+  int queued = 0;
+  // The queue first: what is acknowledged in between would be counted by neither.
+  const auto before = info_of(fd);
+  if (!before || ::ioctl(fd, SIOCOUTQ, &queued) != 0) return std::nullopt;
+  const auto after = info_of(fd);
+  if (!after) return std::nullopt;
+  if (after->tcpi_bytes_acked != before->tcpi_bytes_acked) return kernel_written(fd);
+  return after->tcpi_bytes_acked + static_cast<std::uint64_t>(queued);
+}
+
+void Chain::State::wake() {
+  opened.raise();
+  for (auto& end : ends) end.raise();
+  reports.raise();
+}
+
+void Chain::State::fail(Error why) {
+  if (failure) return;
+  failure = std::move(why);
+  const auto reason = failure->text();
+  for (const auto& link : links) link->cut(reason);
+  for (auto* stream : {client, server, static_cast<net::Stream*>(client_end.get()), static_cast<net::Stream*>(server_end.get())})
+    if (stream != nullptr) stream->abort(*failure);
+  for (const auto& joint : joints) net::reset_socket(joint.get());
+  for (const auto& link : links)
+    for (const auto& fd : link->kept)
+      if (fd) net::reset_socket(fd.get());
+  wake();
+}
+
+bool Chain::State::announced(std::size_t way) const {
+  return std::all_of(links.begin(), links.end(), [way](const auto& link) { return link->ended(way).has_value(); });
+}
+
+std::uint64_t Chain::State::bytes_from_client() const {
+  if (!direct_client || client == nullptr) return from_client.bytes;
+  return from_client.bytes + kernel_received(client->clear_socket()).value_or(kernel_base_client) - kernel_base_client;
+}
+
+std::uint64_t Chain::State::bytes_from_server() const {
+  if (!direct_server || server == nullptr) return from_server.bytes;
+  return from_server.bytes + kernel_received(server->clear_socket()).value_or(kernel_base_server) - kernel_base_server;
+}
+
+Result<> ByteLimit::check(std::uint64_t bytes) const {
+  if (!most_ || bytes <= *most_) return {};
+  return epif::fail(Code::limit, "more bytes than the route allows in the direction without data", std::string(source_),
+                    fmt::format("limit {}", *most_));
+}
+
+void Chain::State::watch_direct() {
+  if (failure || !(direct_client || direct_server)) return;
+  for (const auto& checked : {ByteLimit(limits.from_client_bytes, "from the client").check(bytes_from_client()),
+                              ByteLimit(limits.from_server_bytes, "from the server").check(bytes_from_server())})
+    if (!checked) return fail(checked.error());
+  const auto bytes = bytes_from_client() + bytes_from_server();
+  if (bytes != watched_bytes || watched_since == net::TimePoint{}) watched_bytes = bytes, watched_since = loop.now();
+  const bool half = announced(way_to_server) || announced(way_to_client);
+  if (loop.now() - watched_since >= std::chrono::seconds(half ? limits.half_closed_s : limits.idle_s))
+    return fail({Code::timeout, half ? "one side ended and the other stayed silent" : "the flow was idle too long"});
+  watch = loop.after(watch_interval, [this] { watch_direct(); });
+}
+
+net::Task<Result<>> await_announced(Chain::State& chain, std::size_t way, net::TimePoint deadline) {
+  while (!chain.announced(way) && !chain.failure && net::Clock::now() < deadline) co_await chain.ends[way].until(deadline);
+  if (chain.failure) co_return epif::fail(*chain.failure);
+  if (chain.announced(way)) co_return Result<>{};
+  co_return epif::fail(Code::bf_failed, "a stream ended that not every bridging function announced", chain.header.flow,
+                       "it may have died in the middle of a transfer");
+}
+
+net::Task<Result<>> AnnouncedEnd::before_end(const net::Carried& carried) {
+  // What was announced was sent before the stream was shut down, so the word is here already or comes at once.
+  const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::bf_report_wait_ms);
+  auto announced = co_await await_announced(chain_, way_, deadline);
+  if (!announced) co_return announced;
+  const auto& last = way_ == way_to_server ? *chain_.links.back() : *chain_.links.front();
+  if (*last.ended(way_) == carried.bytes) co_return Result<>{};
+  co_return epif::fail(Code::bf_failed, "bridging function announced another number of bytes than it wrote",
+                       last.description().instance, fmt::format("{} announced, {} carried", *last.ended(way_), carried.bytes));
+}
+
+}  // namespace epif::bridge
