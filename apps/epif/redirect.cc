@@ -1,0 +1,195 @@
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
+#include "api/server.h"
+#include "base/log.h"
+#include "command.h"
+#include "redirect/service.h"
+
+namespace epif::app {
+namespace {
+
+struct RedirectArguments {
+  std::string proxy;
+  int socks = 6;
+  std::string cert, key, ca, proxy_identity;
+  std::vector<std::string> capture;
+  std::string routes;
+  std::size_t warm = limits::warm_pool_connections;
+  bool fast_open = false;
+  std::string user, user_file;
+  std::string admin;
+  std::uint16_t listen_port = 15001;
+  bool listen_port_given = false;
+  std::string state = "/run/epif";
+  unsigned threads = 0;
+  bool exec = false;
+  std::vector<std::string> command;
+  std::string exec_user;
+  bool uninstall = false;
+};
+
+Result<redirect::ProxyUser> parse_user(std::string_view text, const std::string& where) {
+  const auto colon = text.find(':');
+  const auto name = text.substr(0, colon);
+  const auto password = colon == text.npos ? std::string_view{} : text.substr(colon + 1);
+  if (name.empty() || password.empty() || name.size() > limits::name_max_bytes || password.size() > limits::name_max_bytes) {
+    return fail(Code::usage, "expected NAME:PASSWORD, 1 to 255 bytes each", where);
+  }
+  return redirect::ProxyUser{std::string(name), std::string(password)};
+}
+
+Result<std::optional<redirect::ProxyUser>> proxy_user(const RedirectArguments& arguments) {
+  if (!arguments.user_file.empty()) {
+    std::ifstream file(arguments.user_file);
+    std::string line;
+    if (!file || !std::getline(file, line)) return fail(Code::not_found, "cannot read name and password", arguments.user_file);
+    auto user = parse_user(line, arguments.user_file);
+    if (!user) return fail(std::move(user.error()));
+    return std::optional(std::move(*user));
+  }
+  if (arguments.user.empty()) return std::optional<redirect::ProxyUser>{};
+  auto user = parse_user(arguments.user, "--user");
+  if (!user) return fail(std::move(user.error()));
+  return std::optional(std::move(*user));
+}
+
+Result<std::shared_ptr<net::TlsContext>> tls_context(const RedirectArguments& arguments) {
+  const bool any = !arguments.cert.empty() || !arguments.key.empty() || !arguments.ca.empty();
+  if (!any) return std::shared_ptr<net::TlsContext>{};
+  if (arguments.cert.empty() || arguments.key.empty() || arguments.ca.empty()) {
+    return fail(Code::usage, "--cert, --key and --ca belong together", "epif redirect");
+  }
+  return net::TlsContext::client({arguments.cert, arguments.key, arguments.ca});
+}
+
+Result<redirect::ServiceOptions> service_options(const RedirectArguments& arguments) {
+  redirect::ServiceOptions options;
+  auto& settings = options.settings;
+  for (const auto& text : arguments.capture) {
+    auto target = CaptureTarget::parse(text);
+    if (!target) return fail(Code::usage, "bad capture target", text, target.error().text(), "ADDRESS, CIDR, and :PORT or :FIRST-LAST behind it");
+    options.capture.push_back(*target);
+  }
+  if (arguments.routes.empty()) {
+    if (arguments.proxy.empty()) return fail(Code::usage, "--proxy ADDR:PORT or --routes FILE is needed", "epif redirect");
+    if (options.capture.empty()) return fail(Code::usage, "--capture TARGET is needed", "epif redirect");
+    auto proxy = SocketAddress::parse(arguments.proxy);
+    if (!proxy) return fail(Code::usage, "bad proxy address", arguments.proxy, proxy.error().text());
+    options.proxy = *proxy;
+  } else if (!arguments.proxy.empty()) {
+    return fail(Code::usage, "--proxy and --routes exclude each other", "epif redirect", "each route names its proxy");
+  }
+  auto tls = tls_context(arguments);
+  if (!tls) return fail(std::move(tls.error()));
+  if (!arguments.proxy_identity.empty() && !*tls) return fail(Code::usage, "--proxy-identity needs --cert, --key and --ca", "epif redirect");
+  auto user = proxy_user(arguments);
+  if (!user) return fail(std::move(user.error()));
+  if (arguments.exec && arguments.command.empty()) return fail(Code::usage, "--exec needs a command", "epif redirect");
+  if (!arguments.exec && !arguments.command.empty()) return fail(Code::usage, "unknown argument", arguments.command.front());
+  settings.listen_port = arguments.listen_port;
+  settings.threads = arguments.threads != 0 ? arguments.threads : std::max(1u, std::thread::hardware_concurrency());
+  settings.socks = arguments.socks;
+  settings.warm = arguments.warm;
+  settings.fast_open = arguments.fast_open;
+  settings.user = std::move(*user);
+  settings.tls = std::move(*tls);
+  settings.tls_always = arguments.routes.empty() && settings.tls != nullptr;
+  options.proxy_identity = arguments.proxy_identity;
+  options.routes_file = arguments.routes;
+  options.state_dir = arguments.state;
+  options.command = arguments.command;
+  options.command_user = arguments.exec_user;
+  return options;
+}
+
+Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, redirect::Service& service) {
+  constexpr std::string_view scheme = "unix:";
+  if (!address.starts_with(scheme) || address.size() == scheme.size()) {
+    return fail(Code::usage, "expected unix:PATH", "--admin " + address);
+  }
+  api::Router router;
+  router.add("GET", "/healthz", [](const api::Request&) -> api::Reply { return api::Response{200, "ok\n", "text/plain"}; });
+  router.add("GET", "/metrics", [&service](const api::Request&) -> api::Reply {
+    return api::Response{200, redirect::metrics_text(service.stats(false)), "text/plain; version=0.0.4"};
+  });
+  router.add("GET", "/flows", [&service](const api::Request&) -> api::Reply {
+    return api::Response{200, redirect::flows_json(service.stats(true))};
+  });
+  api::ServerOptions options;
+  options.unix_path = address.substr(scheme.size());
+  options.threads = 1;
+  return api::Server::start(std::move(options), std::move(router));
+}
+
+Exit run(const RedirectArguments& arguments) {
+  if (::geteuid() != 0) {
+    return report({Code::permission, "cannot change the rules of this node", "epif redirect", "not root", "run it as root"});
+  }
+  if (arguments.uninstall) {
+    const auto port = arguments.listen_port_given ? std::optional(arguments.listen_port) : std::nullopt;
+    const auto done = redirect::uninstall(port, arguments.state);
+    return done ? Exit::done : report(done.error());
+  }
+  auto options = service_options(arguments);
+  if (!options) return report(options.error());
+  auto service = redirect::Service::start(std::move(*options));
+  if (!service) return report(service.error());
+  std::unique_ptr<api::Server> admin;
+  if (!arguments.admin.empty()) {
+    auto started = admin_server(arguments.admin, **service);
+    if (!started) {
+      const auto code = report(started.error());
+      (*service)->abandon();
+      return code;
+    }
+    admin = std::move(*started);
+  }
+  log::info("redirect", "captures", {{"port", std::to_string(arguments.listen_port)}});
+  const auto code = (*service)->run();
+  admin.reset();
+  return code ? static_cast<Exit>(*code) : report(code.error());
+}
+
+}  // namespace
+
+void add_redirect(CLI::App& root, Exit& exit) {
+  auto arguments = std::make_shared<RedirectArguments>();
+  auto* command = root.add_subcommand("redirect", "Capture this node's connections and send them through a proxy");
+  command->add_option("--proxy", arguments->proxy, "The proxy, ADDR:PORT");
+  command->add_option("--socks", arguments->socks, "SOCKS version towards the proxy")->check(CLI::IsMember({5, 6}))->capture_default_str();
+  command->add_option("--cert", arguments->cert, "Own certificate (PEM): the leg to the proxy is TLS 1.3");
+  command->add_option("--key", arguments->key, "Its private key (PEM)");
+  command->add_option("--ca", arguments->ca, "Authority that the proxy's certificate must chain to (PEM)");
+  command->add_option("--proxy-identity", arguments->proxy_identity, "What the proxy's certificate must name, domain/node");
+  command->add_option("--capture", arguments->capture, "ADDRESS or CIDR, with :PORT or :FIRST-LAST; repeats");
+  command->add_option("--routes", arguments->routes, "Follow this routes.json instead of --proxy");
+  command->add_option("--warm", arguments->warm, "Connections to the proxy that stand ready; 0 for none")->capture_default_str();
+  command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server");
+  command->add_option("--user", arguments->user, "NAME:PASSWORD for the proxy (seen by other users: prefer --user-file)");
+  command->add_option("--user-file", arguments->user_file, "File whose first line is NAME:PASSWORD");
+  command->add_option("--admin", arguments->admin, "unix:PATH for /metrics, /flows and /healthz");
+  auto* port = command->add_option("--listen-port", arguments->listen_port, "Where captured connections arrive")->capture_default_str();
+  command->add_option("--state", arguments->state, "Folder for the list of captured destinations")->capture_default_str();
+  command->add_option("--threads", arguments->threads, "Worker threads; 0 for one a processor")->capture_default_str();
+  command->add_option("--exec-user", arguments->exec_user, "User that the command of --exec runs as");
+  command->add_flag("--exec", arguments->exec, "Run the command behind it under capture, and remove the rules at its end");
+  command->add_flag("--uninstall", arguments->uninstall, "Stop redirectors of this network namespace and remove their rules");
+  command->prefix_command();
+  command->footer(
+      "The rules outlive a crash: nothing leaks, connections are refused. A clean stop or --uninstall removes them.\n"
+      "Examples:\n"
+      "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.0/16 --capture '[fd09::5]:80'\n"
+      "  epif redirect --proxy 10.1.0.2:1083 --cert node.pem --key node.key --ca ca.pem --capture 10.2.0.10:4242\n"
+      "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.10 --exec curl http://10.2.0.10/\n"
+      "  epif redirect --uninstall");
+  command->callback([arguments, command, port, &exit] {
+    arguments->command = command->remaining();
+    arguments->listen_port_given = port->count() > 0;
+    exit = run(*arguments);
+  });
+}
+
+}  // namespace epif::app

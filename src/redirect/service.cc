@@ -1,0 +1,232 @@
+#include "redirect/service.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <charconv>
+#include <fstream>
+#include <iterator>
+
+#include "base/log.h"
+#include "net/file_watch.h"
+#include "net/links.h"
+#include "net/nft.h"
+#include "redirect/running.h"
+
+namespace epif::redirect {
+namespace {
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(system_error(errno, "cannot read the routes", path));
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (text.size() > limits::routes_file_max_bytes) return fail(Code::limit, "the routes file is too large", path);
+  return text;
+}
+
+}  // namespace
+
+Service::Service(ServiceOptions options)
+    : options_(std::move(options)), capture_(options_.settings.listen_port, options_.state_dir) {}
+
+Service::~Service() = default;
+
+Result<Routes> Service::load() const {
+  if (options_.routes_file.empty()) return Routes::to_one_proxy(options_.capture, *options_.proxy, options_.proxy_identity);
+  auto text = read_file(options_.routes_file);
+  if (!text) return fail(std::move(text.error()));
+  auto table = parse_routes(*text, options_.routes_file);
+  if (!table) return fail(std::move(table.error()));
+  for (const auto& route : table->routes) {
+    if (route.next && !route.next->identity.empty() && !options_.settings.tls) {
+      return fail(Code::invalid_input, "the route wants TLS to the proxy", options_.routes_file, route.id,
+                  "give --cert, --key and --ca");
+    }
+  }
+  return Routes(std::move(*table));
+}
+
+Result<> Service::install(const Routes& routes, bool with_old_own) {
+  auto targets = routes.targets();
+  targets.insert(targets.end(), options_.capture.begin(), options_.capture.end());
+  auto own = routes.own();
+  if (with_old_own) own.insert(own.end(), capture_.rules().own.begin(), capture_.rules().own.end());
+  return capture_.install(std::move(targets), std::move(own));
+}
+
+Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
+  const auto port = options.settings.listen_port;
+  std::unique_ptr<Service> service(new Service(std::move(options)));
+  // Asked first: without the right to change rules nothing else needs to begin.
+  auto allowed = net::nft_tables(table_prefix);
+  if (!allowed) return fail(std::move(allowed.error()));
+  auto claimed = claim(port);
+  if (!claimed) return fail(std::move(claimed.error()));
+  service->claim_ = std::move(*claimed);
+  auto routes = service->load();
+  if (!routes) return fail(std::move(routes.error()));
+  service->routes_ = std::make_shared<const Routes>(std::move(*routes));
+
+  const auto set = stop_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  service->signals_ = Fd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+  if (!service->signals_) return fail(system_error(errno, "cannot watch signals"));
+  auto loop = net::Loop::make();
+  if (!loop) return fail(std::move(loop.error()));
+  service->loop_ = std::move(*loop);
+  auto redirector = Redirector::start(service->options_.settings, service->routes_);
+  if (!redirector) return fail(std::move(redirector.error()));
+  service->redirector_ = std::move(*redirector);
+  auto installed = service->install(*service->routes_, false);
+  if (!installed) return fail(std::move(installed.error()));
+  return service;
+}
+
+Result<> Service::apply(Routes routes) {
+  auto fresh = std::make_shared<const Routes>(std::move(routes));
+  // Three steps without an open moment: capture more and let both old and new proxies be reached; switch the workers, which
+  // cuts what lost its permit; forget the old proxies.
+  auto wider = install(*fresh, true);
+  // Rules that could not be widened leave the new destinations uncaptured; what was revoked must be cut all the same.
+  routes_ = fresh;
+  redirector_->apply(fresh);
+  if (!wider) return wider;
+  return install(*fresh, false);
+}
+
+void Service::reload() {
+  auto routes = load();
+  if (!routes) {
+    log::error("redirect", routes.error(), {{"kept", fmt::format("generation {}", routes_->table().generation)}});
+    return;
+  }
+  if (routes->table() == routes_->table()) return;
+  const auto generation = routes->table().generation;
+  const auto count = routes->table().routes.size();
+  auto applied = apply(std::move(*routes));
+  if (!applied) {
+    log::error("redirect", applied.error());
+    return;
+  }
+  log::info("redirect", "routes applied", {{"generation", fmt::format("{}", generation)}, {"routes", fmt::format("{}", count)}});
+}
+
+net::Task<void> Service::watch_signals() {
+  for (;;) {
+    auto ready = co_await signal_interest_->readable();
+    if (!ready) co_return;
+    signalfd_siginfo info{};
+    while (read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+      if (child_) {
+        // The command decides when it ends. Ctrl-C reached it already, since it shares our terminal.
+        if (info.ssi_signo != SIGINT || info.ssi_pid != 0) kill(child_->pid, static_cast<int>(info.ssi_signo));
+      } else {
+        finish(0);
+      }
+    }
+    signal_interest_->drained_read();
+  }
+}
+
+net::Task<void> Service::watch_command() {
+  for (;;) {
+    auto ready = co_await child_interest_->readable();
+    if (!ready) co_return;
+    if (const auto code = exit_code(*child_)) {
+      finish(*code);
+      co_return;
+    }
+    child_interest_->drained_read();
+  }
+}
+
+void Service::finish(int code) {
+  exit_code_ = code;
+  loop_->stop();
+}
+
+Stats Service::stats(bool with_flows) {
+  const std::lock_guard lock(redirector_mutex_);
+  return redirector_ ? redirector_->stats(with_flows) : Stats{};
+}
+
+Result<> Service::serve() {
+  std::unique_ptr<net::FileWatch> file_watch;
+  if (!options_.routes_file.empty()) {
+    auto watch = net::FileWatch::start(*loop_, options_.routes_file, [this] { reload(); });
+    if (!watch) return fail(std::move(watch.error()));
+    file_watch = std::move(*watch);
+    reload();  // a change between the first reading and the watch
+  }
+  auto links = net::LinkWatch::start(*loop_, [this] {
+    auto followed = capture_.follow_devices();
+    if (!followed) log::error("redirect", followed.error());
+  });
+  if (!links) return fail(std::move(links.error()));
+  auto followed = capture_.follow_devices();
+  if (!followed) return followed;
+  signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
+  net::spawn(watch_signals());
+  if (!options_.command.empty()) {
+    auto child = start_command(options_.command, options_.command_user);
+    if (!child) return fail(std::move(child.error()));
+    child_ = std::move(*child);
+    child_interest_ = std::make_unique<net::Interest>(*loop_, child_->process.get());
+    net::spawn(watch_command());
+  }
+  loop_->run();
+  return {};
+}
+
+void Service::abandon() {
+  redirector_.reset();
+  auto removed = capture_.remove();
+  if (!removed) log::error("redirect", removed.error());
+}
+
+Result<int> Service::run() {
+  auto served = serve();
+  for (auto* interest : {signal_interest_.get(), child_interest_.get()}) {
+    if (interest != nullptr) interest->fail({Code::internal, "the service ends"});
+  }
+  loop_->run_once(std::chrono::milliseconds(0));
+  {
+    const std::lock_guard lock(redirector_mutex_);
+    redirector_.reset();
+  }
+  auto removed = capture_.remove();
+  if (!served) return fail(std::move(served.error()));
+  if (!removed) return fail(std::move(removed.error()));
+  return exit_code_;
+}
+
+Result<> uninstall(std::optional<std::uint16_t> listen_port, const std::string& state_dir) {
+  auto tables = net::nft_tables(table_prefix);
+  if (!tables) return fail(std::move(tables.error()));
+  std::vector<std::uint16_t> ports;
+  if (listen_port) ports.push_back(*listen_port);
+  for (const auto& table : *tables) {
+    std::uint16_t port = 0;
+    const auto text = std::string_view(table.name).substr(table_prefix.size());
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), port);
+    if (failure == std::errc{} && end == text.data() + text.size() && !listen_port) ports.push_back(port);
+  }
+  for (const auto port : ports) {
+    auto stopped = stop_running(port);
+    if (!stopped) return fail(std::move(stopped.error()));
+    auto removed = InstalledCapture(port, state_dir).remove();
+    if (!removed) return removed;
+  }
+  return {};
+}
+
+}  // namespace epif::redirect
