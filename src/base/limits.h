@@ -31,6 +31,7 @@ inline constexpr std::size_t relay_buffer_bytes = 64 * 1024;         ///< user-s
 inline constexpr std::uint32_t idle_timeout_s = 3'600;               ///< a flow without a byte is closed
 inline constexpr std::uint32_t half_closed_timeout_s = 300;          ///< after one side ended
 inline constexpr std::uint32_t cut_deadline_ms = 1'000;              ///< from revocation to the last byte (a promise)
+inline constexpr std::uint32_t drain_deadline_ms = 5'000;            ///< a stopping proxy lets flows end this long
 inline constexpr std::uint64_t reverse_bytes_min = 1024 * 1024;      ///< byte limit of the direction that carries no data:
 inline constexpr std::uint32_t reverse_percent = 5;                  ///< the larger of the two
 inline constexpr std::uint32_t route_expiry_s = 24 * 3'600;          ///< routes outlive a dead control plane this long
