@@ -24,6 +24,11 @@ std::string flat(const json::value& value) {
     }
     return text + "}";
   }
+  // Boost writes 21.0 as 2.1E1: right, and hard to read.
+  if (const auto* number = value.if_double()) {
+    auto text = fmt::format("{}", *number);
+    return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
+  }
   return json::serialize(value);
 }
 

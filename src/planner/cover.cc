@@ -41,15 +41,27 @@ class Search {
     }
   }
 
-  /// The least weight of a cover that takes all of `chosen` and none of `excluded`.
-  [[nodiscard]] std::optional<Weight> best(std::uint64_t chosen, std::uint64_t excluded) {
-    best_.reset();
-    Weight weight;
-    for (auto left = chosen; left != 0; left &= left - 1) {
-      weight = weight + weight_of(static_cast<std::size_t>(std::countr_zero(left)));
+  /// Some cover of the least weight.
+  [[nodiscard]] std::optional<std::uint64_t> lightest_cover() {
+    found_.reset();
+    descend(0, 0, {});
+    return found_;
+  }
+
+  /// Some cover no heavier than `limit` that takes all of `chosen` and none of `excluded`.
+  [[nodiscard]] std::optional<std::uint64_t> any_cover(std::uint64_t chosen, std::uint64_t excluded, const Weight& limit) {
+    found_.reset();
+    limit_ = limit;
+    descend(chosen, excluded, total(chosen));
+    return found_;
+  }
+
+  [[nodiscard]] Weight total(std::uint64_t candidates) const {
+    Weight sum;
+    for (auto left = candidates; left != 0; left &= left - 1) {
+      sum = sum + weight_of(static_cast<std::size_t>(std::countr_zero(left)));
     }
-    descend(chosen, excluded, weight);
-    return best_;
+    return sum;
   }
 
   [[nodiscard]] Weight weight_of(std::size_t candidate) const { return {problem_.costs[candidate], problem_.counts[candidate]}; }
@@ -61,6 +73,13 @@ class Search {
       least = std::min(least, weight_of(static_cast<std::size_t>(std::countr_zero(left))));
     }
     return least;
+  }
+
+  /// Whether nothing from here on can be wanted: with a limit the first find ends the search, without one only lighter
+  /// finds count.
+  [[nodiscard]] bool hopeless(const Weight& bound) const {
+    if (limit_) return found_ || *limit_ < bound;
+    return found_ && !(bound < best_);
   }
 
   void descend(std::uint64_t chosen, std::uint64_t excluded, Weight weight) {
@@ -80,9 +99,10 @@ class Search {
       counted |= ways;
       bound = bound + lightest(ways);
     }
-    if (best_ && !(bound < *best_)) return;
+    if (hopeless(bound)) return;
     if (branch == 0) {
       best_ = weight;
+      found_ = chosen;
       return;
     }
     // Candidate i is tried without those before it, so that no set is looked at twice. Light ones first: good bests early.
@@ -97,7 +117,9 @@ class Search {
 
   const CoverProblem& problem_;
   std::vector<std::uint64_t> elements_;
-  std::optional<Weight> best_;
+  std::optional<std::uint64_t> found_;
+  Weight best_;  ///< of found_
+  std::optional<Weight> limit_;
 };
 
 }  // namespace
@@ -105,8 +127,9 @@ class Search {
 std::optional<std::uint64_t> cheapest_cover(const CoverProblem& problem) {
   assert(problem.costs.size() <= 64 && problem.costs.size() == problem.counts.size());
   Search search(problem);
-  const auto least = search.best(0, 0);
-  if (!least) return std::nullopt;
+  auto witness = search.lightest_cover();
+  if (!witness) return std::nullopt;
+  const auto least = search.total(*witness);
   // Ties: take each candidate, in order, that some lightest cover takes together with what is taken already.
   std::uint64_t chosen = 0;
   std::uint64_t excluded = 0;
@@ -114,10 +137,14 @@ std::optional<std::uint64_t> cheapest_cover(const CoverProblem& problem) {
   for (const auto element : problem.elements) useful |= element;
   for (auto left = useful; left != 0; left &= left - 1) {
     const auto at = static_cast<std::size_t>(std::countr_zero(left));
-    const auto with = search.best(chosen | bit(at), excluded);
-    if (with && *with == *least) chosen |= bit(at);
+    if ((*witness & bit(at)) == 0) {
+      const auto with = search.any_cover(chosen | bit(at), excluded, least);
+      if (with) witness = with;
+    }
+    if ((*witness & bit(at)) != 0) chosen |= bit(at);
     else excluded |= bit(at);
   }
+  assert(chosen == *witness);
   return chosen;
 }
 

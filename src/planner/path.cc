@@ -51,17 +51,25 @@ std::string method_reason(const Flow& flow, const Path& path) {
   return path.chain.empty() ? "socks6: the default." : "socks6: it carries a chain for each connection.";
 }
 
-Latency predict(const Landscape& landscape, const std::string& client, const std::string& server, const Path& path,
-                Method method) {
+Latency predict(const Landscape& landscape, const Landscape::Site& client, const Landscape::Site& server,
+                const Path& path, Method method) {
   const auto ms = [&](const std::string& left, const std::string& right) {
     return static_cast<double>(landscape.rtt(left, right).count()) / 1000.0;
   };
+  // A proxy that says nothing about a node reaches it as far away as by the node's own proxy.
+  const auto to_node = [&](const std::string& proxy, const Landscape::Site& site) {
+    const auto node = site.node->metadata.full_name();
+    const auto straight = ms(proxy, node);
+    if (straight > 0 || site.proxy == Landscape::nowhere) return straight;
+    const auto& own = landscape.proxy_name(site.proxy);
+    return ms(proxy, own) + ms(own, node);
+  };
   if (path.proxies.empty()) {
-    const auto client_server = ms(client, server);
-    return {2 * client_server, client_server};
+    const auto client_server = ms(client.node->metadata.full_name(), server.node->metadata.full_name());
+    return {2 * client_server, 2 * client_server};
   }
-  const auto client_proxy = ms(client, path.proxies.front());
-  double proxy_server = ms(path.proxies.back(), server);
+  const auto client_proxy = to_node(path.proxies.front(), client);
+  double proxy_server = to_node(path.proxies.back(), server);
   for (std::size_t at = 1; at < path.proxies.size(); ++at) proxy_server += ms(path.proxies[at - 1], path.proxies[at]);
   const double client_trips = method == Method::nginx ? 2 : method == Method::socks5 ? 4 : 3;
   return {client_trips * client_proxy + 2 * proxy_server, client_proxy + proxy_server};

@@ -95,14 +95,17 @@ Result<Path> installed_path(const Planning& planning, const Flow& flow, const st
   return make_path(planning.catalog, planning.landscape, client, server, (*choice)->steps, true);
 }
 
-/// Fills in how the connection is carried; the same for all its directions.
-void carry(const Planning& planning, const Flow& flow, const Path& path, Method& method, double& setup_ms, double& floor_ms,
-           std::string& reason) {
-  method = choose_method(flow, path);
-  const auto latency = predict(planning.landscape, flow.from, flow.to, path, method);
-  setup_ms = latency.setup_ms;
-  floor_ms = latency.floor_ms;
-  reason += (reason.empty() ? "" : " ") + method_reason(flow, path);
+/// How the connection is carried; the same for all its directions.
+struct Carriage {
+  Method method = Method::automatic;
+  Latency latency;
+  std::string reason;
+};
+
+Carriage carriage(const Planning& planning, const Flow& flow, const Path& path, const Landscape::Site& client,
+                  const Landscape::Site& server) {
+  const auto method = choose_method(flow, path);
+  return {method, predict(planning.landscape, client, server, path, method), method_reason(flow, path)};
 }
 
 Result<> plan_flow(const Planning& planning, const Application& application, const Flow& flow, Plan& plan) {
@@ -138,15 +141,20 @@ Result<> plan_flow(const Planning& planning, const Application& application, con
     }
   }
   if (install.feasible) {
-    double floor_ms = 0;
-    carry(planning, flow, path, install.method, install.predicted_setup_ms, floor_ms, install.reason);
+    auto carried = carriage(planning, flow, path, client, server);
+    install.method = carried.method;
+    install.predicted_setup_ms = carried.latency.setup_ms;
+    install.reason = std::move(carried.reason);
     install.chain = path.chain;
     install.proxies = path.proxies;
   }
   for (auto& [direction, gap, own_path] : directions) {
     if (direction.verdict == Verdict::supported || direction.verdict == Verdict::bridged) {
-      carry(planning, flow, install.feasible ? path : own_path, direction.method, direction.predicted_setup_ms,
-            direction.floor_ms, direction.reason);
+      const auto carried = carriage(planning, flow, install.feasible ? path : own_path, client, server);
+      direction.method = carried.method;
+      direction.predicted_setup_ms = carried.latency.setup_ms;
+      direction.floor_ms = carried.latency.floor_ms;
+      direction.reason += " " + carried.reason;
     }
     plan.flows.push_back(std::move(direction));
   }
