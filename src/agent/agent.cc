@@ -64,11 +64,7 @@ Result<> Agent::run(const std::stop_token& stop) {
 
 void Agent::watch() {
   speaker_ = std::make_unique<Speaker>(orchestrator(), settings_.node, settings_.rules, [this](const std::string& image) {
-    KeeperOptions options{paths_.membership, settings_.node, settings_.engine, "podman", {}};
-    {
-      const std::lock_guard lock(mutex_);
-      if (wanted_) options = keeper_options(*wanted_);
-    }
+    const auto options = keeper_options_now();
     auto engine = open_engine(options);
     if (!engine) return Result<>(fail(engine.error()));
     return ensure_image(*engine, options, image);
@@ -240,7 +236,14 @@ std::vector<std::string> Agent::command(const Assignment& assignment) const {
 
 KeeperOptions Agent::keeper_options(const Assignment& assignment) const {
   const auto built_in = std::filesystem::path(settings_.program).parent_path() / "epif-bf";
-  return {settings_.state, settings_.node, settings_.engine, assignment.engine, built_in};
+  return {settings_.state, settings_.node, settings_.engine, assignment.engine, built_in, opening_};
+}
+
+KeeperOptions Agent::keeper_options_now() {
+  const std::lock_guard lock(mutex_);
+  Assignment any;
+  any.engine = "podman";
+  return keeper_options(wanted_ ? *wanted_ : any);
 }
 
 void Agent::send_report(const Assignment& assignment, const InstanceViews& views) {

@@ -61,6 +61,7 @@ class Agent {
   [[nodiscard]] Result<> take_down();
   [[nodiscard]] std::vector<std::string> command(const Assignment& assignment) const;
   [[nodiscard]] KeeperOptions keeper_options(const Assignment& assignment) const;
+  [[nodiscard]] KeeperOptions keeper_options_now();
   [[nodiscard]] api::ClientOptions orchestrator() const;
   void nudge() const;
 
@@ -69,6 +70,7 @@ class Agent {
   Fd lock_;
   api::Membership member_;
   Fd wake_;
+  std::shared_ptr<std::mutex> opening_ = std::make_shared<std::mutex>();
   std::mutex mutex_;
   std::optional<Assignment> wanted_;       ///< guarded: the latest Assignment, empty if the node has none
   std::uint64_t wanted_generation_ = 0;    ///< guarded

@@ -20,6 +20,7 @@ bool has_own_service(const KeeperOptions& options) {
 }  // namespace
 
 Result<bridge::Engine> open_engine(const KeeperOptions& options) {
+  const std::lock_guard one_at_a_time(*options.opening);
   if (!options.engine.empty()) {
     bridge::Engine engine(options.engine);
     if (auto there = engine.ping(); !there) return fail(there.error());

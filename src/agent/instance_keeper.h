@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -21,7 +22,8 @@ struct KeeperOptions {
   std::string owner;               ///< "domain/proxy"
   std::string engine;              ///< Unix socket given by the user; empty: see open_engine
   std::string kind = "podman";     ///< ProxyNode.spec.engine
-  std::filesystem::path built_in;  ///< static program of the built-in functions, made an image where one is wished
+  std::filesystem::path built_in{};  ///< static program of the built-in functions, made an image where one is wished
+  std::shared_ptr<std::mutex> opening = std::make_shared<std::mutex>();  ///< one thread at a time starts an engine service
 };
 
 /// The engine at `options.engine`, or the system's own where it answers, or (podman) a service of the agent's own whose

@@ -147,11 +147,7 @@ void Agent::step_aside() {
 
 Result<> Agent::take_down() {
   if (keeper_) keeper_->wish({});
-  KeeperOptions engine{settings_.state, settings_.node, settings_.engine, "podman", {}};
-  {
-    const std::lock_guard lock(mutex_);
-    if (wanted_) engine = keeper_options(*wanted_);
-  }
+  const auto engine = keeper_options_now();
   keeper_.reset();
   daemon_.reset();
   role_.reset();
@@ -169,7 +165,8 @@ Result<> clean_up(const std::string& state, const std::string& program) {
   const Paths paths(folder);
   auto lock = claim(paths.lock);
   if (!lock) return fail(lock.error());
-  KeeperOptions engine{folder, {}, {}, "podman", {}};
+  KeeperOptions engine;
+  engine.state = folder;
   if (const auto saved = load_assignment(paths.assignment)) {
     engine.owner = saved->first.node;
     engine.kind = saved->first.engine.empty() ? "podman" : saved->first.engine;

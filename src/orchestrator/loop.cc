@@ -1,0 +1,35 @@
+#include "orchestrator/loop.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "orchestrator/application.h"
+#include "orchestrator/infrastructure.h"
+
+namespace epif::orchestrator {
+namespace {
+
+/// Something changed between reading and writing: the next pass sees it.
+bool is_race(const Error& error) { return error.code == Code::conflict || error.code == Code::not_found; }
+
+}  // namespace
+
+void reconcile_until(store::Store& store, const PolicySource& policies, const std::stop_token& stop) {
+  InfrastructureOrchestrator infrastructure(store, policies);
+  ApplicationOrchestrator application(store);
+  std::string trouble;
+  while (!stop.stop_requested()) {
+    const auto before = store.revision();
+    const auto now = std::chrono::system_clock::now();
+    auto done = infrastructure.reconcile(now);
+    if (done) done = application.reconcile(now);
+    if (!done && is_race(done.error())) continue;
+    const auto text = done ? std::string() : done.error().text();
+    if (!done && text != trouble) log::error("orchestrator", done.error());
+    trouble = text;
+    if (done && store.revision() != before) continue;
+    static_cast<void>(store.wait(store.revision() == before ? before : store.revision(),
+                                 std::chrono::steady_clock::now() + std::chrono::milliseconds(limits::reconcile_interval_ms)));
+  }
+}
+
+}  // namespace epif::orchestrator
