@@ -1,6 +1,7 @@
 #include "api/pki.h"
 
 #include <gtest/gtest.h>
+#include <openssl/x509v3.h>
 #include <sys/stat.h>
 
 #include <filesystem>

@@ -96,15 +96,15 @@ class Router {
 };
 
 struct ServerOptions {
-  std::optional<SocketAddress> listen;  ///< TCP; port 0 picks one
-  std::optional<TlsIdentity> tls;       ///< TLS 1.3; without it TCP is in clear (loopback metrics only)
-  std::string unix_path;                ///< Unix socket, mode 0600, replaces a dead one; empty: none
+  std::optional<SocketAddress> listen{};///< TCP; port 0 picks one
+  std::optional<TlsIdentity> tls{};     ///< TLS 1.3; without it TCP is in clear (loopback metrics only)
+  std::string unix_path{};              ///< Unix socket, mode 0600, replaces a dead one; empty: none
   unsigned threads = 4;                 ///< pool for handlers
   std::uint32_t deadline_ms = 0;        ///< for handshake, one whole request, one write; 0: limits::api_deadline_ms
   std::uint32_t heartbeat_ms = 0;       ///< of watch streams; 0: limits::watch_heartbeat_s
   std::size_t connections = 0;          ///< at most so many at once; 0: limits::api_connections
   /// Checks the text of "Authorization: Bearer ..."; returns the user's name. Absent: bearer tokens are refused.
-  std::function<Result<std::string>(std::string_view token)> check_token;
+  std::function<Result<std::string>(std::string_view token)> check_token{};
 };
 
 /// Runs in threads of its own from start() to destruction, which ends all connections and joins them.

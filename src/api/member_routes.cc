@@ -1,0 +1,89 @@
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <chrono>
+
+#include "api/endpoints.h"
+#include "api/tokens.h"
+
+namespace epif::api {
+namespace {
+
+namespace json = boost::json;
+
+Reply issue(const Shared& shared, std::string_view request, const std::string& identity) {
+  auto certificate = shared->services.authority->issue(request, {.identity = identity});
+  if (!certificate) return error_response(certificate.error());
+  return json_response(json::serialize(json::object{{"certificate", *certificate}, {"authority", shared->services.authority->certificate()}}), 201);
+}
+
+Reply join(const Shared& shared, const Request& request) {
+  auto fields = text_fields(request.body, {"id", "secret", "identity", "request"});
+  if (!fields) return error_response(fields.error());
+  const auto& identity = (*fields)[2];
+  auto checked = check_join_token(*shared->services.store, (*fields)[0], (*fields)[1], identity, std::chrono::system_clock::now());
+  if (!checked) {
+    // What a stranger claims to be goes to the log, his guesses at secrets do not.
+    shared->audit(request.caller, "was refused to join", identity.substr(0, 128));
+    auto error = std::move(checked.error());
+    if (error.code == Code::expired) error.code = Code::unauthenticated;
+    return error_response(error);
+  }
+  shared->audit({Caller::Kind::agent, identity}, "joined", identity);
+  return issue(shared, (*fields)[3], identity);
+}
+
+Reply renew(const Shared& shared, const Request& request) {
+  if (request.caller.kind != Caller::Kind::agent) {
+    return error_response({Code::denied, "only a member may renew its certificate", {}, {}, "connect with the certificate"});
+  }
+  auto fields = text_fields(request.body, {"request"});
+  if (!fields) return error_response(fields.error());
+  shared->audit(request.caller, "renewed its certificate", request.caller.name);
+  return issue(shared, fields->front(), request.caller.name);
+}
+
+/// {"use":"join","subject":"domain/node"} or {"use":"user","subject":"alice"}; the answer is the only place that shows it.
+Reply make_token(const Shared& shared, const Request& request) {
+  if (!request.caller.may_administer()) return error_response({Code::denied, request.caller.text() + " may not make tokens", {}, {}, {}});
+  auto fields = text_fields(request.body, {"use", "subject"});
+  if (!fields) return error_response(fields.error());
+  const auto& use = fields->front();
+  const auto& subject = fields->back();
+  std::string text;
+  if (use == "join") {
+    auto token = issue_join_token(*shared->services.store, subject, shared->services.authority->fingerprint());
+    if (!token) return error_response(token.error());
+    text = token->text();
+  } else if (use == "user" && !subject.empty()) {
+    auto token = issue_user_token(*shared->services.store, subject);
+    if (!token) return error_response(token.error());
+    text = std::move(*token);
+  } else {
+    return error_response({Code::invalid_input, "not a use of a token", use, {}, "use is join or user, subject says for whom"});
+  }
+  shared->audit(request.caller, fmt::format("made a {} token", use), subject);
+  return json_response(json::serialize(json::object{{"token", text}}), 201);
+}
+
+}  // namespace
+
+void add_member_routes(Router& router, const Shared& shared) {
+  if (!shared->services.authority) return;
+  const auto bind = [&](Reply (*function)(const Shared&, const Request&)) {
+    return [shared, function](const Request& request) { return function(shared, request); };
+  };
+  const std::string certificate = R"({"type":"object","properties":{"certificate":{"type":"string"},"authority":{"type":"string"}}})";
+  router.add("POST", "/v1/join", bind(join),
+             {"Join as a node: a token's id and secret, the identity, and a PKCS #10 request; answers with its certificate",
+              R"({"type":"object","required":["id","secret","identity","request"],"properties":{"id":{"type":"string"},"secret":{"type":"string"},"identity":{"type":"string"},"request":{"type":"string"}}})",
+              certificate, true});
+  router.add("POST", "/v1/renew", bind(renew),
+             {"A new certificate for the member that asks", R"({"type":"object","required":["request"],"properties":{"request":{"type":"string"}}})", certificate});
+  router.add("POST", "/v1/tokens", bind(make_token),
+             {"Make a token: use join (subject: domain/node, a domain, or *) or user (subject: a name)",
+              R"({"type":"object","required":["use","subject"],"properties":{"use":{"enum":["join","user"]},"subject":{"type":"string"}}})",
+              R"({"type":"object","properties":{"token":{"type":"string"}}})"});
+}
+
+}  // namespace epif::api
