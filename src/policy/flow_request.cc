@@ -36,18 +36,16 @@ Record tags_of(const Metadata& metadata) {
   return tags;
 }
 
-/// The policy text of a resource as a source whose positions are those of the document it came from. Of a YAML block
-/// (`text: |`) the origin is the bar: the text starts a line below, indented by two from its key as YAML is usually
-/// written. Elsewhere (JSON, a store) a text of several lines has no lines of its own and is counted by itself.
+/// The policy text of a resource as a source whose lines are those of the document it came from. Columns of a YAML block
+/// (`text: |`) count without the block's indentation, which is not part of the text. A JSON text of several lines has no
+/// lines of its own in its document and is counted by itself.
 Source source_of(const epif::Policy& policy) {
-  constexpr int bar_to_text = 4;
   const auto& origin = policy.text_origin;
-  const bool yaml = origin.file.ends_with(".yaml") || origin.file.ends_with(".yml") || origin.file == "-";
+  const bool json = origin.file.ends_with(".json");
   const bool lines = policy.text.find('\n') != std::string::npos;
-  if (origin.line <= 0 || (lines && !yaml)) return {"Policy/" + policy.metadata.name, policy.text};
-  const int line = origin.line + (lines ? 1 : 0);
-  const int column = std::max(origin.column - (lines ? bar_to_text : 0), 1);
-  return {origin.file, policy.text, static_cast<std::uint32_t>(line), static_cast<std::uint32_t>(column)};
+  if (origin.line <= 0 || (lines && json)) return {"Policy/" + policy.metadata.name, policy.text};
+  const auto column = lines ? 1 : std::max(origin.column, 1);
+  return {origin.file, policy.text, static_cast<std::uint32_t>(origin.line), static_cast<std::uint32_t>(column)};
 }
 
 bool lists(const std::vector<std::string>& names, const std::string& name) {

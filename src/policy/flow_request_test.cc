@@ -174,10 +174,10 @@ TEST(FlowPolicies, NamePoliciesByTheirResource) {
 TEST(FlowPolicies, RefuseTextWithItsPlaceInTheDocument) {
   Topology topology;
   topology.policy("p", "permit(principal, action, resource)\nwhere { true };\n");
-  topology.resources.policies["p"].text_origin = {"site.yaml", 7, 9};  // of the bar in `  text: |`
+  topology.resources.policies["p"].text_origin = {"site.yaml", 8, 1};  // where a YAML block begins
   auto policies = FlowPolicies::make(topology.resources, now);
   ASSERT_FALSE(policies);
-  EXPECT_THAT(policies.error().text(), HasSubstr("site.yaml:9:5: expected `when`, `unless` or `;`, found `where`"));
+  EXPECT_THAT(policies.error().text(), HasSubstr("site.yaml:9:1: expected `when`, `unless` or `;`, found `where`"));
   topology.policy("p", "@id(\"x\") permit(principal, action, resource);")
       .policy("q", "@id(\"x\") permit(principal, action, resource);");
   policies = FlowPolicies::make(topology.resources, now);
