@@ -1,0 +1,125 @@
+#include "proxy/server.h"
+
+#include <fmt/format.h>
+
+#include "command.h"
+
+namespace epif::app {
+namespace {
+
+struct ProxyFlags {
+  std::vector<std::string> listen;
+  std::string tls_listen;
+  std::string certificate, key, authority;
+  std::string routes;
+  bool allow_all = false;
+  std::vector<std::string> users;
+  std::string user_file;
+  std::string admin;
+  std::string hpke_key;
+  unsigned threads = 0;
+  std::uint32_t max_connections = 0;
+  std::uint32_t max_connections_per_source = 0;
+};
+
+constexpr auto examples = R"(Examples:
+  epif proxy --listen 127.0.0.1:1080 --allow-all
+  epif proxy --listen 127.0.0.1:1080 --routes routes.json --admin unix:/run/epif/proxy.sock
+  epif proxy --tls-listen 0.0.0.0:1083 --cert node.pem --key node.key --ca ca.pem --routes routes.json)";
+
+void add_flags(CLI::App& command, ProxyFlags& flags) {
+  command.footer(examples);
+  command.add_option("--listen", flags.listen, "Listen here in clear: SOCKS4, 4a, 5 and 6 on one port; repeats")->type_name("ADDR:PORT");
+  command.add_option("--tls-listen", flags.tls_listen, "Listen here with TLS 1.3; clients need a certificate")->type_name("ADDR:PORT");
+  command.add_option("--cert", flags.certificate, "Own certificate chain, PEM")->type_name("FILE");
+  command.add_option("--key", flags.key, "Its private key, PEM")->type_name("FILE");
+  command.add_option("--ca", flags.authority, "Authority that peers' certificates must chain to, PEM")->type_name("FILE");
+  command.add_option("--routes", flags.routes, "Routes (JSON); watched, and read again on SIGHUP")->type_name("FILE");
+  command.add_flag("--allow-all", flags.allow_all, "Permit every destination to everyone who can connect");
+  command.add_option("--user", flags.users, "User for the listener in clear; repeats")->type_name("NAME:PASSWORD");
+  command.add_option("--user-file", flags.user_file, "The same, one a line, so that no password stands in the process list")->type_name("FILE");
+  command.add_option("--admin", flags.admin, "Admin socket: GET /metrics, /flows, /healthz")->type_name("unix:PATH");
+  command.add_option("--hpke-key", flags.hpke_key, "X25519 key of this proxy, for pairs of functions")->type_name("FILE");
+  command.add_option("--threads", flags.threads, "Worker threads; default: one a core")->check(CLI::Range(1, 256));
+  command.add_option("--max-connections", flags.max_connections, "Connections in all")->check(CLI::Range(1, 1'000'000));
+  command.add_option("--max-connections-per-source", flags.max_connections_per_source, "Connections from one address")
+      ->check(CLI::Range(1, 1'000'000));
+}
+
+Result<SocketAddress> parse_address(const std::string& text, std::string_view flag) {
+  auto address = SocketAddress::parse(text);
+  if (!address) return fail(Code::usage, address.error().what, std::string(flag), {}, "write ADDR:PORT, IPv6 in brackets");
+  return address;
+}
+
+Result<> read_listeners(const ProxyFlags& flags, proxy::Settings& settings) {
+  for (const auto& text : flags.listen) {
+    const auto address = parse_address(text, "--listen");
+    if (!address) return fail(address.error());
+    settings.listen.push_back(*address);
+  }
+  const bool some = !flags.certificate.empty() || !flags.key.empty() || !flags.authority.empty();
+  const bool all = !flags.certificate.empty() && !flags.key.empty() && !flags.authority.empty();
+  if (some && !all) return fail(Code::usage, "--cert, --key and --ca go together");
+  if (all) settings.tls = net::TlsFiles{flags.certificate, flags.key, flags.authority};
+  if (!flags.tls_listen.empty()) {
+    if (!all) return fail(Code::usage, "--tls-listen needs --cert, --key and --ca");
+    const auto address = parse_address(flags.tls_listen, "--tls-listen");
+    if (!address) return fail(address.error());
+    settings.tls_listen = *address;
+  }
+  if (settings.listen.empty() && !settings.tls_listen) return fail(Code::usage, "nowhere to listen", {}, {}, "give --listen or --tls-listen");
+  return {};
+}
+
+Result<> read_rules(const ProxyFlags& flags, proxy::Settings& settings) {
+  if (flags.allow_all && !flags.routes.empty()) return fail(Code::usage, "--allow-all and --routes exclude each other");
+  if (!flags.allow_all && flags.routes.empty()) {
+    return fail(Code::usage, "nothing would be permitted", {}, {}, "give --routes FILE, or --allow-all");
+  }
+  settings.allow_all = flags.allow_all;
+  if (!flags.routes.empty()) settings.routes = flags.routes;
+  for (const auto& user : flags.users) {
+    auto added = settings.users.add(user);
+    if (!added) return fail(Code::usage, added.error().what, "--user");
+  }
+  if (!flags.user_file.empty()) {
+    auto added = settings.users.add_file(flags.user_file);
+    if (!added) return added;
+  }
+  if (!flags.hpke_key.empty()) settings.hpke_key = flags.hpke_key;
+  constexpr std::string_view scheme = "unix:";
+  if (!flags.admin.empty()) {
+    if (!flags.admin.starts_with(scheme) || flags.admin.size() == scheme.size()) {
+      return fail(Code::usage, "an admin socket is unix:PATH", "--admin");
+    }
+    settings.admin = flags.admin.substr(scheme.size());
+  }
+  return {};
+}
+
+Result<> run_proxy(const ProxyFlags& flags) {
+  proxy::Settings settings;
+  settings.threads = flags.threads;
+  settings.max_connections = flags.max_connections;
+  settings.max_connections_per_source = flags.max_connections_per_source;
+  auto listeners = read_listeners(flags, settings);
+  if (!listeners) return listeners;
+  auto rules = read_rules(flags, settings);
+  if (!rules) return rules;
+  return proxy::serve(std::move(settings));
+}
+
+}  // namespace
+
+void add_proxy(CLI::App& root, Exit& exit) {
+  auto flags = std::make_shared<ProxyFlags>();
+  auto* command = root.add_subcommand("proxy", "Carry flows for clients that speak SOCKS, by routes and through chains");
+  add_flags(*command, *flags);
+  command->callback([flags, &exit] {
+    const auto outcome = run_proxy(*flags);
+    if (!outcome) exit = report(outcome.error());
+  });
+}
+
+}  // namespace epif::app

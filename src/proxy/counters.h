@@ -1,0 +1,91 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/ip.h"
+#include "model/route.h"
+
+/// What one worker counts, and what the admin socket tells. Plain values: each worker owns its own, and hands out copies.
+namespace epif::proxy {
+
+inline constexpr std::size_t code_count = static_cast<std::size_t>(Code::internal) + 1;
+
+/// Counts for each word of the closed list of errors.
+class CountByCode {
+ public:
+  void add(Code code) { ++counts_[static_cast<std::size_t>(code)]; }
+  [[nodiscard]] std::uint64_t of(Code code) const { return counts_[static_cast<std::size_t>(code)]; }
+  CountByCode& operator+=(const CountByCode& other) {
+    for (std::size_t i = 0; i < code_count; ++i) counts_[i] += other.counts_[i];
+    return *this;
+  }
+
+ private:
+  std::array<std::uint64_t, code_count> counts_{};
+};
+
+struct RouteCounts {
+  std::uint64_t flows = 0;  ///< opened since the start
+  std::uint64_t to_server_bytes = 0;
+  std::uint64_t to_client_bytes = 0;
+  RouteCounts& operator+=(const RouteCounts& other) {
+    flows += other.flows;
+    to_server_bytes += other.to_server_bytes;
+    to_client_bytes += other.to_client_bytes;
+    return *this;
+  }
+};
+
+struct Counters {
+  std::uint64_t accepted_clear = 0;
+  std::uint64_t accepted_tls = 0;
+  std::array<std::uint64_t, 3> requests{};  ///< by Protocol
+  std::uint64_t opened = 0;
+  CountByCode refused;  ///< before a flow was open, the TLS handshake included
+  CountByCode ended;    ///< open flows that did not come to their proper end
+  std::map<std::string, RouteCounts> routes;
+  std::uint64_t accept_pauses = 0;
+  std::uint64_t warm_hits = 0;
+  std::uint64_t warm_misses = 0;
+  std::uint64_t functions_connected = 0;
+  Counters& operator+=(const Counters& other);
+};
+
+/// A running flow, for /flows.
+struct FlowView {
+  std::uint64_t id = 0;
+  std::string stage;
+  std::string source;
+  std::string destination;
+  std::string route;
+  std::string flow;
+  std::vector<std::string> chain;
+  std::uint64_t to_server_bytes = 0;
+  std::uint64_t to_client_bytes = 0;
+  std::uint64_t age_ms = 0;
+};
+
+struct Snapshot {
+  Counters counters;
+  std::vector<FlowView> flows;
+};
+
+/// The latest reading of the routes file.
+struct TableState {
+  std::uint64_t generation = 0;
+  std::size_t routes = 0;
+  std::uint64_t reloads = 0;
+  std::uint64_t failed_reloads = 0;
+  std::string last_error;
+};
+
+/// Prometheus text (exposition format 0.0.4).
+[[nodiscard]] std::string print_metrics(const Snapshot& snapshot, const TableState& table, std::uint64_t open_descriptors);
+/// {"flows":[...]}; counts and names, never keys or passwords.
+[[nodiscard]] std::string print_flows(const Snapshot& snapshot);
+
+}  // namespace epif::proxy

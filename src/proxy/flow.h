@@ -1,0 +1,47 @@
+#pragma once
+#include <atomic>
+#include <optional>
+
+#include "bridge/chain.h"
+#include "net/relay.h"
+#include "proxy/conversation.h"
+#include "proxy/routing.h"
+
+namespace epif::proxy {
+
+/// One connection from accept to end, registered with its worker all the time, so that a change of routes, a stop or an
+/// expiry finds it in whatever stage it is. Lives in its session's coroutine frame.
+struct Flow {
+  enum class Stage { handshake, deciding, open };
+
+  std::uint64_t id = 0;
+  Stage stage = Stage::handshake;
+  SocketAddress peer;
+  Identity identity{};          ///< from the client's certificate; empty in clear
+  Destination target{};
+  RoutePtr route{};             ///< set when a route was found
+  net::TimePoint since{};
+  net::Stream* client = nullptr;
+  net::Stream* upstream = nullptr;
+  bridge::Chain* chain = nullptr;  ///< while it runs
+  net::Carried to_server{};
+  net::Carried to_client{};
+  std::optional<Error> cut_reason{};
+  net::Loop::Timer expiry{};
+
+  /// Ends the flow now, with an error at both ends. The session notices and cleans up.
+  void cut(const Error& why) {
+    if (cut_reason) return;
+    cut_reason = why;
+    if (chain != nullptr) {
+      chain->cut(why);
+      return;
+    }
+    if (upstream != nullptr) upstream->abort(why);
+    if (client != nullptr) client->abort(why);
+  }
+  [[nodiscard]] std::uint64_t bytes_to_server() const { return chain != nullptr ? chain->from_client() : to_server.bytes; }
+  [[nodiscard]] std::uint64_t bytes_to_client() const { return chain != nullptr ? chain->from_server() : to_client.bytes; }
+};
+
+}  // namespace epif::proxy

@@ -1,0 +1,22 @@
+#pragma once
+#include "net/warm_pool.h"
+#include "proxy/flow.h"
+#include "proxy/upstream.h"
+
+namespace epif::proxy {
+
+/// What the next proxy is asked for. The views of `encapsulations` must outlive the call.
+struct NextRequest {
+  Destination target;
+  std::string flow;
+  socks::InlineList<socks6::KeyEncapsulation, socks6::encapsulations_max> encapsulations{};
+  socks6::StackOptions stack{};
+};
+
+/// Takes a connection from `pool`, asks for the target by SOCKS6, and returns when the next proxy has agreed. `first` follows
+/// the request without waiting (false start); all of it counts as sent then. While it waits, `flow.upstream` points to the
+/// stream, so that a cut reaches it. Errors: the pool's; the next proxy's refusal as our code; protocol, timeout.
+[[nodiscard]] net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Flow& flow,
+                                                       net::TimePoint deadline);
+
+}  // namespace epif::proxy

@@ -1,0 +1,41 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "net/loop.h"
+#include "net/task.h"
+#include "proxy/counters.h"
+#include "proxy/routing.h"
+
+namespace epif::proxy {
+
+/// routes.json, watched: read again when it is replaced in its folder, and on reload(). A file that is bad is refused with its
+/// reason, and the table before it keeps serving. On one loop, which outlives it.
+class RoutesFile {
+ public:
+  using OnTable = std::function<void(std::shared_ptr<const Routing>)>;
+
+  /// Reads the file and begins to watch its folder. Errors: not_found, invalid_input (file:line:column or path of the field),
+  /// limit (too large), no_descriptors.
+  [[nodiscard]] static Result<std::unique_ptr<RoutesFile>> open(net::Loop& loop, std::filesystem::path file, OnTable on_table);
+  ~RoutesFile();
+  RoutesFile(const RoutesFile&) = delete;
+  RoutesFile& operator=(const RoutesFile&) = delete;
+
+  /// Reads now; tells on_table only if the content differs.
+  void reload();
+  [[nodiscard]] std::shared_ptr<const Routing> routing() const;
+  [[nodiscard]] TableState state() const;
+
+ private:
+  struct Watch;
+  explicit RoutesFile(std::shared_ptr<Watch> watch);
+  static net::Task<void> run(std::shared_ptr<Watch> watch);
+  std::shared_ptr<Watch> watch_;
+};
+
+/// Reads a whole routes file into a table.
+[[nodiscard]] Result<RouteTable> read_routes(const std::filesystem::path& file);
+
+}  // namespace epif::proxy

@@ -1,0 +1,62 @@
+#pragma once
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ip.h"
+#include "model/route.h"
+
+/// Which route a connection takes: pure, from one immutable table.
+namespace epif::proxy {
+
+/// Who asks. In clear there is no identity and the address must stand in the route's `sources`; with TLS the certificate's
+/// identity must stand in its `peers`, and the address does not matter.
+struct Asker {
+  Identity identity;      ///< empty in clear
+  IpAddress address;
+  std::string_view flow;  ///< flow id that the request names; may be empty
+};
+
+using RoutePtr = std::shared_ptr<const Route>;
+
+/// A table made quick to search. Immutable; shared by all threads.
+class Routing : public std::enable_shared_from_this<Routing> {
+ public:
+  [[nodiscard]] static std::shared_ptr<const Routing> of(RouteTable table);
+
+  /// The route for this asker and destination. A flow id chooses among the routes that the asker is entitled to; it gives no
+  /// right by itself. Without one the first route of the file that fits is taken. A name matches only the route's own `name`:
+  /// nothing is resolved before the decision. Errors: no_route (with the control plane's reason for it, if it gave one),
+  /// expired, denied (blocked).
+  [[nodiscard]] Result<RoutePtr> find(const Asker& asker, const Destination& destination, std::chrono::sys_seconds now) const;
+
+  /// The route that carries on a running flow of `old`: of equal id, still valid at `now`, and equal in all that decides
+  /// where its bytes go. A later expiry or another policy that grants the same does not end a flow. Null: cut it.
+  [[nodiscard]] RoutePtr successor(const Route& old, std::chrono::sys_seconds now) const;
+
+  [[nodiscard]] const RouteTable& table() const { return table_; }
+
+ private:
+  explicit Routing(RouteTable table);
+  [[nodiscard]] Result<RoutePtr> checked(const Route& route, std::chrono::sys_seconds now) const;
+  [[nodiscard]] Error no_route(const Asker& asker, const Destination& destination) const;
+
+  RouteTable table_;
+  std::unordered_map<std::string_view, const Route*> by_id_;
+  std::map<IpAddress, std::vector<const Route*>> by_host_;          ///< destinations of one address
+  std::unordered_map<std::string, std::vector<const Route*>> by_name_;  ///< lower case
+  std::vector<const Route*> wide_;                                  ///< all other destinations
+};
+
+/// True if the route's destination is `destination`, by address or by the route's name.
+[[nodiscard]] bool leads_to(const Route& route, const Destination& destination);
+/// True if `asker` may use the route.
+[[nodiscard]] bool admits(const Route& route, const Asker& asker);
+
+/// The route of --allow-all: every destination, for everyone, honouring the client's stack options.
+[[nodiscard]] RoutePtr open_route();
+
+}  // namespace epif::proxy

@@ -1,0 +1,223 @@
+#include "proxy/server.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "net/unix_socket.h"
+#include "proxy/admin.h"
+#include "proxy/routes_file.h"
+#include "proxy/team.h"
+
+namespace epif::proxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::uint64_t open_descriptors() {
+  std::error_code failure;
+  std::uint64_t count = 0;
+  for (std::filesystem::directory_iterator entry("/proc/self/fd", failure), end; !failure && entry != end; entry.increment(failure)) {
+    ++count;
+  }
+  return count;
+}
+
+/// Raises the soft limit to the hard one, and derives how many connections fit: two descriptors each in clear, and some for
+/// listeners, pools and functions.
+std::uint32_t connections_that_fit(std::uint32_t wanted) {
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &descriptors);
+  const auto usable = descriptors.rlim_max > 128 ? descriptors.rlim_max - 64 : descriptors.rlim_max / 2;
+  const auto fit = static_cast<std::uint32_t>(std::min<rlim_t>(usable / 2, limits::max_connections));
+  return wanted == 0 ? fit : wanted;
+}
+
+/// The proxy on its control thread: signals, routes file, admin socket. The bytes run on the team's threads.
+class Server {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Server>> make(Settings settings);
+  [[nodiscard]] Result<> run();
+
+ private:
+  explicit Server(std::uint32_t most, std::uint32_t most_per_source) : shared_{.limiter = Limiter({most, most_per_source})} {}
+  [[nodiscard]] Result<> prepare(Settings& settings);
+  [[nodiscard]] Result<> prepare_secrets(Settings& settings);
+  [[nodiscard]] Result<> listen(const Settings& settings);
+  [[nodiscard]] net::Task<Admin::Answer> answer(std::string path);
+  static net::Task<void> follow_signals(Server& self);
+  static net::Task<void> drain(Server& self);
+
+  std::unique_ptr<net::Loop> loop_;
+  Shared shared_;
+  std::unique_ptr<RoutesFile> routes_;
+  std::unique_ptr<Team> team_;
+  std::unique_ptr<Admin> admin_;
+  std::string admin_path_;
+  Fd signals_;
+  std::unique_ptr<net::Interest> signal_interest_;
+  unsigned stop_signals_ = 0;
+  bool draining_ = false;
+};
+
+Result<std::unique_ptr<Server>> Server::make(Settings settings) {
+  const auto per_source =
+      settings.max_connections_per_source != 0 ? settings.max_connections_per_source : limits::max_connections_per_source;
+  std::unique_ptr<Server> server(new Server(connections_that_fit(settings.max_connections), per_source));
+  auto prepared = server->prepare(settings);
+  if (!prepared) return fail(std::move(prepared.error()));
+  return server;
+}
+
+Result<> Server::prepare_secrets(Settings& settings) {
+  shared_.allow_all = settings.allow_all;
+  shared_.users = std::move(settings.users);
+  if (settings.tls) {
+    auto client = net::TlsContext::client(*settings.tls);
+    if (!client) return fail(std::move(client.error()));
+    shared_.tls_client = std::move(*client);
+    auto server = net::TlsContext::server(*settings.tls);
+    if (!server) return fail(std::move(server.error()));
+    shared_.tls_server = std::move(*server);
+  }
+  if (settings.hpke_key) {
+    auto keys = hpke::KeyPair::load(*settings.hpke_key);
+    if (!keys) return fail(std::move(keys.error()));
+    shared_.keys = std::move(*keys);
+  }
+  return {};
+}
+
+Result<> Server::prepare(Settings& settings) {
+  sigset_t watched;
+  sigemptyset(&watched);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&watched, number);
+  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);  // inherited by every thread that follows
+  ::signal(SIGPIPE, SIG_IGN);
+  signals_ = Fd(::signalfd(-1, &watched, SFD_NONBLOCK | SFD_CLOEXEC));
+  if (!signals_) return fail(system_error(errno, "cannot watch signals"));
+
+  auto loop = net::Loop::make();
+  if (!loop) return fail(std::move(loop.error()));
+  loop_ = std::move(*loop);
+  auto secrets = prepare_secrets(settings);
+  if (!secrets) return secrets;
+  auto routing = Routing::of({});
+  if (settings.routes) {
+    auto routes = RoutesFile::open(*loop_, *settings.routes, [this](std::shared_ptr<const Routing> table) {
+      if (team_) team_->adopt(table);
+    });
+    if (!routes) return fail(std::move(routes.error()));
+    routes_ = std::move(*routes);
+    routing = routes_->routing();
+  }
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  auto team = Team::make(settings.threads != 0 ? settings.threads : cores, shared_, routing);
+  if (!team) return fail(std::move(team.error()));
+  team_ = std::move(*team);
+  return listen(settings);
+}
+
+Result<> Server::listen(const Settings& settings) {
+  for (const auto& at : settings.listen) {
+    auto bound = team_->listen(at, Worker::Listener::clear);
+    if (!bound) return fail(std::move(bound.error()));
+    log::info("proxy", "listening", {{"address", bound->text()}, {"protocols", "socks4,socks4a,socks5,socks6"}});
+  }
+  if (settings.tls_listen) {
+    auto bound = team_->listen(*settings.tls_listen, Worker::Listener::tls);
+    if (!bound) return fail(std::move(bound.error()));
+    log::info("proxy", "listening", {{"address", bound->text()}, {"protocols", "tls1.3"}});
+  }
+  if (!settings.admin.empty()) {
+    auto listener = net::listen_unix(settings.admin, SOCK_STREAM);
+    if (!listener) return fail(std::move(listener.error()));
+    admin_path_ = settings.admin;
+    admin_ = std::make_unique<Admin>(*loop_, std::move(*listener), [this](std::string path) { return answer(std::move(path)); });
+  }
+  return {};
+}
+
+net::Task<Admin::Answer> Server::answer(std::string path) {
+  const auto table = routes_ ? routes_->state() : TableState{};
+  if (path == "/healthz") {
+    co_return Admin::Answer{200, "text/plain; charset=utf-8", table.last_error.empty() ? "ok\n" : "ok, routes stale: " + table.last_error + "\n"};
+  }
+  if (path != "/metrics" && path != "/flows") {
+    co_return Admin::Answer{404, "text/plain; charset=utf-8", "there are /metrics, /flows and /healthz\n"};
+  }
+  auto snapshot = co_await team_->gather(*loop_);
+  if (path == "/flows") co_return Admin::Answer{200, "application/json", print_flows(snapshot)};
+  co_return Admin::Answer{200, "text/plain; version=0.0.4; charset=utf-8", print_metrics(snapshot, table, open_descriptors())};
+}
+
+net::Task<void> Server::follow_signals(Server& self) {
+  for (;;) {
+    auto ready = co_await self.signal_interest_->readable();
+    if (!ready) co_return;
+    signalfd_siginfo info{};
+    while (::read(self.signals_.get(), &info, sizeof info) == sizeof info) {
+      if (info.ssi_signo == SIGHUP) {
+        if (self.routes_) self.routes_->reload();
+        continue;
+      }
+      ++self.stop_signals_;
+      if (!self.draining_) {
+        self.draining_ = true;
+        net::spawn(drain(self));
+      }
+    }
+    self.signal_interest_->drained_read();
+  }
+}
+
+net::Task<void> Server::drain(Server& self) {
+  log::info("proxy", "stopping", {{"connections", std::to_string(self.shared_.limiter.total())}});
+  self.team_->stop_accepting();
+  const auto deadline = net::Clock::now() + milliseconds(limits::drain_deadline_ms);
+  constexpr milliseconds look{20};
+  while (self.shared_.limiter.total() > 0 && net::Clock::now() < deadline && self.stop_signals_ < 2) {
+    co_await self.loop_->sleep(look);
+  }
+  const auto left = self.shared_.limiter.total();
+  if (left > 0) log::warn("proxy", "cutting flows that did not end in time", {{"connections", std::to_string(left)}});
+  self.team_->cut_all({Code::limit, "the proxy stops"});
+  const auto last = net::Clock::now() + milliseconds(limits::cut_deadline_ms);
+  while (self.shared_.limiter.total() > 0 && net::Clock::now() < last) co_await self.loop_->sleep(look);
+  self.loop_->stop();
+}
+
+Result<> Server::run() {
+  signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
+  net::spawn(follow_signals(*this));
+  team_->start();
+  log::info("proxy", "ready", {{"max_connections", std::to_string(connections_that_fit(0))}});
+  loop_->run();
+  team_->stop();
+  admin_.reset();
+  routes_.reset();
+  if (!admin_path_.empty()) std::filesystem::remove(admin_path_);
+  signal_interest_->fail({Code::internal, "the proxy has stopped"});
+  loop_->run_once(milliseconds(0));
+  const bool clean = shared_.limiter.total() == 0;
+  log::info("proxy", "stopped");
+  // A flow that did not end within its deadline still holds its worker: the kernel frees it better than we can.
+  if (!clean) std::_Exit(0);
+  return {};
+}
+
+}  // namespace
+
+Result<> serve(Settings settings) {
+  auto server = Server::make(std::move(settings));
+  if (!server) return fail(std::move(server.error()));
+  return (*server)->run();
+}
+
+}  // namespace epif::proxy

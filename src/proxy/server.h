@@ -1,0 +1,34 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/ip.h"
+#include "net/tls.h"
+#include "proxy/users.h"
+
+namespace epif::proxy {
+
+struct Settings {
+  std::vector<SocketAddress> listen;          ///< in clear: SOCKS4, 4a, 5 and 6 on one port
+  std::optional<SocketAddress> tls_listen;    ///< TLS 1.3, client certificate required
+  std::optional<net::TlsFiles> tls;           ///< for tls_listen and for legs to next proxies
+  std::optional<std::filesystem::path> routes;
+  bool allow_all = false;
+  Users users;
+  std::string admin;                          ///< path of the admin socket; empty: none
+  std::optional<std::filesystem::path> hpke_key;
+  unsigned threads = 0;                       ///< 0: one a core
+  std::uint32_t max_connections = 0;          ///< 0: as many as the descriptors allow, at most limits::max_connections
+  std::uint32_t max_connections_per_source = 0;
+};
+
+/// Runs a proxy until SIGTERM or SIGINT: then it accepts no more, lets open flows end for a bounded time, and cuts the rest;
+/// a second signal cuts at once. SIGHUP reads the routes again. To be called once, from the main thread, before other threads
+/// exist. Errors of the start: address_in_use, permission, invalid_input, not_found ...; nothing is left half open then.
+[[nodiscard]] Result<> serve(Settings settings);
+
+}  // namespace epif::proxy

@@ -1,0 +1,302 @@
+#include "proxy/session.h"
+
+#include <fmt/format.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/next_hop.h"
+#include "proxy/reverse_limit.h"
+#include "proxy/stack.h"
+
+namespace epif::proxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds reverse_look_ms{100};
+
+std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+}  // namespace
+
+Worker::Session::Session(Worker& worker, SocketAddress peer, Limiter::Place place) : worker_(worker), place_(std::move(place)) {
+  flow_.id = worker_.next_flow_++;
+  flow_.peer = peer;
+  flow_.since = net::Clock::now();
+  worker_.flows_.insert(&flow_);
+}
+
+Worker::Session::~Session() { worker_.flows_.erase(&flow_); }
+
+std::string Worker::Session::source() const { return flow_.identity.empty() ? flow_.peer.ip.text() : flow_.identity; }
+
+net::Task<Result<>> Worker::Session::secure(std::unique_ptr<net::SocketStream> socket) {
+  const auto deadline = net::Clock::now() + milliseconds(limits::handshake_deadline_ms);
+  auto secured = co_await net::TlsStream::accept(std::move(socket), *worker_.shared_.tls_server, deadline);
+  if (!secured) co_return fail(std::move(secured.error()));
+  flow_.identity = (*secured)->peer_identity();
+  client_ = std::move(*secured);
+  co_return Result<>{};
+}
+
+net::Task<void> Worker::Session::run(Fd connection, Listener kind) {
+  auto socket = std::make_unique<net::SocketStream>(worker_.loop_, std::move(connection));
+  // A certified client may hold connections ready, and asks when it has a flow; others ask at once.
+  auto patience = milliseconds(limits::handshake_deadline_ms);
+  if (kind == Listener::tls) {
+    auto secured = co_await secure(std::move(socket));
+    if (!secured) {
+      refused(secured.error());
+      co_return;
+    }
+    patience = std::chrono::seconds(limits::warm_pool_idle_s * 2);
+  } else {
+    client_ = std::move(socket);
+  }
+  flow_.client = client_.get();
+  if (worker_.stopping_) co_return;
+
+  Conversation talk(*client_, kind == Listener::clear ? &worker_.shared_.users : nullptr);
+  auto request = co_await talk.read_request(net::Clock::now() + patience, milliseconds(limits::handshake_deadline_ms));
+  if (!request) {
+    const bool silent = talk.empty() && request.error().code != Code::unauthenticated;
+    if (!silent && !flow_.cut_reason) {
+      refused(request.error());
+      co_await close_after_answer(*client_);
+    }
+    flow_.client = nullptr;
+    co_return;
+  }
+  ++worker_.counters_.requests[static_cast<std::size_t>(request->protocol)];
+  flow_.stage = Flow::Stage::deciding;
+  flow_.target = request->target;
+  auto opened = co_await open(talk, *request);
+  if (!opened) {
+    refused(opened.error());
+    if (!flow_.cut_reason) {
+      const auto reply = request->command == socks::Command::connect ? socks::reply_for(opened.error().code)
+                                                                     : socks::Reply::command_not_supported;
+      auto answered = co_await talk.answer(reply, {});
+      if (answered) co_await close_after_answer(*client_);
+    }
+    flow_.client = nullptr;
+    co_return;
+  }
+  if (request->command == socks::Command::noop) {
+    co_await close_after_answer(*client_);
+    flow_.client = nullptr;
+    co_return;
+  }
+  flow_.stage = Flow::Stage::open;
+  ++worker_.counters_.opened;
+  ++worker_.counters_.routes[flow_.route->id].flows;
+  const Bytes early = talk.take_early();
+  auto outcome = co_await carry(ByteSpan(early).subspan(std::min(upstream_.sent, early.size())));
+  ended(outcome);
+}
+
+Result<RoutePtr> Worker::Session::decide(const ClientRequest& request) const {
+  if (worker_.shared_.allow_all) return worker_.open_route_;
+  return worker_.routing_->find({flow_.identity, flow_.peer.ip, request.flow}, request.target, wall_clock());
+}
+
+net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientRequest& request) {
+  const bool noop = request.protocol == Protocol::socks6 && request.command == socks::Command::noop;
+  if (noop) {
+    auto answered = co_await talk.answer(socks::Reply::success, {});
+    co_return answered;
+  }
+  if (request.command != socks::Command::connect) {
+    co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
+  }
+  auto route = decide(request);
+  if (!route) co_return fail(std::move(route.error()));
+  auto place = worker_.shared_.limiter.enter_route((*route)->id, (*route)->limits.connections);
+  if (!place) co_return fail(std::move(place.error()));
+  route_place_ = std::move(*place);
+  flow_.route = std::move(*route);  // from here on a change of routes reaches this flow
+  follow_expiry();
+
+  auto chained = co_await open_chain(request);
+  if (!chained) co_return chained;
+  if (flow_.cut_reason) co_return fail(*flow_.cut_reason);
+  const ByteSpan first = talk.peek_early();
+  auto connected = co_await connect(request, first);
+  if (!connected) co_return fail(std::move(connected.error()));
+  if (flow_.cut_reason) co_return fail(*flow_.cut_reason);
+  upstream_ = std::move(*connected);
+  flow_.upstream = upstream_.stream.get();
+  auto answered = co_await talk.answer(socks::Reply::success, upstream_.bound, apply_stack(request));
+  co_return answered;
+}
+
+net::Task<Result<>> Worker::Session::open_chain(const ClientRequest& request) {
+  const auto& route = *flow_.route;
+  if (route.chain.empty()) co_return Result<>{};
+  auto keys = connection_keys(route, worker_.routing_->table().node, flow_.identity, request,
+                              worker_.shared_.keys ? &*worker_.shared_.keys : nullptr);
+  if (!keys) co_return fail(std::move(keys.error()));
+  keys_ = std::move(*keys);
+  bridge::FlowHeader header{route.id, source(), request.target.text(), route.data, route.purpose};
+  // A copy: the table may be replaced while the BFs think.
+  const auto links = route.chain;
+  auto opened = co_await bridge::Chain::open(worker_.controls_, links, std::move(header), keys_.keys);
+  if (!opened) co_return fail(std::move(opened.error()));
+  chain_ = std::move(*opened);
+  co_return Result<>{};
+}
+
+net::Task<Result<Upstream>> Worker::Session::connect(const ClientRequest& request, ByteSpan first) {
+  const RoutePtr route = flow_.route;  // kept, whatever happens to the table meanwhile
+  if (chain_) first = {};              // the application's bytes go through the functions first
+  if (!route->next) {
+    auto made = co_await connect_server(request, first);
+    co_return made;
+  }
+  const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms);
+  if (!route->next->identity.empty() && !worker_.shared_.tls_client) {
+    co_return fail(Code::unauthenticated, "the next proxy wants a certificate", route->next->proxy.text(), {},
+                   "start this proxy with --cert, --key and --ca");
+  }
+  NextRequest next{request.target, route->id};
+  for (const auto& one : keys_.for_next) next.encapsulations.push_back({one.pair, one.key});
+  for (const auto& option : request.stack) {
+    if (socks6::leg_of(option) != socks6::Leg::client_proxy) next.stack.add(on_remote_leg(option));
+  }
+  auto made = co_await connect_next(worker_.pool_to(*route->next), std::move(next), first, flow_, deadline);
+  co_return made;
+}
+
+net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest& request, ByteSpan first) {
+  const RoutePtr route = flow_.route;
+  const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms * 2);
+  auto addresses = co_await addresses_of(worker_.loop_, worker_.shared_.resolver, request.target, *route);
+  if (!addresses) co_return fail(std::move(addresses.error()));
+  if (flow_.cut_reason) co_return fail(*flow_.cut_reason);
+  if (route->preconnect > 0 && addresses->size() == 1 && request.stack.empty()) {
+    const SocketAddress server{addresses->front(), request.target.port};
+    auto taken = co_await worker_.preconnected(server, route->preconnect).take({}, deadline);
+    if (!taken) co_return fail(std::move(taken.error()));
+    Upstream made;
+    made.bound = net::local_address(taken->stream->fd());
+    made.stream = std::move(taken->stream);
+    co_return made;
+  }
+  auto options = remote_options(request.stack, *route);
+  if (const auto* wish = request.stack.find<socks6::FastOpen>(); wish != nullptr && wish->payload_bytes != 0) {
+    first = first.first(std::min<std::size_t>(first.size(), wish->payload_bytes));
+  }
+  auto made = co_await connect_any(worker_.loop_, std::move(*addresses), request.target.port, options, first, deadline);
+  co_return made;
+}
+
+socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request) const {
+  if (request.stack.empty()) return {};
+  auto facts = client_leg_facts(request.stack, client_->fd());
+  const auto remote = flow_.route->next ? upstream_.stack : remote_leg_facts(request.stack, upstream_);
+  for (const auto& option : remote) facts.add(option);
+  return facts;
+}
+
+void Worker::Session::follow_expiry() {
+  const auto& expires = flow_.route->expires;
+  if (expires == std::chrono::sys_seconds{}) return;
+  // Wall clocks jump: look again at least every minute. The route may have been renewed meanwhile.
+  const auto left = std::chrono::duration_cast<milliseconds>(expires - std::chrono::system_clock::now());
+  if (left <= milliseconds(0)) {
+    flow_.cut({Code::expired, "the route is past its end", flow_.route->id});
+    return;
+  }
+  flow_.expiry = worker_.loop_.after(std::min(left + milliseconds(1), milliseconds(60'000)), [this] {
+    flow_.expiry = {};
+    follow_expiry();
+  });
+}
+
+net::Task<Result<>> Worker::Session::carry(ByteSpan early) {
+  if (chain_) {
+    auto outcome = co_await carry_through_chain(early);
+    co_return outcome;
+  }
+  const RoutePtr route = flow_.route;
+  ReverseLimit limit(*route, route->data == DataDirection::push ? flow_.to_server : flow_.to_client);
+  net::RelaySide client{*client_, early};
+  net::RelaySide server{*upstream_.stream, upstream_.early};
+  if (route->data == DataDirection::push) server.gate = &limit;
+  if (route->data == DataDirection::pull) client.gate = &limit;
+  const std::size_t in_syn = upstream_.sent;
+  const net::RelayTimes times{route->limits.idle_s != 0 ? route->limits.idle_s : limits::idle_timeout_s,
+                              limits::half_closed_timeout_s};
+  flow_.to_server.bytes = in_syn;
+  auto outcome = co_await net::relay(client, server, flow_.to_server, flow_.to_client, times);
+  co_return outcome;
+}
+
+net::Task<Result<>> Worker::Session::carry_through_chain(ByteSpan early) {
+  const RoutePtr route = flow_.route;
+  bridge::ChainLimits limits;
+  if (route->limits.idle_s != 0) limits.idle_s = route->limits.idle_s;
+  if (route->limits.reverse_bytes != 0) {
+    auto& limited = route->data == DataDirection::push ? limits.from_server_bytes : limits.from_client_bytes;
+    if (route->data != DataDirection::both) limited = route->limits.reverse_bytes;
+  }
+  flow_.chain = chain_.get();
+  watch_reverse();
+  auto report = co_await chain_->run(*client_, early, *upstream_.stream, upstream_.early, limits);
+  reverse_timer_.cancel();
+  flow_.chain = nullptr;
+  flow_.to_server.bytes = report.from_client;
+  flow_.to_client.bytes = report.from_server;
+  for (const auto& function : report.functions) {
+    log::info("proxy", "function reports",
+              {{"flow", route->id}, {"function", function.function}, {"instance", function.instance},
+               {"verdict", function.verdict}, {"to_server", std::to_string(function.bytes_to_server)},
+               {"to_client", std::to_string(function.bytes_to_client)}, {"note", function.note}});
+    for (const auto& [what, value] : function.detail) {
+      log::info("proxy", "function detail", {{"flow", route->id}, {"function", function.function}, {"what", what}, {"value", value}});
+    }
+  }
+  if (report.failure) co_return fail(std::move(*report.failure));
+  co_return Result<>{};
+}
+
+void Worker::Session::watch_reverse() {
+  // Behind functions the bytes are counted by others: compare the two directions often.
+  const auto& route = *flow_.route;
+  if (route.data == DataDirection::both || flow_.chain == nullptr) return;
+  const auto to_server = flow_.chain->from_client();
+  const auto to_client = flow_.chain->from_server();
+  const bool push = route.data == DataDirection::push;
+  if ((push ? to_client : to_server) > reverse_allowance(route, push ? to_server : to_client)) {
+    flow_.cut(reverse_error(route));
+    return;
+  }
+  reverse_timer_ = worker_.loop_.after(reverse_look_ms, [this] { watch_reverse(); });
+}
+
+void Worker::Session::refused(const Error& why) const {
+  worker_.counters_.refused.add(why.code);
+  log::warn("proxy", "refused",
+            {{"from", source()}, {"to", flow_.stage == Flow::Stage::handshake ? std::string("-") : flow_.target.text()},
+             {"reason", std::string(epif::name(why.code))}, {"why", why.text()}});
+}
+
+void Worker::Session::ended(const Result<>& outcome) {
+  flow_.expiry.cancel();
+  auto& counts = worker_.counters_.routes[flow_.route->id];
+  counts.to_server_bytes += flow_.to_server.bytes;
+  counts.to_client_bytes += flow_.to_client.bytes;
+  flow_.client = flow_.upstream = nullptr;
+  if (outcome) return;
+  const auto& why = flow_.cut_reason ? *flow_.cut_reason : outcome.error();
+  worker_.counters_.ended.add(why.code);
+  // A peer that resets its own connection is everyday life; what we end ourselves is news.
+  const bool news = why.code != Code::reset;
+  if (!news && !log::enabled(log::Level::debug)) return;
+  log::write(news ? log::Level::warn : log::Level::debug, "proxy", "flow cut",
+             {{"route", flow_.route->id}, {"from", source()}, {"to", flow_.target.text()},
+              {"reason", std::string(epif::name(why.code))}, {"why", why.text()},
+              {"to_server", std::to_string(flow_.to_server.bytes)}, {"to_client", std::to_string(flow_.to_client.bytes)}});
+}
+
+}  // namespace epif::proxy

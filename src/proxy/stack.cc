@@ -1,0 +1,85 @@
+#include "proxy/stack.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace epif::proxy {
+namespace {
+
+using socks6::Leg;
+
+bool is_v6(int fd) {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+  return domain == AF_INET6;
+}
+
+bool set(int fd, int level, int option, int value) { return ::setsockopt(fd, level, option, &value, sizeof value) == 0; }
+
+/// What the kernel really uses, since a value may be refused or masked.
+std::optional<std::uint8_t> in_force(int fd, int level, int option) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (::getsockopt(fd, level, option, &value, &size) != 0) return std::nullopt;
+  return static_cast<std::uint8_t>(value);
+}
+
+std::optional<std::uint8_t> tos_in_force(int fd) {
+  return is_v6(fd) ? in_force(fd, IPPROTO_IPV6, IPV6_TCLASS) : in_force(fd, IPPROTO_IP, IP_TOS);
+}
+std::optional<std::uint8_t> ttl_in_force(int fd) {
+  return is_v6(fd) ? in_force(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS) : in_force(fd, IPPROTO_IP, IP_TTL);
+}
+
+}  // namespace
+
+socks6::StackOption on_remote_leg(const socks6::StackOption& option) {
+  if (const auto* tos = std::get_if<socks6::Tos>(&option)) return socks6::Tos{Leg::proxy_remote, tos->value};
+  if (const auto* ttl = std::get_if<socks6::Ttl>(&option)) return socks6::Ttl{Leg::proxy_remote, ttl->value};
+  if (const auto* whole = std::get_if<socks6::NoFragmentation>(&option)) {
+    return socks6::NoFragmentation{Leg::proxy_remote, whole->wanted};
+  }
+  return option;
+}
+
+net::ConnectOptions remote_options(const socks6::StackOptions& wishes, const Route& route) {
+  net::ConnectOptions options;
+  options.fast_open = route.replay_safe && wishes.find<socks6::FastOpen>() != nullptr;
+  if (const auto* tos = wishes.find<socks6::Tos>()) options.tos = tos->value;
+  if (const auto* ttl = wishes.find<socks6::Ttl>(); ttl != nullptr && ttl->value > 0) options.ttl = ttl->value;
+  return options;
+}
+
+socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const Upstream& upstream) {
+  socks6::StackOptions facts;
+  const int fd = upstream.stream->fd();
+  if (wishes.find<socks6::Tos>() != nullptr) {
+    if (const auto tos = tos_in_force(fd)) facts.add(socks6::Tos{Leg::proxy_remote, *tos});
+  }
+  if (wishes.find<socks6::Ttl>() != nullptr) {
+    if (const auto ttl = ttl_in_force(fd)) facts.add(socks6::Ttl{Leg::proxy_remote, *ttl});
+  }
+  if (const auto* wish = wishes.find<socks6::FastOpen>(); wish != nullptr && upstream.fast_open) {
+    facts.add(socks6::FastOpen{wish->payload_bytes});
+  }
+  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{false});
+  if (const auto* wish = wishes.find<socks6::HappyEyeballs>()) facts.add(socks6::HappyEyeballs{wish->wanted});
+  return facts;
+}
+
+socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int client_fd) {
+  socks6::StackOptions facts;
+  const bool six = is_v6(client_fd);
+  if (const auto* tos = wishes.find<socks6::Tos>(Leg::client_proxy)) {
+    set(client_fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, tos->value);
+    if (const auto now = tos_in_force(client_fd)) facts.add(socks6::Tos{Leg::client_proxy, *now});
+  }
+  if (const auto* ttl = wishes.find<socks6::Ttl>(Leg::client_proxy); ttl != nullptr && ttl->value > 0) {
+    set(client_fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, ttl->value);
+    if (const auto now = ttl_in_force(client_fd)) facts.add(socks6::Ttl{Leg::client_proxy, *now});
+  }
+  return facts;
+}
+
+}  // namespace epif::proxy

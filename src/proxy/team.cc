@@ -1,0 +1,99 @@
+#include "proxy/team.h"
+
+namespace epif::proxy {
+namespace {
+
+/// Collects one snapshot of each worker; resumes its waiter on the asker's loop after the last.
+struct Gathering {
+  Snapshot sum;
+  std::size_t missing = 0;
+  std::coroutine_handle<> waiter{};
+
+  void add(Snapshot part) {
+    sum.counters += part.counters;
+    std::ranges::move(part.flows, std::back_inserter(sum.flows));
+    if (--missing == 0 && waiter) waiter.resume();
+  }
+  bool await_ready() const noexcept { return missing == 0; }
+  void await_suspend(std::coroutine_handle<> handle) noexcept { waiter = handle; }
+  void await_resume() const noexcept {}
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, std::shared_ptr<const Routing> routing) {
+  std::unique_ptr<Team> team(new Team);
+  for (unsigned i = 0; i < threads; ++i) {
+    auto loop = net::Loop::make();
+    if (!loop) return fail(std::move(loop.error()));
+    auto worker = std::make_unique<Worker>(**loop, shared, routing);
+    team->members_.push_back({std::move(*loop), std::move(worker), {}});
+  }
+  return team;
+}
+
+Team::~Team() = default;
+
+Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kind) {
+  SocketAddress chosen = at;
+  {
+    // Listeners that share a port would share it with another proxy's, too: ask for it alone first.
+    auto alone = net::listen(at, {});
+    if (!alone) return fail(std::move(alone.error()));
+    chosen = net::local_address(alone->get());
+  }
+  net::ListenOptions options;
+  options.reuse_port = members_.size() > 1;
+  options.fast_open = true;
+  for (auto& member : members_) {
+    auto listener = net::listen(chosen, options);
+    if (!listener) return fail(std::move(listener.error()));
+    member.worker->listen(std::move(*listener), kind);
+  }
+  return chosen;
+}
+
+void Team::start() {
+  for (auto& member : members_) {
+    member.thread = std::thread([loop = member.loop.get()] { loop->run(); });
+  }
+}
+
+void Team::stop() {
+  for (auto& member : members_) member.loop->stop();
+  for (auto& member : members_) {
+    if (member.thread.joinable()) member.thread.join();
+  }
+}
+
+void Team::adopt(const std::shared_ptr<const Routing>& routing) {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get(), routing] { worker->adopt(routing); });
+  }
+}
+
+void Team::stop_accepting() {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get()] { worker->stop_accepting(); });
+  }
+}
+
+void Team::cut_all(const Error& why) {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get(), why] { worker->cut_all(why); });
+  }
+}
+
+net::Task<Snapshot> Team::gather(net::Loop& asker) {
+  auto gathering = std::make_shared<Gathering>();
+  gathering->missing = members_.size();
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get(), gathering, &asker] {
+      asker.post([gathering, part = std::make_shared<Snapshot>(worker->snapshot())] { gathering->add(std::move(*part)); });
+    });
+  }
+  co_await *gathering;
+  co_return std::move(gathering->sum);
+}
+
+}  // namespace epif::proxy

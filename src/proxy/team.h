@@ -1,0 +1,41 @@
+#pragma once
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "proxy/worker.h"
+
+namespace epif::proxy {
+
+/// The workers, one thread and loop each. Made and asked on the control thread.
+class Team {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Team>> make(unsigned threads, Shared& shared, std::shared_ptr<const Routing> routing);
+  ~Team();  ///< stop() must have been called if start() was
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  /// Opens one listener a worker on `at`. An address that another program holds is an error, even if both would share it.
+  /// Returns the address with its port, if 0 was asked. Before start().
+  [[nodiscard]] Result<SocketAddress> listen(const SocketAddress& at, Worker::Listener kind);
+  void start();
+  void stop();  ///< ends the loops and joins the threads; flows must have ended
+
+  void adopt(const std::shared_ptr<const Routing>& routing);
+  void stop_accepting();
+  void cut_all(const Error& why);
+
+  /// The sum of all workers' snapshots, for `asker`'s loop.
+  [[nodiscard]] net::Task<Snapshot> gather(net::Loop& asker);
+
+ private:
+  Team() = default;
+  struct Member {
+    std::unique_ptr<net::Loop> loop;
+    std::unique_ptr<Worker> worker;
+    std::thread thread;
+  };
+  std::vector<Member> members_;
+};
+
+}  // namespace epif::proxy

@@ -1,0 +1,35 @@
+#pragma once
+#include <memory>
+
+#include "base/ip.h"
+#include "model/route.h"
+#include "net/resolver.h"
+#include "net/stream.h"
+#include "net/tcp.h"
+#include "socks/socks6.h"
+
+namespace epif::proxy {
+
+/// A connection to the server or to the next proxy, ready for application bytes.
+struct Upstream {
+  std::unique_ptr<net::Stream> stream;
+  SocketAddress bound;         ///< our end of it
+  std::size_t sent = 0;        ///< bytes of the early data that are on their way already
+  Bytes early{};               ///< bytes of the server that came with the next proxy's reply
+  bool fast_open = false;      ///< TCP Fast Open was attempted
+  socks6::StackOptions stack{};  ///< what the next proxy told about its side
+};
+
+/// Addresses to try for `target` on `route`, in order. A name that the route pins to one address is not resolved; what a
+/// name resolves to must lie inside of the route's destination, so that a name server cannot lead a flow elsewhere. The open
+/// route of --allow-all has no such bound. Errors: host_unreachable, no_route.
+[[nodiscard]] net::Task<Result<std::vector<IpAddress>>> addresses_of(net::Loop& loop, net::Resolver& resolver,
+                                                                     const Destination& target, const Route& route);
+
+/// Connects to the first of `addresses` that answers (RFC 8305: families take turns, the next one starts when the one before
+/// fails or after 250 ms). `first` may travel in the SYN if options.fast_open; then only one address is tried. Returns when
+/// the connection stands. The error is that of the first address.
+[[nodiscard]] net::Task<Result<Upstream>> connect_any(net::Loop& loop, std::vector<IpAddress> addresses, std::uint16_t port,
+                                                      net::ConnectOptions options, ByteSpan first, net::TimePoint deadline);
+
+}  // namespace epif::proxy

@@ -1,0 +1,170 @@
+#include "proxy/worker.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/session.h"
+
+namespace epif::proxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// Clients beyond the limit that may wait for a polite refusal; more are reset.
+constexpr std::uint32_t most_refusing = 64;
+constexpr milliseconds refusal_patience{1'000};
+constexpr std::string_view stage_names[] = {"handshake", "deciding", "open"};
+
+std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+std::string key_of(const NextHop& next) { return "next " + next.proxy.text() + " " + next.identity; }
+std::string key_of(const SocketAddress& server) { return "server " + server.text(); }
+
+}  // namespace
+
+Worker::Worker(net::Loop& loop, Shared& shared, std::shared_ptr<const Routing> routing)
+    : loop_(loop), shared_(shared), routing_(std::move(routing)), open_route_(open_route()), controls_(loop) {
+  adopt(routing_);
+}
+
+Worker::~Worker() { assert(flows_.empty() && "cut_all and let the loop run before"); }
+
+void Worker::listen(Fd listener, Listener kind) {
+  acceptors_.push_back(std::make_unique<net::Acceptor>(
+      loop_, std::move(listener), [this, kind](Fd connection, SocketAddress peer) { accepted(std::move(connection), peer, kind); }));
+}
+
+void Worker::accepted(Fd connection, SocketAddress peer, Listener kind) {
+  ++(kind == Listener::tls ? counters_.accepted_tls : counters_.accepted_clear);
+  auto place = shared_.limiter.enter(peer.ip);
+  if (place) {
+    net::spawn(serve(std::move(connection), peer, kind, std::move(*place)));
+  } else {
+    net::spawn(refuse(std::move(connection), peer, kind, std::move(place.error())));
+  }
+}
+
+net::Task<void> Worker::serve(Fd connection, SocketAddress peer, Listener kind, Limiter::Place place) {
+  Session session(*this, peer, std::move(place));
+  co_await session.run(std::move(connection), kind);
+}
+
+net::Task<void> Worker::refuse(Fd connection, SocketAddress peer, Listener kind, Error why) {
+  counters_.refused.add(why.code);
+  if (counters_.refused.of(why.code) % 1000 == 1) log::error("proxy", why, {{"peer", peer.text()}});
+  if (kind == Listener::tls || refusing_ >= most_refusing) {
+    net::reset_socket(connection.get());
+    co_return;
+  }
+  ++refusing_;
+  net::SocketStream client(loop_, std::move(connection));
+  Conversation talk(client, nullptr);
+  co_await talk.refuse_unread(refusal_patience);
+  co_await close_after_answer(client);
+  --refusing_;
+}
+
+void Worker::adopt(std::shared_ptr<const Routing> routing) {
+  routing_ = std::move(routing);
+  const auto now = wall_clock();
+  // A cut may end a session here and now, which leaves the set: look at a copy.
+  const std::vector<Flow*> before(flows_.begin(), flows_.end());
+  for (auto* flow : before) {
+    if (!flows_.contains(flow) || !flow->route || flow->route == open_route_) continue;
+    auto successor = routing_->successor(*flow->route, now);
+    if (successor) {
+      flow->route = std::move(successor);
+    } else {
+      flow->cut({Code::revoked, "the flow lost its route", flow->route->id, {}, "see the route's policy"});
+    }
+  }
+  drop_unused_pools();
+  if (!shared_.tls_client) return;
+  for (const auto& route : routing_->table().routes) {
+    if (route.next && !route.next->identity.empty()) static_cast<void>(pool_to(*route.next));
+  }
+}
+
+void Worker::drop_unused_pools() {
+  std::set<std::string> used;
+  for (const auto& route : routing_->table().routes) {
+    if (route.next) used.insert(key_of(*route.next));
+    if (route.preconnect > 0) used.insert(key_of(SocketAddress{route.destination.block.address, route.destination.ports.first}));
+  }
+  std::erase_if(pools_, [&](const auto& entry) { return !used.contains(entry.first); });
+}
+
+net::WarmPool& Worker::pool_to(const NextHop& next) {
+  auto& pool = pools_[key_of(next)];
+  if (!pool) {
+    const bool certified = !next.identity.empty();
+    net::WarmPool::Settings settings;
+    settings.to = next.proxy;
+    settings.tls = certified ? shared_.tls_client : nullptr;
+    settings.identity = next.identity;
+    // In clear there is little to save, and a silent connection soon meets the next proxy's handshake deadline.
+    settings.keep = certified ? limits::warm_pool_connections_next : 0;
+    pool = std::make_unique<net::WarmPool>(loop_, std::move(settings));
+  }
+  return *pool;
+}
+
+net::WarmPool& Worker::preconnected(const SocketAddress& server, std::uint32_t keep) {
+  auto& pool = pools_[key_of(server)];
+  if (!pool) {
+    net::WarmPool::Settings settings;
+    settings.to = server;
+    settings.keep = keep;
+    settings.idle = std::chrono::seconds(limits::preconnect_idle_s);
+    pool = std::make_unique<net::WarmPool>(loop_, std::move(settings));
+  }
+  return *pool;
+}
+
+void Worker::stop_accepting() {
+  stopping_ = true;
+  acceptors_.clear();
+  pools_.clear();
+  const std::vector<Flow*> before(flows_.begin(), flows_.end());
+  for (auto* flow : before) {
+    if (flows_.contains(flow) && flow->stage == Flow::Stage::handshake) {
+      flow->cut({Code::limit, "the proxy is stopping"});
+    }
+  }
+}
+
+void Worker::cut_all(const Error& why) {
+  const std::vector<Flow*> before(flows_.begin(), flows_.end());
+  for (auto* flow : before) {
+    if (flows_.contains(flow)) flow->cut(why);
+  }
+}
+
+Snapshot Worker::snapshot() const {
+  Snapshot made{counters_, {}};
+  for (const auto& acceptor : acceptors_) made.counters.accept_pauses += acceptor->backed_off();
+  for (const auto& [key, pool] : pools_) {
+    made.counters.warm_hits += pool->hits();
+    made.counters.warm_misses += pool->misses();
+  }
+  made.counters.functions_connected = controls_.connected();
+  const auto now = net::Clock::now();
+  for (const auto* flow : flows_) {
+    FlowView view;
+    view.id = flow->id;
+    view.stage = stage_names[static_cast<std::size_t>(flow->stage)];
+    view.source = flow->identity.empty() ? flow->peer.text() : flow->identity;
+    if (flow->stage != Flow::Stage::handshake) view.destination = flow->target.text();
+    if (flow->route) {
+      view.route = flow->route->id;
+      view.flow = flow->route->flow;
+      for (const auto& link : flow->route->chain) view.chain.push_back(link.function);
+    }
+    view.to_server_bytes = flow->bytes_to_server();
+    view.to_client_bytes = flow->bytes_to_client();
+    view.age_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(now - flow->since).count());
+    made.flows.push_back(std::move(view));
+  }
+  return made;
+}
+
+}  // namespace epif::proxy

@@ -1,0 +1,81 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "bridge/chain.h"
+#include "bridge/hpke.h"
+#include "net/resolver.h"
+#include "net/tcp.h"
+#include "net/tls.h"
+#include "net/warm_pool.h"
+#include "proxy/counters.h"
+#include "proxy/flow.h"
+#include "proxy/limiter.h"
+#include "proxy/pair_keys.h"
+#include "proxy/routing.h"
+#include "proxy/upstream.h"
+#include "proxy/users.h"
+
+namespace epif::proxy {
+
+/// What all workers share: read-only after the start, or thread-safe. Outlives them.
+struct Shared {
+  bool allow_all = false;
+  Users users{};                                   ///< for the listener in clear
+  std::shared_ptr<net::TlsContext> tls_server{};   ///< null: no TLS listener
+  std::shared_ptr<net::TlsContext> tls_client{};   ///< null: no legs with certificates
+  std::optional<hpke::KeyPair> keys{};
+  Limiter limiter;
+  net::Resolver resolver{};
+};
+
+/// One thread's part of the proxy: its loop, its listeners, its flows. Nothing of a flow is shared with other threads. All
+/// calls are for the loop's own thread; others post.
+class Worker {
+ public:
+  Worker(net::Loop& loop, Shared& shared, std::shared_ptr<const Routing> routing);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  enum class Listener { clear, tls };
+  void listen(Fd listener, Listener kind);
+
+  /// From now on this table decides. Every flow is looked at again: one whose route is gone, changed or past its end is cut
+  /// at once, with an error at both ends; one whose route carries on is not touched.
+  void adopt(std::shared_ptr<const Routing> routing);
+
+  /// Accepts nothing more and lets go of clients that have not asked for anything yet.
+  void stop_accepting();
+  void cut_all(const Error& why);
+  [[nodiscard]] std::size_t connections() const { return flows_.size(); }
+  [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] net::Loop& loop() const { return loop_; }
+
+ private:
+  class Session;
+  friend class Session;
+  void accepted(Fd connection, SocketAddress peer, Listener kind);
+  [[nodiscard]] net::Task<void> serve(Fd connection, SocketAddress peer, Listener kind, Limiter::Place place);
+  [[nodiscard]] net::Task<void> refuse(Fd connection, SocketAddress peer, Listener kind, Error why);
+  [[nodiscard]] net::WarmPool& pool_to(const NextHop& next);
+  [[nodiscard]] net::WarmPool& preconnected(const SocketAddress& server, std::uint32_t keep);
+  void drop_unused_pools();
+
+  net::Loop& loop_;
+  Shared& shared_;
+  std::shared_ptr<const Routing> routing_;
+  RoutePtr open_route_;
+  bridge::ControlPool controls_;
+  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  std::set<Flow*> flows_;
+  std::map<std::string, std::unique_ptr<net::WarmPool>> pools_;
+  Counters counters_;
+  std::uint64_t next_flow_ = 1;
+  std::uint32_t refusing_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace epif::proxy
