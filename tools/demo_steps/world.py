@@ -14,7 +14,9 @@ WAN_RATE = "200mbit"
 NETWORKS = {"umc": 1, "research": 2, "vendor": 3, "control": 9}
 # host: (domain, last part of its address)
 HOSTS = {"modality": ("umc", 10), "umc-proxy": ("umc", 2), "pacs": ("research", 20), "research-proxy": ("research", 2),
-         "backup": ("vendor", 30), "orchestrator": ("control", 7)}
+         "backup": ("vendor", 30), "orchestrator": ("control", 7),
+         # a second sender and pair of proxies, for the leg in clear
+         "scanner": ("umc", 11), "umc-clear": ("umc", 3), "research-clear": ("research", 3)}
 
 
 class World:
