@@ -113,7 +113,11 @@ Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, re
   api::Router router;
   router.add("GET", "/healthz", [](const api::Request&) -> api::Reply { return api::Response{200, "ok\n", "text/plain"}; });
   router.add("GET", "/metrics", [&service](const api::Request&) -> api::Reply {
-    return api::Response{200, redirect::metrics_text(service.stats(false)), "text/plain; version=0.0.4"};
+    auto text = redirect::metrics_text(service.stats(false));
+    text += "# HELP epif_redirect_routes_generation Generation of the routes that are served.\n"
+            "# TYPE epif_redirect_routes_generation gauge\n";
+    text += fmt::format("epif_redirect_routes_generation {}\n", service.generation());
+    return api::Response{200, std::move(text), "text/plain; version=0.0.4"};
   });
   router.add("GET", "/flows", [&service](const api::Request&) -> api::Reply {
     return api::Response{200, redirect::flows_json(service.stats(true))};

@@ -88,6 +88,7 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   service->redirector_ = std::move(*redirector);
   auto installed = service->install(*service->routes_, false);
   if (!installed) return fail(std::move(installed.error()));
+  service->generation_ = service->routes_->table().generation;
   return service;
 }
 
@@ -117,6 +118,7 @@ void Service::reload() {
     log::error("redirect", applied.error());
     return;
   }
+  generation_ = generation;
   log::info("redirect", "routes applied", {{"generation", fmt::format("{}", generation)}, {"routes", fmt::format("{}", count)}});
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,6 +40,8 @@ class Service {
   void abandon();
   /// Any thread.
   [[nodiscard]] Stats stats(bool with_flows);
+  /// Generation of the routes that all threads follow and whose rules are installed. Any thread.
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
  private:
   explicit Service(ServiceOptions options);
@@ -58,6 +61,7 @@ class Service {
   std::mutex redirector_mutex_;  ///< its existence, asked for by stats() from other threads
   std::unique_ptr<Redirector> redirector_;
   std::shared_ptr<const Routes> routes_;
+  std::atomic<std::uint64_t> generation_{0};
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   std::optional<Child> child_;
