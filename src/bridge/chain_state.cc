@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::chrono::milliseconds watch_interval{200};
 
+// tcpi_state; <netinet/tcp.h> names these, but its tcp_info is older than <linux/tcp.h>'s.
+enum : std::uint8_t { TCP_TIME_WAIT = 6, TCP_CLOSE = 7, TCP_CLOSE_WAIT = 8, TCP_LAST_ACK = 9, TCP_CLOSING = 11 };
+
 std::optional<tcp_info> info_of(int fd) {
   tcp_info info{};
   socklen_t length = sizeof info;
@@ -27,7 +30,10 @@ std::optional<tcp_info> info_of(int fd) {
 std::optional<std::uint64_t> kernel_received(int fd) {
   const auto info = info_of(fd);
   if (!info) return std::nullopt;
-  return info->tcpi_bytes_received;
+  // The kernel counts a FIN as a byte.
+  const auto state = info->tcpi_state;
+  const bool ended = state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING || state == TCP_TIME_WAIT || state == TCP_CLOSE;
+  return info->tcpi_bytes_received - (ended && info->tcpi_bytes_received > 0 ? 1 : 0);
 }
 
 std::optional<std::uint64_t> kernel_written(int fd) {
