@@ -87,6 +87,7 @@ inline constexpr std::uint32_t watch_retry_max_ms = 5'000;           ///< this
 // BF containers
 inline constexpr std::uint64_t bf_memory_bytes = 128ull * 1024 * 1024;
 inline constexpr std::uint32_t bf_processes = 64;
+inline constexpr std::uint32_t bf_start_deadline_ms = 5'000;          ///< from its start to listening on its socket
 inline constexpr std::uint32_t bf_descriptors = 16'384;
 
 }  // namespace epif::limits
