@@ -1,0 +1,102 @@
+#include "agent/daemon.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+namespace epif::agent {
+namespace {
+
+struct Daemons : testing::Test {
+  std::string folder = [] {
+    char name[] = "/tmp/epif-daemon-XXXXXX";
+    return std::string(::mkdtemp(name));
+  }();
+  std::string log = folder + "/log";
+  std::string mark = folder + "/routes.json";
+  Daemon daemon{"proxy", log, mark};
+  ~Daemons() override {
+    static_cast<void>(daemon.stop());
+    std::filesystem::remove_all(folder);
+  }
+};
+
+/// Called like the real ones, `PROGRAM NAME ... MARK`; the shell runs the script "proxy" of the current folder.
+std::vector<std::string> sleeper(const std::string& mark, const std::string& note = "a") {
+  return {"/bin/sh", "proxy", mark, note};
+}
+
+struct Sleeping : Daemons {
+  std::string home = [] { return std::filesystem::current_path().string(); }();
+  void SetUp() override {
+    std::filesystem::current_path(folder);
+    std::ofstream("proxy") << "trap 'exit 0' TERM\nwhile :; do sleep 0.02; done\n";
+  }
+  void TearDown() override {
+    static_cast<void>(daemon.stop());
+    std::filesystem::current_path(home);
+  }
+};
+
+TEST_F(Sleeping, what_an_earlier_agent_started_is_adopted_and_never_doubled) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark)));
+  const auto pid = daemon.pid();
+  Daemon next("proxy", log, mark);
+  ASSERT_TRUE(next.ensure(sleeper(mark)));
+  EXPECT_EQ(next.pid(), pid);
+  EXPECT_TRUE(next.running());
+}
+
+TEST_F(Sleeping, other_arguments_replace_the_process) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
+  const auto pid = daemon.pid();
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "b")));
+  EXPECT_NE(daemon.pid(), pid);
+}
+
+TEST_F(Sleeping, stop_ends_a_process_that_another_agent_started) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark)));
+  Daemon other("proxy", log, mark);
+  ASSERT_TRUE(other.stop());
+  EXPECT_FALSE(daemon.running());
+}
+
+TEST_F(Sleeping, a_killed_process_is_noticed_and_started_again) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark)));
+  const auto pid = daemon.pid();
+  ASSERT_EQ(::kill(static_cast<pid_t>(pid), SIGKILL), 0);
+  pollfd look{daemon.watch_fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&look, 1, 5000), 1);
+  auto again = daemon.ensure(sleeper(mark));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (!again && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_until(daemon.retry_at());
+    again = daemon.ensure(sleeper(mark));
+  }
+  ASSERT_TRUE(again);
+  EXPECT_NE(daemon.pid(), pid);
+}
+
+TEST_F(Daemons, a_process_that_dies_at_once_gives_its_last_words) {
+  ASSERT_TRUE(daemon.ensure({"/bin/sh", "proxy-that-is-not-there", mark}));
+  pollfd look{daemon.watch_fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&look, 1, 5000), 1);
+  EXPECT_FALSE(daemon.ensure({"/bin/sh", "proxy-that-is-not-there", mark}));
+  EXPECT_THAT(daemon.trouble(), testing::HasSubstr("proxy-that-is-not-there"));
+}
+
+TEST_F(Daemons, a_program_that_is_not_there_is_an_error_with_its_path) {
+  const auto started = daemon.ensure({"/no/such/program", "proxy", mark});
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().where, "/no/such/program");
+}
+
+}  // namespace
+}  // namespace epif::agent

@@ -1,0 +1,58 @@
+#include "agent/table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace epif::agent {
+namespace {
+
+using testing::HasSubstr;
+
+Assignment assignment() {
+  Assignment out;
+  out.node = "umc/proxy";
+  out.role = Role::proxy;
+  out.instances = {{"encrypt", "encrypt", "sha256:aa", false}};
+  Route plain;
+  plain.id = "plain";
+  Route chained;
+  chained.id = "chained";
+  ChainLink link;
+  link.function = link.instance = "encrypt";
+  link.socket = unknown_socket;
+  chained.chain = {link};
+  out.routes.routes = {plain, chained};
+  return out;
+}
+
+TEST(Table, a_running_function_gets_its_socket_and_process) {
+  const auto table = complete(assignment(), {{"encrypt", {"running", {}, "/bf/encrypt/bf.sock", 42}}}, 7);
+  EXPECT_EQ(table.generation, 7u);
+  EXPECT_EQ(table.node, "umc/proxy");
+  EXPECT_TRUE(table.routes[1].blocked.empty());
+  EXPECT_EQ(table.routes[1].chain[0].socket, "/bf/encrypt/bf.sock");
+  EXPECT_EQ(table.routes[1].chain[0].peer_pid, 42);
+}
+
+TEST(Table, a_function_that_does_not_run_blocks_its_routes_and_no_others) {
+  for (const auto& views : {InstanceViews{}, InstanceViews{{"encrypt", {"starting", "it ended and is being replaced", {}, 0}}}}) {
+    const auto table = complete(assignment(), views, 1);
+    EXPECT_TRUE(table.routes[0].blocked.empty());
+    EXPECT_THAT(table.routes[1].blocked, HasSubstr("encrypt is starting"));
+  }
+}
+
+TEST(Table, what_runs_after_a_restart_of_the_agent_gives_the_same_table) {
+  const auto written = complete(assignment(), {{"encrypt", {"running", {}, "/bf/encrypt/bf.sock", ::getpid()}}}, 3);
+  const auto adopted = running_instances(assignment(), written);
+  EXPECT_EQ(complete(assignment(), adopted, 3), written);
+}
+
+TEST(Table, a_function_whose_process_died_with_the_agent_is_not_adopted) {
+  const auto written = complete(assignment(), {{"encrypt", {"running", {}, "/bf/encrypt/bf.sock", 0x7ffffff0}}}, 3);
+  EXPECT_TRUE(running_instances(assignment(), written).empty());
+}
+
+}  // namespace
+}  // namespace epif::agent

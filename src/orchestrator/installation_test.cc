@@ -1,0 +1,164 @@
+#include "orchestrator/installation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "orchestrator/judgement.h"
+#include "orchestrator/policies.h"
+#include "orchestrator/sample.h"
+
+namespace epif::orchestrator {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
+
+/// Installs `applications` (all granted unless named in `refused`) in the sample's domains.
+struct World {
+  explicit World(const std::string& applications) : resources(sample::resources(std::string(sample::domains) + applications)) {
+    std::vector<std::string> order;
+    for (const auto& [name, application] : resources.applications) order.push_back(name);
+    judgement = judge(resources, order, cedar_policies(), now);
+  }
+  std::map<std::string, Assignment> install(std::map<std::string, std::string> refused = {}) const {
+    InstallationInput input{.resources = resources, .plan = judgement.plan, .default_expires = now + std::chrono::hours(24)};
+    for (const auto& [name, verdict] : judgement.applications) {
+      if (verdict.kind == Verdict::Kind::possible && !refused.contains(name)) input.granted.insert(name);
+      else refused.try_emplace(name, verdict.reason);
+    }
+    input.refused = std::move(refused);
+    input.public_keys = {{"umc/umc-proxy", "KEY-UMC"}, {"research/research-proxy", "KEY-RESEARCH"}};
+    return orchestrator::install(input);
+  }
+  ResourceSet resources;
+  Judgement judgement;
+};
+
+const Route* route_to(const Assignment& assignment, const std::string& destination) {
+  for (const auto& route : assignment.routes.routes) {
+    if (route.destination.text() == destination) return &route;
+  }
+  return nullptr;
+}
+
+std::string application(const std::string& data, const std::string& from = "umc/modality", const std::string& to = "research/pacs") {
+  return "---\napiVersion: epif/v1\nkind: Application\nmetadata: {name: app}\nspec:\n  purpose: treatment\n  flows:\n    - {name: f, from: " +
+         from + ", to: " + to + ", port: 4242, data: " + data + "}\n";
+}
+
+TEST(Installation, a_pushed_flow_passes_both_proxies_and_each_holds_its_part_of_the_chain) {
+  const World world(application("push"));
+  ASSERT_EQ(world.judgement.applications.at("app").kind, Verdict::Kind::possible) << world.judgement.applications.at("app").reason;
+  const auto all = world.install();
+
+  const auto* client = route_to(all.at("umc/modality"), "10.2.0.10:4242");
+  ASSERT_NE(client, nullptr);
+  EXPECT_EQ(client->next->identity, "umc/umc-proxy");
+  EXPECT_EQ(client->next->proxy.text(), "10.1.0.2:1083");
+  EXPECT_TRUE(client->chain.empty());
+  EXPECT_EQ(client->expires, now + std::chrono::hours(24));
+  EXPECT_EQ(client->policy, "treatment");
+
+  const auto* near = route_to(all.at("umc/umc-proxy"), "10.2.0.10:4242");
+  const auto* far = route_to(all.at("research/research-proxy"), "10.2.0.10:4242");
+  ASSERT_NE(near, nullptr);
+  ASSERT_NE(far, nullptr);
+  EXPECT_THAT(near->peers, ElementsAre("umc/modality"));
+  EXPECT_THAT(far->peers, ElementsAre("umc/umc-proxy"));
+  EXPECT_EQ(near->next->identity, "research/research-proxy");
+  EXPECT_EQ(near->next->public_key, "KEY-RESEARCH");
+  EXPECT_FALSE(far->next);
+  EXPECT_EQ(far->peer_keys.at("umc/umc-proxy"), "KEY-UMC");
+  EXPECT_EQ(client->id, near->id);
+  EXPECT_EQ(near->id, far->id);
+
+  ASSERT_FALSE(near->chain.empty());
+  EXPECT_EQ(near->chain.back().function, "encrypt");
+  EXPECT_EQ(near->chain.back().key_pair, "encrypt");
+  EXPECT_EQ(far->chain.front().function, "decrypt");
+  EXPECT_EQ(far->chain.front().key_pair, "encrypt");
+  for (const auto* proxy : {"umc/umc-proxy", "research/research-proxy"}) {
+    for (const auto& link : route_to(all.at(proxy), "10.2.0.10:4242")->chain) {
+      EXPECT_TRUE(std::ranges::any_of(all.at(proxy).instances, [&](const auto& one) { return one.name == link.instance; }));
+    }
+  }
+}
+
+TEST(Installation, every_address_of_the_server_has_its_own_route_and_id) {
+  const auto all = World(application("push")).install();
+  const auto* four = route_to(all.at("umc/modality"), "10.2.0.10:4242");
+  const auto* six = route_to(all.at("umc/modality"), "[fd02::10]:4242");
+  ASSERT_NE(four, nullptr);
+  ASSERT_NE(six, nullptr);
+  EXPECT_NE(four->id, six->id);
+}
+
+TEST(Installation, a_supported_flow_takes_the_same_path_without_functions) {
+  const auto all = World(application("pull")).install();  // pacs has no attributes: data towards modality lacks nothing
+  for (const auto* at : {"umc/modality", "umc/umc-proxy", "research/research-proxy"}) {
+    const auto* route = route_to(all.at(at), "10.2.0.10:4242");
+    ASSERT_NE(route, nullptr) << at;
+    EXPECT_TRUE(route->chain.empty());
+    EXPECT_EQ(route->data, DataDirection::pull);
+  }
+  EXPECT_TRUE(all.at("umc/umc-proxy").instances.empty());
+}
+
+TEST(Installation, both_directions_get_the_chain_of_the_one_that_needs_it) {
+  const auto all = World(application("both")).install();
+  const auto* route = route_to(all.at("umc/umc-proxy"), "10.2.0.10:4242");
+  ASSERT_NE(route, nullptr);
+  EXPECT_EQ(route->data, DataDirection::both);
+  EXPECT_FALSE(route->chain.empty());
+}
+
+TEST(Installation, a_flow_from_a_domain_without_a_proxy_goes_through_the_servers_proxy) {
+  const auto all = World(application("push", "vendor/backup")).install();
+  const auto* client = route_to(all.at("vendor/backup"), "10.2.0.10:4242");
+  ASSERT_NE(client, nullptr);
+  EXPECT_EQ(client->next->identity, "research/research-proxy");
+  EXPECT_THAT(route_to(all.at("research/research-proxy"), "10.2.0.10:4242")->peers, ElementsAre("vendor/backup"));
+  EXPECT_TRUE(all.at("umc/umc-proxy").routes.routes.empty());
+}
+
+TEST(Installation, a_flow_that_is_not_granted_leaves_only_its_reason) {
+  const auto all = World(application("push")).install({{"app", "consent was withdrawn"}});
+  for (const auto& [node, assignment] : all) {
+    EXPECT_TRUE(assignment.routes.routes.empty()) << node;
+    EXPECT_TRUE(assignment.instances.empty()) << node;
+  }
+  const auto& refusals = all.at("umc/modality").routes.refusals;
+  const auto mine = std::ranges::find(refusals, "app/f", &Refusal::flow);
+  ASSERT_NE(mine, refusals.end());
+  EXPECT_EQ(mine->reason, "consent was withdrawn");
+}
+
+TEST(Installation, foreign_nodes_without_a_flow_are_refused_and_neighbours_are_not) {
+  const auto all = World("").install();
+  const auto& refusals = all.at("umc/modality").routes.refusals;
+  EXPECT_TRUE(std::ranges::any_of(refusals, [](const Refusal& one) { return one.destination.text().starts_with("10.3.0.10"); }));
+  EXPECT_FALSE(std::ranges::any_of(refusals, [](const Refusal& one) { return one.destination.text().starts_with("10.1.0."); }));
+}
+
+TEST(Installation, flow_ids_are_stable_and_say_nothing) {
+  EXPECT_EQ(flow_id("imaging", "send", "10.2.0.10:4242"), flow_id("imaging", "send", "10.2.0.10:4242"));
+  EXPECT_NE(flow_id("imaging", "send", "10.2.0.10:4242"), flow_id("imaging", "send2", "10.2.0.10:4242"));
+  EXPECT_THAT(flow_id("imaging", "send", "x"), testing::MatchesRegex("[0-9a-f]{32}"));
+}
+
+TEST(Installation, equal_input_gives_equal_bytes_and_assignments_survive_the_wire) {
+  const World world(application("both"));
+  const auto one = world.install();
+  const auto two = world.install();
+  for (const auto& [node, assignment] : one) {
+    EXPECT_EQ(print(assignment), print(two.at(node)));
+    const auto read = parse_assignment(print(assignment));
+    ASSERT_TRUE(read) << read.error().text();
+    EXPECT_EQ(*read, assignment) << node;
+  }
+}
+
+}  // namespace
+}  // namespace epif::orchestrator

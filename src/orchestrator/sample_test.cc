@@ -1,0 +1,66 @@
+#include <gtest/gtest.h>
+
+#include "api/resources.h"
+#include "model/assignment.h"
+#include "orchestrator/sample.h"
+#include "store/audit.h"
+
+namespace epif::orchestrator::sample {
+
+ResourceSet resources(std::string_view documents) {
+  ResourceSet out;
+  auto parsed = parse_resources(documents, "sample");
+  if (!parsed) throw std::runtime_error(parsed.error().text());
+  for (auto& resource : *parsed) out.put(std::move(resource));
+  return out;
+}
+
+void apply(store::Store& store, std::string_view documents) {
+  auto parsed = parse_resources(documents, "sample");
+  ASSERT_TRUE(parsed) << parsed.error().text();
+  for (const auto& resource : *parsed) {
+    auto record = api::parse_record(to_json(resource));
+    ASSERT_TRUE(record) << record.error().text();
+    ASSERT_TRUE(store.put(record->kind, record->name, record->metadata, record->spec));
+  }
+}
+
+std::string status(store::Store& store, const std::string& application) {
+  auto record = store.get("Application", application);
+  return record ? record->status : std::string();
+}
+
+namespace {
+
+bool answer(store::Store& store, std::string_view kind, const std::string& refuse) {
+  bool acted = false;
+  for (const auto& record : store.list(kind)->records) {
+    const auto request = parse_request(record.spec);
+    const bool granted = kind != access_request_kind || request->domain != refuse;
+    const auto text = print(DomainAnswer{request->question(), granted, granted ? "yes" : "not here", request->answerer});
+    if (text == record.status) continue;
+    acted |= store.put_status(std::string(kind), record.name, text).has_value();
+  }
+  return acted;
+}
+
+}  // namespace
+
+bool agents_act(store::Store& store, const std::string& refuse) {
+  bool acted = answer(store, access_request_kind, refuse);
+  acted |= answer(store, node_request_kind, refuse);
+  for (const auto& record : store.list(assignment_kind)->records) {
+    const auto assignment = parse_assignment(record.spec);
+    if (!assignment) throw std::runtime_error(assignment.error().text());
+    AssignmentReport report;
+    report.generation = record.generation;
+    report.seen = "9999-01-01T00:00:00.000Z";
+    if (assignment->role == Role::proxy) report.public_key = "key of " + record.name;
+    for (const auto& wished : assignment->instances) report.instances.push_back({wished.name, "running", 4711, ""});
+    if (print(report) == record.status) continue;
+    acted |= store.put_status(std::string(assignment_kind), record.name, print(report)).has_value();
+  }
+  return acted;
+}
+
+}  // namespace epif::orchestrator::sample

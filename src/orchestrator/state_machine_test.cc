@@ -1,0 +1,333 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "orchestrator/application.h"
+#include "orchestrator/infrastructure.h"
+#include "orchestrator/policies.h"
+#include "orchestrator/sample.h"
+#include "orchestrator/status.h"
+
+namespace epif::orchestrator {
+namespace {
+
+using testing::HasSubstr;
+using Time = std::chrono::system_clock::time_point;
+const Time start{std::chrono::seconds(1'795'000'000)};
+
+/// Passes and acts until nothing changes any more; the number of rounds it took.
+int settle(store::Store& store, Time now = start, const std::string& refuse = {}) {
+  for (int round = 1; round <= 50; ++round) {
+    const auto before = store.revision();
+    EXPECT_TRUE(InfrastructureOrchestrator(store, cedar_policies()).reconcile(now));
+    EXPECT_TRUE(ApplicationOrchestrator(store).reconcile(now));
+    sample::agents_act(store, refuse);
+    if (store.revision() == before) return round;
+  }
+  ADD_FAILURE() << "does not settle";
+  return 0;
+}
+
+std::string phase(store::Store& store, const std::string& application) {
+  const auto status = parse_status(sample::status(store, application));
+  return status ? std::string(name(status->phase)) : status.error().text();
+}
+std::string reason(store::Store& store, const std::string& application) {
+  return parse_status(sample::status(store, application))->reason;
+}
+
+/// All that stands anywhere for an application: routes and instances on nodes, requests, environments.
+std::vector<std::string> traces(store::Store& store, const std::string& application) {
+  std::vector<std::string> out;
+  for (const auto& record : store.list("")->records) {
+    if (record.kind == assignment_kind) {
+      const auto assignment = parse_assignment(record.spec);
+      for (const auto& route : assignment->routes.routes) {
+        if (route.flow.starts_with(application + "/")) out.push_back(record.name + " route " + route.flow);
+      }
+    } else if (record.kind != "Application" && (record.name == application || record.name.ends_with("/" + application))) {
+      out.push_back(record.kind + " " + record.name);
+    }
+  }
+  return out;
+}
+
+struct StateMachine : testing::Test {
+  std::unique_ptr<store::Store> store = store::make_memory_store();
+  void given(std::string_view documents) { sample::apply(*store, documents); }
+  void stop(const std::string& application, bool stopped = true) {
+    auto record = store->get("Application", application);
+    auto metadata = boost::json::parse(record->metadata).as_object();
+    metadata["desired"] = stopped ? "stopped" : "running";
+    ASSERT_TRUE(store->put("Application", application, boost::json::serialize(metadata), record->spec));
+  }
+};
+
+TEST_F(StateMachine, a_permitted_application_passes_all_eight_steps_and_runs) {
+  given(sample::domains);
+  given(sample::imaging);
+  settle(*store);
+  EXPECT_EQ(phase(*store, "imaging"), "Running") << reason(*store, "imaging");
+  const auto status = parse_status(sample::status(*store, "imaging"));
+  for (const auto& condition : status->conditions) {
+    EXPECT_EQ(condition.state, StepState::done);
+    EXPECT_FALSE(condition.reason.empty());
+    EXPECT_FALSE(condition.time.empty());
+  }
+  EXPECT_THAT(status->flows, HasSubstr("\"chain\":[\"firewall\",\"encrypt\",\"decrypt\"]"));
+}
+
+TEST_F(StateMachine, nothing_is_installed_before_the_domains_have_answered) {
+  given(sample::domains);
+  given(sample::imaging);
+  for (int pass = 0; pass < 5; ++pass) {
+    EXPECT_TRUE(InfrastructureOrchestrator(*store, cedar_policies()).reconcile(start));
+    EXPECT_TRUE(ApplicationOrchestrator(*store).reconcile(start));
+  }
+  EXPECT_EQ(phase(*store, "imaging"), "PolicyChecked");
+  for (const auto& trace : traces(*store, "imaging")) EXPECT_THAT(trace, testing::Not(HasSubstr("route")));
+}
+
+TEST_F(StateMachine, a_refusing_authoriser_denies_with_its_reason) {
+  given(sample::domains);
+  given(sample::imaging);
+  settle(*store, start, "research");
+  EXPECT_EQ(phase(*store, "imaging"), "Denied");
+  EXPECT_THAT(reason(*store, "imaging"), HasSubstr("the authoriser of research refused: not here"));
+}
+
+TEST_F(StateMachine, without_permission_the_status_names_the_policy_and_no_domain_is_asked) {
+  given(sample::domains);
+  given(sample::study);
+  settle(*store);
+  EXPECT_EQ(phase(*store, "study"), "Denied");
+  EXPECT_THAT(reason(*store, "study"), HasSubstr("research-needs-consent"));
+  EXPECT_THAT(traces(*store, "study"), testing::ElementsAre("EnvironmentRequest study"));
+}
+
+TEST_F(StateMachine, a_revoked_consent_takes_the_routes_in_the_same_pass_and_touches_nobody_else) {
+  given(sample::domains);
+  given(sample::imaging);
+  given(sample::study);
+  given(sample::consent);
+  settle(*store);
+  ASSERT_EQ(phase(*store, "study"), "Running") << reason(*store, "study");
+  const auto untouched = sample::status(*store, "imaging");
+
+  ASSERT_TRUE(store->remove("Consent", "p-0042"));
+  ASSERT_TRUE(InfrastructureOrchestrator(*store, cedar_policies()).reconcile(start));
+  for (const auto& trace : traces(*store, "study")) EXPECT_THAT(trace, testing::Not(HasSubstr("route")));
+  settle(*store);
+  EXPECT_EQ(phase(*store, "study"), "Denied");
+  EXPECT_EQ(sample::status(*store, "imaging"), untouched);
+
+  given(sample::consent);
+  settle(*store);
+  EXPECT_EQ(phase(*store, "study"), "Running");
+}
+
+TEST_F(StateMachine, a_consent_that_ends_is_in_the_routes_and_in_the_next_look) {
+  given(sample::domains);
+  given(sample::study);
+  given("apiVersion: epif/v1\nkind: Consent\nmetadata: {name: p}\nspec: {subject: p, flows: [study/send], purposes: [research], "
+        "expires: \"2026-11-18T12:00:00Z\"}\n");  // `start` is 2026-11-18T10:26:40Z
+  settle(*store);
+  ASSERT_EQ(phase(*store, "study"), "Running") << reason(*store, "study");
+  const auto assignment = parse_assignment(store->get(assignment_kind, "umc/modality")->spec);
+  const auto end = std::chrono::sys_seconds(std::chrono::floor<std::chrono::hours>(start) + std::chrono::hours(2));
+  EXPECT_EQ(assignment->routes.routes.at(0).expires, end);
+  settle(*store, Time(end));
+  EXPECT_EQ(phase(*store, "study"), "Denied");
+}
+
+TEST_F(StateMachine, stop_takes_everything_down_and_says_when_that_is_done) {
+  given(sample::domains);
+  given(sample::imaging);
+  settle(*store);
+  stop("imaging");
+  EXPECT_TRUE(ApplicationOrchestrator(*store).reconcile(start));
+  EXPECT_TRUE(InfrastructureOrchestrator(*store, cedar_policies()).reconcile(start));
+  EXPECT_TRUE(ApplicationOrchestrator(*store).reconcile(start));
+  EXPECT_EQ(phase(*store, "imaging"), "Stopping");
+  settle(*store);
+  EXPECT_EQ(phase(*store, "imaging"), "Stopped");
+  EXPECT_TRUE(traces(*store, "imaging").empty());
+  stop("imaging", false);
+  settle(*store);
+  EXPECT_EQ(phase(*store, "imaging"), "Running");
+}
+
+TEST_F(StateMachine, a_deleted_application_leaves_nothing) {
+  given(sample::domains);
+  given(sample::imaging);
+  settle(*store);
+  ASSERT_TRUE(store->remove("Application", "imaging"));
+  settle(*store);
+  EXPECT_TRUE(traces(*store, "imaging").empty());
+}
+
+TEST_F(StateMachine, a_later_application_that_conflicts_fails_and_the_earlier_one_goes_on) {
+  given(sample::domains);
+  given(sample::consent);
+  given(sample::imaging);
+  settle(*store);
+  std::string rival(sample::imaging);
+  rival.replace(rival.find("imaging"), 7, "a-rival");  // earlier by name, later by time
+  rival.replace(rival.find("purpose: treatment"), 18, "purpose: research ");
+  given("apiVersion: epif/v1\nkind: Consent\nmetadata: {name: r}\nspec: {subject: r, flows: [a-rival/send], purposes: [research]}\n");
+  given(rival);
+  settle(*store);
+  EXPECT_EQ(phase(*store, "imaging"), "Running");
+  EXPECT_EQ(phase(*store, "a-rival"), "Failed");
+  EXPECT_THAT(reason(*store, "a-rival"), HasSubstr("conflict"));
+}
+
+TEST_F(StateMachine, a_function_that_cannot_start_fails_the_application_cleans_up_and_is_not_tried_for_ever) {
+  given(sample::domains);
+  given(sample::imaging);
+  const auto report_broken = [&] {
+    for (const auto& record : store->list(assignment_kind)->records) {
+      auto report = record.status.empty() ? AssignmentReport{} : *parse_report(record.status);
+      for (auto& part : report.instances) part = {part.name, "failed", 0, "it ended with 139"};
+      ASSERT_TRUE(store->put_status(std::string(assignment_kind), record.name, print(report)));
+    }
+  };
+  for (int round = 0; round < 12; ++round) {
+    ASSERT_TRUE(InfrastructureOrchestrator(*store, cedar_policies()).reconcile(start));
+    ASSERT_TRUE(ApplicationOrchestrator(*store).reconcile(start));
+    sample::agents_act(*store);
+    report_broken();
+  }
+  EXPECT_EQ(phase(*store, "imaging"), "Failed");
+  EXPECT_THAT(reason(*store, "imaging"), HasSubstr("it ended with 139"));
+  EXPECT_EQ(traces(*store, "imaging"), std::vector<std::string>{"EnvironmentRequest imaging"});
+  stop("imaging");
+  settle(*store);
+  stop("imaging", false);
+  settle(*store);
+  EXPECT_EQ(phase(*store, "imaging"), "Running");
+}
+
+TEST_F(StateMachine, every_decision_is_audited_in_an_unbroken_chain) {
+  given(sample::domains);
+  given(sample::study);
+  given(sample::consent);
+  settle(*store);
+  ASSERT_TRUE(store->remove("Consent", "p-0042"));
+  settle(*store);
+  const auto lines = store->audit(0, 1000);
+  ASSERT_TRUE(lines);
+  EXPECT_EQ(store::first_broken_line(*lines), 0u);
+  EXPECT_THAT(lines->back().entry, HasSubstr("\"decision\":\"Denied\""));
+  EXPECT_THAT(lines->back().entry, HasSubstr("policyVersion"));
+}
+
+/// Fails one write call, either before it is done or after; then every later one, as if the process had died there.
+class CrashingStore final : public store::Store {
+ public:
+  CrashingStore(store::Store& inner, int at, bool after) : inner_(inner), at_(at), after_(after) {}
+  [[nodiscard]] int writes() const { return count_; }
+
+  Result<store::Record> get(std::string_view kind, std::string_view name) override { return inner_.get(kind, name); }
+  Result<store::Listing> list(std::string_view kind) override { return inner_.list(kind); }
+  Result<store::Revision> commit(std::span<const store::Write> writes) override {
+    return crash([&] { return inner_.commit(writes); });
+  }
+  Result<std::vector<store::Event>> events(std::string_view kind, store::Revision after, std::size_t limit) override {
+    return inner_.events(kind, after, limit);
+  }
+  store::Revision revision() override { return inner_.revision(); }
+  store::Revision wait(store::Revision after, std::chrono::steady_clock::time_point deadline) override {
+    return inner_.wait(after, deadline);
+  }
+  store::Subscription subscribe(std::function<void()> callback) override { return inner_.subscribe(std::move(callback)); }
+  Result<> compact(store::Revision until) override { return inner_.compact(until); }
+  Result<store::AuditLine> append_audit(std::string_view entry) override {
+    return crash([&] { return inner_.append_audit(entry); });
+  }
+  Result<std::vector<store::AuditLine>> audit(std::uint64_t after, std::size_t limit) override { return inner_.audit(after, limit); }
+
+ private:
+  template <class Action>
+  auto crash(Action action) -> decltype(action()) {
+    const int now = count_++;
+    if (now > at_ || (now == at_ && !after_)) return fail(Code::io, "the process died here");
+    auto result = action();
+    if (now == at_) return fail(Code::io, "the process died here");
+    return result;
+  }
+  store::Store& inner_;
+  int at_;
+  bool after_;
+  int count_ = 0;
+};
+
+/// What users and agents do in the life of two applications, in order.
+using Act = std::function<void(StateMachine&)>;
+const std::vector<Act> life{
+    [](StateMachine& test) { test.given(sample::imaging); },
+    [](StateMachine& test) { test.given(sample::study); },
+    [](StateMachine& test) { test.given(sample::consent); },
+    [](StateMachine& test) { EXPECT_TRUE(test.store->remove("Consent", "p-0042")); },
+    [](StateMachine& test) { test.stop("imaging"); },
+    [](StateMachine& test) { EXPECT_TRUE(test.store->remove("Application", "study")); },
+};
+
+/// Everything but times and versions, to compare two stores.
+std::string content(store::Store& store) {
+  std::string out;
+  for (const auto& record : store.list("")->records) {
+    auto status = record.status;
+    if (record.kind == assignment_kind) status.clear();  // counts generations
+    if (record.kind == environment_request_kind) status = status.substr(0, status.find("\"installed\""));
+    out += record.kind + " " + record.name + " " + (record.kind == environment_request_kind ? "" : record.spec) + " " + status + "\n";
+  }
+  return out;
+}
+
+/// Runs the acts; `at` counts the durable writes of both orchestrators over the whole life and one of them is the last that
+/// the process makes: a new one takes over. Returns how many writes the first process had the chance to make.
+int live(StateMachine& test, int at, bool after) {
+  test.given(sample::domains);
+  CrashingStore crashing(*test.store, at, after);
+  bool dead = false;
+  for (const auto& act : life) {
+    act(test);
+    for (int round = 0; round < 50; ++round) {
+      const auto before = test.store->revision();
+      store::Store& used = dead ? *test.store : crashing;
+      if (!InfrastructureOrchestrator(used, cedar_policies()).reconcile(start) || !ApplicationOrchestrator(used).reconcile(start)) {
+        EXPECT_FALSE(dead);
+        dead = true;
+        continue;
+      }
+      sample::agents_act(*test.store);
+      if (test.store->revision() == before) break;
+    }
+  }
+  return crashing.writes();
+}
+
+TEST(Crash, after_a_crash_before_or_after_any_durable_write_the_same_state_is_reached) {
+  StateMachine* unused = nullptr;
+  static_cast<void>(unused);
+  struct Bare final : StateMachine {
+    void TestBody() override {}
+  };
+  Bare calm;
+  const int writes = live(calm, 1'000'000, false);
+  ASSERT_GT(writes, 20);
+  const auto wanted = content(*calm.store);
+  EXPECT_TRUE(traces(*calm.store, "imaging").empty());
+  for (int at = 0; at < writes; ++at) {
+    for (const bool after : {false, true}) {
+      Bare crashed;
+      live(crashed, at, after);
+      ASSERT_EQ(content(*crashed.store), wanted) << "crash " << (after ? "after" : "before") << " write " << at;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace epif::orchestrator
