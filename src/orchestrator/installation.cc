@@ -100,13 +100,9 @@ class Tables {
   }
 
  private:
+  /// Its first address, which is the one that the hops before it are given.
   static SocketAddress listen_address(const ProxyNode& proxy) {
-    SocketAddress at{proxy.addresses.empty() ? IpAddress() : proxy.addresses.front(), proxy.tls_port};
-    if (proxy.addresses.size() > 1) {  // one listener for all of them
-      const bool six = std::ranges::any_of(proxy.addresses, &IpAddress::is_v6);
-      at.ip = six ? *IpAddress::parse("::") : IpAddress();
-    }
-    return at;
+    return {proxy.addresses.empty() ? IpAddress() : proxy.addresses.front(), proxy.tls_port};
   }
 
   std::string refusal(const planner::Install& install) const {
