@@ -2,9 +2,11 @@
 #include <sys/signalfd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "base/fd.h"
+#include "bridge/image.h"
 #include "command.h"
 #include "functions/catalogue.h"
 #include "functions/serve.h"
@@ -35,6 +37,16 @@ Exit run_function(const std::string& name, const std::string& socket) {
   return served ? Exit::done : report(served.error());
 }
 
+/// The image's digest is that of its content, so it is known before any engine has it.
+Exit print_image(const std::string& program) {
+  std::error_code ignored;
+  const auto beside = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / "epif-bf";
+  const auto image = bridge::make_image(program.empty() ? beside : std::filesystem::path(program), "localhost/epif-bf:latest");
+  if (!image) return report(image.error());
+  std::printf("localhost/epif-bf@%s\n", image->id.c_str());
+  return Exit::done;
+}
+
 }  // namespace
 
 void add_bf(CLI::App& root, Exit& exit) {
@@ -47,8 +59,13 @@ void add_bf(CLI::App& root, Exit& exit) {
   struct Arguments {
     std::string name;
     std::string socket;
+    std::string program;
   };
   const auto arguments = std::make_shared<Arguments>();
+  auto* image = bf->add_subcommand("image", "Print the pinned name of the built-in functions' image, for BridgingFunction.spec.image");
+  image->add_option("--program", arguments->program, "The static program epif-bf; default: the one beside epif");
+  image->footer("Example: epif bf image");
+  image->callback([arguments, &exit] { exit = print_image(arguments->program); });
   auto* run = bf->add_subcommand("run", "Serve one function on a socket, for development");
   run->add_option("NAME", arguments->name, "Function, as in `epif bf list`")->required();
   run->add_option("--socket", arguments->socket, "Path of its Unix socket; default ./NAME.sock")->envname("EPIF_BF_SOCKET");

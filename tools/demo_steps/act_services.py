@@ -17,6 +17,8 @@ def server_first(report, world):
 def refusals(report, world, control):
     report.section("What must not move")
     with report.shows("a purpose without permit: the application is Denied, and the policy is named") as line:
+        done = control.client("submit", "-f", world.resources / "6-advertising.yaml", "--wait", check=False)
+        equal(done.returncode, 3, "exit code of submit")
         status = control.status("advertising")
         equal(status["phase"], "Denied", "phase")
         said = control.explain("advertising", "profiles")
@@ -28,6 +30,8 @@ def refusals(report, world, control):
             check(met not in ("open", "end"), f"a connection met {met!r}")
             line.say(met)
     with report.shows("the flow to the vendor is Unfeasible, and the attribute is named") as line:
+        done = control.client("submit", "-f", world.resources / "7-cloud-backup.yaml", "--wait", check=False)
+        equal(done.returncode, 3, "exit code of submit")
         status = control.status("cloud-backup")
         equal(status["phase"], "Unfeasible", "phase")
         said = control.explain("cloud-backup", "nightly")

@@ -18,13 +18,14 @@ def act(report, world):
     with report.shows("an agent on each host joins with a token; no host but the orchestrator listens for control") as line:
         control.start_agents()
         line.say(*MEMBERS)
-    with report.shows("`epif apply` takes domains, functions, policies, consent, applications") as line:
-        said = control.apply(world.resources)
+    with report.shows("`epif apply` takes domains, nodes, functions, policies, a consent") as line:
+        said = control.apply(*sorted(world.resources.glob("[123]-*.yaml")))
         line.say(f"{len(said.splitlines())} resources")
-    for application in ("stroke-imaging", "reports"):
+    for file in ("4-stroke-imaging.yaml", "5-reports.yaml"):
+        application = file[2:-5]
         with report.shows(f"{application} is submitted and reaches Running through the eight steps of Fig. 1") as line:
             began = time.monotonic()
-            control.client("submit", application, "--wait", timeout=120)
+            control.client("submit", "-f", world.resources / file, "--wait", timeout=120)
             status = control.wait_running(application)
             equal(len(status["conditions"]), STEPS_WANTED, "steps")
             line.say(f"{time.monotonic() - began:.1f} s")
@@ -61,8 +62,8 @@ def stop(report, world, control):
     report.section("The clean stop")
     with report.shows("`epif stop` takes an application down") as line:
         for application in ("stroke-imaging", "reports"):
-            control.client("stop", application)
-            line.say(application + " " + control.wait_phase(application, "Stopped")["phase"])
+            control.client("stop", application, "--wait")
+            line.say(application + " " + control.status(application)["phase"])
     with report.shows("agents and orchestrator end on request") as line:
         codes = control.stop()
         check(all(code == 0 for code in codes.values()), f"exit codes {codes}")

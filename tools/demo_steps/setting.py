@@ -1,8 +1,9 @@
 """Before the first act and after the last one."""
 import os
+import pathlib
 import signal
 
-from lab import Failure, remove_leftovers, repository, wait_until
+from lab import Failure, epif, remove_leftovers, repository, wait_until
 
 from . import images, leftovers, services
 from .world import World  # noqa: F401 - tools/demo makes it from here
@@ -47,8 +48,20 @@ def build(report, world):
     with report.shows("20 synthetic DICOM images are made with dcmtk") as line:
         world.images = images.make(world.lab.path("images", "x")[:-2])
         line.say(f"{sum(os.path.getsize(f) for f in world.images) / 1e6:.1f} MB", f"{len(images.PATIENTS)} patients")
+    with report.shows("the bridging functions' image has a digest, and the resources name it") as line:
+        world.resources = resources(world)
+        line.say(f"{len(list(world.resources.iterdir()))} files of examples/demo")
     if report.failed:
         raise Failure("the setting does not stand")
+
+
+def resources(world):
+    """examples/demo with the digest of the image of this build. Returns the folder."""
+    image = world.orchestrator.run(epif(), "bf", "image").stdout.strip()
+    folder = pathlib.Path(world.lab.path("resources", "x")).parent
+    for source in sorted((repository / "examples/demo").glob("*.yaml")):
+        (folder / source.name).write_text(source.read_text().replace("@IMAGE@", image))
+    return folder
 
 
 def close(report, world, before, marker, keep_logs):
