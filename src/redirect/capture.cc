@@ -70,6 +70,13 @@ void source_routes(Script& script) {
   script.line("    exthdr rt exists counter drop");
 }
 
+/// The same on egress, where the kernel does not find IPv4 options: a source route needs 7 bytes of them, so a header of
+/// more than 6 words. Router alert (IGMP), the one option in real use, fits into 6.
+void source_routes_of_frames(Script& script) {
+  script.line("    @nh,0,4 4 @nh,4,4 > 6 counter drop");
+  script.line("    exthdr rt exists counter drop");
+}
+
 /// Without these a neighbour's link address cannot be found, as ARP does for IPv4, which is not IP and passes. Hop limit 255
 /// is what no router forwards.
 void neighbour_discovery(Script& script) {
@@ -136,6 +143,8 @@ std::string bits(const Cidr& block) {
 /// Here only the bytes count, and ports are not looked for.
 void disguised_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain disguised {{");
+  script.line("    @nh,0,4 4 @nh,4,4 > 6 counter drop");
+  script.line("    @nh,0,4 6 @nh,48,8 43 counter drop");
   for (const auto& target : rules.targets) {
     const bool v6 = target.block.address.is_v6();
     const auto version = v6 ? 6 : 4;
@@ -173,7 +182,7 @@ void netdev_table(Script& script, const CaptureRules& rules, std::string_view na
   script.line("    meta protocol ip6 @nh,0,4 != 6 jump disguised");
   hidden_tags(script, rules);
   neighbour_discovery(script);
-  source_routes(script);
+  source_routes_of_frames(script);
   target_jumps(script, rules);
   script.line("  }}");
   script.line("}}");

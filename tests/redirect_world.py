@@ -1,0 +1,170 @@
+"""What the redirect tests share: a node with an uplink, a proxy, a server behind a gate."""
+import json
+import os
+import socket
+import struct
+import threading
+
+from lab import Lab, check, epif, wait_until
+
+LISTEN = 15001
+
+
+class World:
+    """
+    client 10.1.0.10 fd01::10 ── gate ── 10.2.0.20 fd02::20 server
+                                   └──── 10.3.0.30 fd03::30 proxy     (epif proxy --allow-all, port 1080)
+    """
+
+    def __init__(self, name, proxy=True):
+        self.lab = Lab(name)
+        self.proxy_wanted = proxy
+
+    def __enter__(self):
+        self.lab.__enter__()
+        try:
+            self.build()
+        except BaseException as failure:
+            self.lab.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        return self
+
+    def __exit__(self, *reason):
+        return self.lab.__exit__(*reason)
+
+    def build(self):
+        lab = self.lab
+        self.client, self.gate = lab.node("client"), lab.router("gate")
+        self.server, self.proxy_node = lab.node("server"), lab.node("proxy")
+        lab.link(self.client, "10.1.0.10/24 fd01::10/64", self.gate, "10.1.0.1/24 fd01::1/64")
+        lab.link(self.server, "10.2.0.20/24 fd02::20/64", self.gate, "10.2.0.1/24 fd02::1/64")
+        lab.link(self.proxy_node, "10.3.0.30/24 fd03::30/64", self.gate, "10.3.0.1/24 fd03::1/64")
+        if self.proxy_wanted:
+            self.proxy = self.start_proxy("--listen", "10.3.0.30:1080", "--allow-all")
+
+    def start_proxy(self, *flags, port=1080):
+        proxy = self.proxy_node.start(epif(), "proxy", *flags, name=f"proxy-{len(self.lab.processes)}")
+        self.proxy_node.wait_for_port(port, process=proxy)
+        return proxy
+
+    def redirect(self, *flags, proxy="10.3.0.30:1080", node=None, ready=True, port=LISTEN):
+        """A running redirector whose rules are in place. Its state and admin socket lie in the lab's folder."""
+        node = node or self.client
+        self.admin = self.lab.path(f"redirect-{len(self.lab.processes)}.sock")
+        process = node.start(epif(), "redirect", *(["--proxy", proxy] if proxy else []), *flags, "--state", self.lab.state,
+                             "--admin", f"unix:{self.admin}", name=f"redirect-{len(self.lab.processes)}")
+        if ready:
+            process.wait_for_log("captures")
+        return process
+
+    def ask(self, path, admin=None):
+        """Body of a GET on the redirector's admin socket."""
+        with socket.socket(socket.AF_UNIX) as out:
+            out.settimeout(5)
+            out.connect(admin or self.admin)
+            out.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            text = b"".join(iter(lambda: out.recv(65536), b""))
+        head, _, body = text.partition(b"\r\n\r\n")
+        check(b" 200 " in head.splitlines()[0], f"GET {path}: {head[:80]!r}")
+        return body.decode()
+
+    def flows(self):
+        return json.loads(self.ask("/flows"))
+
+    def metric(self, name):
+        """Value of the metric line that begins with `name` (labels included)."""
+        for line in self.ask("/metrics").splitlines():
+            if line.rpartition(" ")[0] == "epif_redirect_" + name:
+                return int(line.rpartition(" ")[2])
+        return 0
+
+    def ruleset(self):
+        return self.client.run("nft", "list", "ruleset").stdout
+
+
+class Service:
+    """A TCP service of a node in this process: each connection gets `serve(socket)` on a thread of its own."""
+
+    def __init__(self, node, port, serve, address="0.0.0.0"):
+        self.listener = node.listen(port, address)
+        self.listener.settimeout(None)
+        self.peers = []
+        self._serve = serve
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                peer, address = self.listener.accept()
+            except OSError:
+                return
+            self.peers.append(address)
+            threading.Thread(target=self._one, args=(peer,), daemon=True).start()
+
+    def _one(self, peer):
+        with peer:
+            try:
+                self._serve(peer)
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def echo(peer):
+    while data := peer.recv(65536):
+        peer.sendall(data)
+    peer.shutdown(socket.SHUT_WR)
+
+
+def greet(peer):
+    peer.sendall(b"220 hello\r\n")
+    echo(peer)
+
+
+def read_all(peer, count):
+    data = b""
+    while len(data) < count and (more := peer.recv(count - len(data))):
+        data += more
+    return data
+
+
+def is_reset(out, within=5.0):
+    """True if the connection ends with an error, False if it ends in order."""
+    out.settimeout(within)
+    try:
+        while out.recv(65536):
+            pass
+    except ConnectionError:
+        return True
+    return False
+
+
+def reset(peer):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def certificates(lab, *names):
+    """A CA and, for each "domain/node", FILE.pem and FILE.key in the lab's folder; gives {name: (cert, key)} and the CA's file."""
+    node = lab.nodes[0]
+    ca, ca_key = lab.path("ca.pem"), lab.path("ca.key")
+    node.run("openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", ca_key, "-out", ca, "-days", "2",
+             "-subj", f"/CN=test {os.path.basename(ca)}", "-addext", "basicConstraints=critical,CA:TRUE")
+    made = {}
+    for name in names:
+        stem = lab.path(name.replace("/", "-"))
+        node.run("openssl", "req", "-newkey", "ed25519", "-nodes", "-keyout", stem + ".key", "-out", stem + ".csr", "-subj", "/CN=x")
+        with open(stem + ".ext", "w", encoding="ascii") as file:
+            file.write(f"subjectAltName=URI:epif://{name}\n")
+        node.run("openssl", "x509", "-req", "-in", stem + ".csr", "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
+                 "-extfile", stem + ".ext", "-out", stem + ".pem")
+        made[name] = (stem + ".pem", stem + ".key")
+    return made, ca
+
+
+__all__ = ["LISTEN", "Service", "World", "certificates", "echo", "greet", "is_reset", "read_all", "reset", "wait_until"]
