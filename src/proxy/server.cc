@@ -27,6 +27,13 @@ std::uint64_t open_descriptors() {
   return count;
 }
 
+sigset_t watched_signals() {
+  sigset_t watched;
+  sigemptyset(&watched);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&watched, number);
+  return watched;
+}
+
 /// Raises the soft limit to the hard one, and derives how many connections fit: two descriptors each in clear, and some for
 /// listeners, pools and functions.
 std::uint32_t connections_that_fit(std::uint32_t wanted) {
@@ -95,11 +102,7 @@ Result<> Server::prepare_secrets(Settings& settings) {
 }
 
 Result<> Server::prepare(Settings& settings) {
-  sigset_t watched;
-  sigemptyset(&watched);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&watched, number);
-  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);  // inherited by every thread that follows
-  ::signal(SIGPIPE, SIG_IGN);
+  const auto watched = watched_signals();
   signals_ = Fd(::signalfd(-1, &watched, SFD_NONBLOCK | SFD_CLOEXEC));
   if (!signals_) return fail(system_error(errno, "cannot watch signals"));
 
@@ -215,6 +218,9 @@ Result<> Server::run() {
 }  // namespace
 
 Result<> serve(Settings settings) {
+  const auto watched = watched_signals();
+  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);  // before the first thread: all inherit it
+  ::signal(SIGPIPE, SIG_IGN);
   auto server = Server::make(std::move(settings));
   if (!server) return fail(std::move(server.error()));
   return (*server)->run();

@@ -14,9 +14,13 @@ struct Gathering {
     std::ranges::move(part.flows, std::back_inserter(sum.flows));
     if (--missing == 0 && waiter) waiter.resume();
   }
-  bool await_ready() const noexcept { return missing == 0; }
-  void await_suspend(std::coroutine_handle<> handle) noexcept { waiter = handle; }
-  void await_resume() const noexcept {}
+  // An awaiter of its own: g++ 12 copies an awaitable that is reached through a pointer.
+  struct All {
+    Gathering& gathering;
+    bool await_ready() const noexcept { return gathering.missing == 0; }
+    void await_suspend(std::coroutine_handle<> handle) const noexcept { gathering.waiter = handle; }
+    void await_resume() const noexcept {}
+  };
 };
 
 }  // namespace
@@ -92,7 +96,7 @@ net::Task<Snapshot> Team::gather(net::Loop& asker) {
       asker.post([gathering, part = std::make_shared<Snapshot>(worker->snapshot())] { gathering->add(std::move(*part)); });
     });
   }
-  co_await *gathering;
+  co_await Gathering::All{*gathering};
   co_return std::move(gathering->sum);
 }
 
