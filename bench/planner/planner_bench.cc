@@ -1,6 +1,11 @@
+#include <fmt/format.h>
+
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <random>
+#include <utility>
+#include <vector>
 
 #include "planner/judge.h"
 #include "planner/plan.h"

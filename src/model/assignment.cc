@@ -1,5 +1,7 @@
 #include "model/assignment.h"
 
+#include <fmt/format.h>
+
 #include <boost/json.hpp>
 
 #include "base/bytes.h"

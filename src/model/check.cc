@@ -1,4 +1,9 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <map>
+#include <string_view>
+#include <utility>
 
 #include "model/resource.h"
 

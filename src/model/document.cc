@@ -1,6 +1,11 @@
 #include "model/document.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <optional>
+#include <utility>
+#include <variant>
 
 #include "base/limits.h"
 #include "model/fields.h"

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "model/document.h"
 
 #include <gtest/gtest.h>

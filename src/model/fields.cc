@@ -1,5 +1,7 @@
 #include "model/fields.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 

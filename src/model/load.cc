@@ -1,8 +1,15 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <span>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "base/limits.h"
 #include "model/document.h"

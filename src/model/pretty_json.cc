@@ -1,5 +1,7 @@
 #include "model/pretty_json.h"
 
+#include <fmt/format.h>
+
 #include <boost/json.hpp>
 
 #include <algorithm>

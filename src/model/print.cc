@@ -1,7 +1,12 @@
 #include <yaml-cpp/yaml.h>
 
-#include <algorithm>
 #include <boost/json.hpp>
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "model/document.h"
 #include "model/quantity.h"

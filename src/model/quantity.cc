@@ -1,5 +1,7 @@
 #include "model/quantity.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>

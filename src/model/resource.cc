@@ -1,6 +1,9 @@
 #include "model/resource.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 
 namespace epif {
 namespace {

@@ -1,8 +1,11 @@
 #include "model/route.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <utility>
 
 #include "base/limits.h"
 #include "model/fields.h"

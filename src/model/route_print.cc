@@ -1,3 +1,7 @@
+#include <chrono>
+#include <string_view>
+#include <utility>
+
 #include <boost/json.hpp>
 
 #include "model/application.h"

@@ -1,7 +1,11 @@
 #include "model/spec.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <map>
 #include <set>
+#include <vector>
 
 #include "base/limits.h"
 #include "model/quantity.h"

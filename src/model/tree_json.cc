@@ -1,3 +1,9 @@
+#include <fmt/format.h>
+
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include <boost/json/basic_parser_impl.hpp>
 
 #include "base/limits.h"

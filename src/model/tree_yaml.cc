@@ -1,8 +1,14 @@
+#include <fmt/format.h>
+
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <istream>
+#include <span>
 #include <spanstream>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/limits.h"
 #include "model/tree.h"

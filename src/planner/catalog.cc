@@ -1,8 +1,11 @@
 #include "planner/catalog.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 
 namespace epif::planner {
 namespace {

@@ -1,7 +1,11 @@
 #include "planner/choose.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
+#include <utility>
+#include <variant>
 
 namespace epif::planner {
 namespace {

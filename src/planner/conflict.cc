@@ -1,5 +1,7 @@
 #include "planner/conflict.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <tuple>
 
@@ -31,7 +33,9 @@ std::vector<Conflict> settle_conflicts(std::vector<Install>& installs) {
     const auto& install = installs[at];
     return std::tie(install.port, install.from, install.to);
   };
-  std::ranges::stable_sort(granted, [&](std::size_t left, std::size_t right) { return key(left) < key(right); });
+  std::ranges::sort(granted, [&](std::size_t left, std::size_t right) {
+    return std::pair(key(left), left) < std::pair(key(right), right);
+  });
   std::vector<std::pair<std::size_t, std::size_t>> pairs;
   for (std::size_t begin = 0; begin < granted.size();) {
     auto end = begin + 1;

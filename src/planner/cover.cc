@@ -108,7 +108,9 @@ class Search {
     // Candidate i is tried without those before it, so that no set is looked at twice. Light ones first: good bests early.
     std::vector<std::size_t> ways;
     for (auto left = branch; left != 0; left &= left - 1) ways.push_back(static_cast<std::size_t>(std::countr_zero(left)));
-    std::ranges::stable_sort(ways, [this](std::size_t left, std::size_t right) { return weight_of(left) < weight_of(right); });
+    std::ranges::sort(ways, [this](std::size_t left, std::size_t right) {
+      return weight_of(left) < weight_of(right) || (weight_of(left) == weight_of(right) && left < right);
+    });
     for (const auto at : ways) {
       descend(chosen | bit(at), excluded, weight + weight_of(at));
       excluded |= bit(at);

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <optional>
 #include <random>
+#include <tuple>
 
 namespace epif::planner {
 namespace {

@@ -1,5 +1,7 @@
 #include "planner/landscape.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 
@@ -22,7 +24,22 @@ Landscape::Landscape(const ResourceSet& resources) {
     sites_.push_back(std::move(site));
   }
   intern_all(resources);
+  number_by_name();
   read_rtt(resources);
+}
+
+void Landscape::number_by_name() {
+  if (std::ranges::is_sorted(attribute_names_)) return;
+  const auto old_names = attribute_names_;
+  std::ranges::sort(attribute_names_);
+  for (std::size_t at = 0; at < attribute_names_.size(); ++at) attribute_ids_[attribute_names_[at]] = at;
+  std::vector<std::size_t> now(old_names.size());
+  for (std::size_t at = 0; at < old_names.size(); ++at) now[at] = attribute_ids_[old_names[at]];
+  for (auto& site : sites_) {
+    Bits renumbered;
+    site.attributes.each([&](std::size_t at) { renumbered.set(now[at]); });
+    site.attributes = std::move(renumbered);
+  }
 }
 
 std::size_t Landscape::intern(std::string_view name) {
@@ -91,8 +108,8 @@ Bits Landscape::attributes(const AttributeSet& known) const {
 
 AttributeSet Landscape::names(const Bits& attributes) const {
   AttributeSet made;
+  made.reserve(attributes.size());
   attributes.each([&](std::size_t at) { made.emplace_back(attribute_names_[at]); });
-  std::ranges::sort(made);
   return made;
 }
 
@@ -122,26 +139,29 @@ Result<> Landscape::apply(std::span<const WhatIf> changes) {
 
 std::vector<Area> group(const Landscape& landscape, std::vector<Bits>* members) {
   std::unordered_map<Bits, std::size_t, BitsHash> ids;
-  std::vector<Area> made;
-  std::vector<Bits> sets;
+  std::vector<std::vector<const Landscape::Site*>> sites;
+  std::vector<const Bits*> sets;
   for (const auto& site : landscape.sites()) {
-    const auto [at, added] = ids.try_emplace(site.attributes, made.size());
+    const auto [at, added] = ids.try_emplace(site.attributes, sets.size());
     if (added) {
-      made.push_back({landscape.names(site.attributes), {}});
-      sets.push_back(site.attributes);
+      sets.push_back(&site.attributes);
+      sites.emplace_back();
     }
-    made[at->second].nodes.push_back(site.node->metadata.full_name());
+    sites[at->second].push_back(&site);
   }
-  std::vector<std::size_t> order(made.size());
+  std::vector<std::size_t> order(sets.size());
   for (std::size_t at = 0; at < order.size(); ++at) order[at] = at;
-  std::ranges::sort(order, {}, [&](std::size_t at) -> const AttributeSet& { return made[at].attributes; });
-  std::vector<Area> sorted;
-  sorted.reserve(made.size());
+  std::ranges::sort(order, [&](std::size_t left, std::size_t right) { return sets[left]->before(*sets[right]); });
+  std::vector<Area> made;
+  made.reserve(sets.size());
   for (const auto at : order) {
-    sorted.push_back(std::move(made[at]));
-    if (members) members->push_back(std::move(sets[at]));
+    Area area{landscape.names(*sets[at]), {}};
+    area.nodes.reserve(sites[at].size());
+    for (const auto* site : sites[at]) area.nodes.push_back(site->node->metadata.full_name());
+    made.push_back(std::move(area));
+    if (members) members->push_back(*sets[at]);
   }
-  return sorted;
+  return made;
 }
 
 std::vector<Area> areas(const ResourceSet& resources) { return group(Landscape(resources), nullptr); }

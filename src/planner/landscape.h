@@ -51,6 +51,7 @@ class Landscape {
  private:
   std::size_t intern(std::string_view name);
   void intern_all(const ResourceSet& resources);
+  void number_by_name();  ///< so that a set's members in rising order are in the order of names
   void read_rtt(const ResourceSet& resources);
 
   std::vector<std::string_view> attribute_names_;

@@ -1,5 +1,7 @@
 #include "planner/path.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 

@@ -1,6 +1,9 @@
 #include "planner/permission.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "planner/words.h"
 

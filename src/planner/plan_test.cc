@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "planner/plan.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,8 @@
+#include <fmt/format.h>
+
+#include <string_view>
+#include <vector>
+
 #include "planner/plan.h"
 
 namespace epif::planner {

@@ -1,3 +1,6 @@
+#include <utility>
+#include <vector>
+
 #include <boost/json.hpp>
 
 #include "model/pretty_json.h"

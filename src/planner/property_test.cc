@@ -1,7 +1,11 @@
+#include <fmt/format.h>
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
+#include <set>
 
 #include "planner/plan.h"
 #include "planner/reference.h"

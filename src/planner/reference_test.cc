@@ -1,6 +1,8 @@
 #include "planner/reference.h"
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <tuple>
 
 namespace epif::planner::reference {

@@ -1,5 +1,7 @@
 #include "planner/words.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace epif::planner {
