@@ -25,7 +25,7 @@ struct ContainerSpec {
   std::uint32_t uid = 0;                           ///< not 0; also the gid
   std::filesystem::path mount_source;              ///< host folder, owned by uid, mode 0700
   std::string mount_target = "/run/epif";          ///< where it appears inside, writable
-  std::string seccomp;                             ///< profile as JSON; empty: the engine's default profile
+  std::filesystem::path seccomp;                   ///< profile file (JSON); empty: the engine's default profile
   std::uint64_t memory_bytes = limits::bf_memory_bytes;
   std::uint32_t processes = limits::bf_processes;
   std::uint32_t descriptors = limits::bf_descriptors;
@@ -61,7 +61,7 @@ class Engine {
   [[nodiscard]] Result<ImageInfo> inspect_image(std::string_view reference) const;
   [[nodiscard]] Result<> remove_image(std::string_view reference) const;
 
-  /// Creates, does not start. Code::conflict if the name is taken. Returns the id.
+  /// Creates, does not start. Podman reads the seccomp file itself, Docker gets its content. Code::conflict if the name is taken. Returns the id.
   [[nodiscard]] Result<std::string> create(const ContainerSpec& spec) const;
   [[nodiscard]] Result<> start(std::string_view id) const;
   /// Code::not_found when there is none.
