@@ -121,5 +121,28 @@ def paths():
     none_in_the_repository(machine_paths)
 
 
+def absent_tests(text, root=repository):
+    """Of "`file` "words", "words"" in the threat model: what is not there."""
+    missing = []
+    for cell in (line.rstrip(" |").rpartition(" | ")[2] for line in text.splitlines() if line.startswith("|")):
+        content = ""
+        for file, words in re.findall(r'`([^`]+)`|"([^"]+)"', cell):
+            if file:
+                content = (root / file).read_text() if (root / file).is_file() else ""
+                missing += [] if content else [f"no file {file}"]
+            elif words not in content:
+                missing.append(f"no test {words!r} in {cell}")
+    return missing
+
+
+@promise("every test that THREAT_MODEL.md names exists")
+def threat_model():
+    equal(len(absent_tests('| a | b | c | `tests/layering.py` "no such words stand" |'.replace("no such", "never"))), 1, "findings for an absent test")
+    text = (repository / "THREAT_MODEL.md").read_text()
+    check(text.count("`") >= 2 * 20, "the table lost its rows")
+    missing = absent_tests(text)
+    check(not missing, "\n".join(missing))
+
+
 if __name__ == "__main__":
     run(needs_root=False)
