@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+"""epif proxy carries bytes exactly: half-close, RST, order, volume. client ── proxy ── server, on loopback."""
+import os
+import random
+import socket
+import struct
+import threading
+
+from lab import check, equal, promise, run, wait_until
+from proxy_world import Proxy, Server, digest, echo, is_reset, open_v5, read_all, read_exactly, v6_reply, v6_request
+
+BIG = 100 * 1024 * 1024
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@promise("half-close: the client ends first, the server still answers")
+def client_ends_first():
+    def count(connection):
+        connection.sendall(b"%d" % len(read_all(connection)))
+    with Server(count) as server, Proxy("--allow-all") as proxy, open_v5(proxy, server.port) as client:
+        client.sendall(b"x" * 100_000)
+        client.shutdown(socket.SHUT_WR)
+        equal(read_all(client), b"100000", "the answer after the client's end")
+
+
+@promise("half-close: the server ends first, the client still sends")
+def server_ends_first():
+    got = []
+
+    def bye(connection):
+        connection.sendall(b"bye")
+        connection.shutdown(socket.SHUT_WR)
+        got.append(read_all(connection))
+    with Server(bye) as server, Proxy("--allow-all") as proxy, open_v5(proxy, server.port) as client:
+        equal(read_all(client), b"bye", "the server's words")
+        client.sendall(b"late news")
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: got, "the server has read to the end")
+        equal(got[0], b"late news", "what was sent after the server's end")
+
+
+@promise("a reset on either side is a reset on the other, never a clean end")
+def resets():
+    def abort_after_first(connection):
+        connection.recv(10)
+        reset(connection)
+    with Server(abort_after_first) as server, Proxy("--allow-all") as proxy, open_v5(proxy, server.port) as client:
+        client.sendall(b"go")
+        check(is_reset(client), "the client saw a clean end although the server reset")
+    seen = []
+    with Server(lambda connection: seen.append(is_reset(connection))) as server, Proxy("--allow-all") as proxy:
+        client = open_v5(proxy, server.port)
+        client.sendall(b"half of something")
+        wait_until(lambda: server.accepted, "the server has accepted")
+        reset(client)
+        wait_until(lambda: seen, "the server has seen the end")
+        check(seen[0], "the server saw a clean end although the client reset")
+
+
+@promise("a server that speaks first is heard at once")
+def server_first():
+    with Server(lambda c: (c.sendall(b"220 hello\r\n"), c.recv(1))) as server, Proxy("--allow-all") as proxy:
+        with open_v5(proxy, server.port) as client:
+            equal(client.recv(100), b"220 hello\r\n", "the greeting")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port))
+            equal(v6_reply(client)[2], 0, "SOCKS6")
+            equal(read_exactly(client, 11), b"220 hello\r\n", "the greeting")
+
+
+@promise("100 MB arrive whole, both ways at once, and memory stays bounded")
+def volume():
+    data = random.Random(7).randbytes(1024 * 1024) * (BIG // 1024 // 1024)
+    seen = []
+
+    def duplex(connection):
+        connection.settimeout(120)
+        sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)))
+        sender.start()
+        seen.append(digest(read_all(connection)))
+        sender.join()
+    with Server(duplex) as server, Proxy("--allow-all") as proxy, open_v5(proxy, server.port) as client:
+        client.settimeout(120)
+        sender = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)))
+        sender.start()
+        down = digest(read_all(client))
+        sender.join()
+        wait_until(lambda: seen, "the server has all", within=60)
+        equal((down, seen[0]), (digest(data), digest(data)), "hashes")
+        with open(f"/proc/{proxy.process.pid}/status") as status:
+            peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        check(peak < 64 * 1024, f"the proxy held up to {peak} KiB")
+        equal(proxy.metric("epif_proxy_route_bytes_total"), 2 * BIG, "bytes counted")
+
+
+@promise("a reader that pauses stops the sender, and gets everything afterwards")
+def back_pressure():
+    go = threading.Event()
+    seen = []
+
+    def late(connection):
+        connection.settimeout(60)
+        go.wait(30)
+        seen.append(len(read_all(connection)))
+    with Server(late) as server, Proxy("--allow-all") as proxy, open_v5(proxy, server.port) as client:
+        client.setblocking(False)
+        block, sent = os.urandom(65536), 0
+        try:
+            while sent < BIG:
+                sent += client.send(block)
+        except BlockingIOError:
+            pass
+        check(sent < BIG, "the proxy swallowed 100 MB for a reader that does not read")
+        go.set()
+        client.setblocking(True)
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: seen, "the server has read", within=60)
+        equal(seen[0], sent, "bytes that arrived")
+
+
+@promise("200 connections at once each get their own bytes")
+def many():
+    with Server(echo) as server, Proxy("--allow-all") as proxy:
+        clients = [open_v5(proxy, server.port) for _ in range(200)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%06d" % number)
+        for number, client in enumerate(clients):
+            equal(read_exactly(client, 6), b"%06d" % number, "echo")
+            client.close()
+        wait_until(lambda: proxy.metric("epif_proxy_connections") == 0, "all connections are gone from the metrics")
+
+
+run(needs_root=False)
