@@ -212,6 +212,14 @@ TEST(Document, AnAliasBombIsRefusedAtItsFirstAnchor) {
   EXPECT_TRUE(read.error().where.starts_with("bomb.yaml:4:")) << read.error().text();
 }
 
+TEST(Document, WhatIsNoUtf8IsRefusedWithItsPlace) {
+  for (const std::string_view bad : {"\xff", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80"}) {
+    const auto read = parse_resources("kind: Domain\n# " + std::string(bad) + "\n", "f");
+    ASSERT_FALSE(read) << bad;
+    EXPECT_EQ(read.error().where, "f:2:3") << bad;
+  }
+}
+
 TEST(Document, DepthAndSizeHaveLimits) {
   EXPECT_FALSE(parse_resources(std::string(100'000, '['), "f"));
   EXPECT_FALSE(parse_resources(std::string(100'000, '{'), "f"));

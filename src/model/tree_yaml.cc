@@ -142,6 +142,41 @@ class Builder : public YAML::EventHandler {
   bool have_root_ = false;
 };
 
+/// Length of the UTF-8 sequence at the front (RFC 3629: no overlong forms, no surrogates), 0 if there is none.
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
+  const auto first = byte(0);
+  if (first < 0x80) return 1;
+  if (first < 0xc2 || first > 0xf4) return 0;
+  const std::size_t length = first <= 0xdf ? 2 : first <= 0xef ? 3 : 4;
+  for (std::size_t at = 1; at < length; ++at) {
+    if ((byte(at) & 0xc0) != 0x80) return 0;
+  }
+  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
+  const bool outside = (first == 0xed && byte(1) > 0x9f) || (first == 0xf4 && byte(1) > 0x8f);
+  return overlong || outside ? 0 : length;
+}
+
+/// Checked before anything else: yaml-cpp would put other characters in the place of what is no UTF-8.
+Result<> check_utf8(std::string_view text, std::string_view file) {
+  int line = 1;
+  std::size_t line_begin = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto length = utf8_length(text.substr(at, 4));
+    if (length == 0 || text[at] == '\0') {
+      return fail(Code::invalid_input, "the document is not text",
+                  Origin{std::string(file), line, static_cast<int>(at - line_begin + 1)}.text(),
+                  length == 0 ? "a byte is not UTF-8" : "it holds a zero byte", "save it as UTF-8");
+    }
+    if (text[at] == '\n') {
+      ++line;
+      line_begin = at + 1;
+    }
+    at += length;
+  }
+  return {};
+}
+
 std::string place_text(std::string_view file, const YAML::Mark& mark) {
   return mark.is_null() ? std::string(file) : Origin{std::string(file), mark.line + 1, mark.column + 1}.text();
 }
@@ -153,9 +188,7 @@ Result<std::vector<Tree>> parse_yaml(std::string_view text, std::string_view fil
     return fail(Code::limit, fmt::format("the document has {} bytes", text.size()), std::string(file),
                 fmt::format("at most {} are accepted", limits::document_max_bytes), "split it into several files");
   }
-  if (text.find('\0') != std::string_view::npos) {
-    return fail(Code::invalid_input, "the document holds a zero byte", std::string(file), "it is not text");
-  }
+  if (auto sound = check_utf8(text, file); !sound) return fail(std::move(sound.error()));
   // yaml-cpp reports through exceptions; none leaves this function.
   try {
     std::ispanstream stream{std::span(text.data(), text.size())};
