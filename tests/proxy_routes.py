@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+"""epif proxy obeys routes.json: default deny, hot reload, live cut, limits. client ── proxy ── server, on loopback."""
+import os
+import pathlib
+import signal
+import tempfile
+import time
+
+from lab import check, equal, promise, run, wait_until, write_json
+from proxy_world import (Proxy, Server, echo, is_reset, open_v5, read_all, read_exactly, v5_code, v5_name_request,
+                         v5_request)
+
+
+def route(id, port, **fields):
+    return {"id": id, "sources": ["127.0.0.0/8"], "destination": f"127.0.0.1:{port}", **fields}
+
+
+class Table:
+    """A routes.json in a folder of its own."""
+
+    def __enter__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="epif-routes-")
+        self.path = pathlib.Path(self._folder.name, "routes.json")
+        return self
+
+    def __exit__(self, *failure):
+        self._folder.cleanup()
+
+    def write(self, *routes, **fields):
+        write_json(self.path, {"routes": list(routes), **fields})
+        return str(self.path)
+
+
+def flows(proxy, wanted):
+    wait_until(lambda: proxy.metric("epif_proxy_connections{stage=\"open\"}") == wanted, f"{wanted} open flows")
+
+
+@promise("default deny: without a route nothing reaches the server, not even a SYN, and the reason stands in the metric")
+def default_deny():
+    with Server(echo) as server, Table() as table, Proxy("--routes", table.write()) as proxy:
+        equal(v5_code(proxy, v5_request(server.port)), 2, "the reply")
+        equal(v5_code(proxy, v5_name_request(server.port)), 2, "the reply to a name")
+        equal(server.accepted, 0, "connections that reached the server")
+        equal(proxy.metric('epif_proxy_refused_total{reason="no_route"}'), 2, "refusals counted")
+        check("no_route" in proxy.process.output(), "the log does not name the reason")
+
+
+@promise("a route permits its destination only, by address and by its name")
+def a_route():
+    with Server(echo) as server, Server(echo) as other, Table() as table:
+        with Proxy("--routes", table.write(route("a", server.port, name="pacs.example"))) as proxy:
+            equal(v5_code(proxy, v5_request(server.port)), 0, "the route's own address")
+            equal(v5_code(proxy, v5_name_request(server.port, "PACS.example")), 0, "the route's own name")
+            equal(v5_code(proxy, v5_request(other.port)), 2, "another port")
+            equal(v5_code(proxy, v5_request(server.port, "127.0.0.2")), 2, "another address")
+
+
+@promise("a withdrawn route cuts its flows within a second, with an error at both ends, and touches no other flow")
+def live_cut():
+    seen = []
+    with Server(lambda c: seen.append(is_reset(c))) as victim, Server(echo) as server, Table() as table:
+        with Proxy("--routes", table.write(route("a", victim.port), route("b", server.port))) as proxy:
+            doomed, unrelated = open_v5(proxy, victim.port), open_v5(proxy, server.port)
+            doomed.sendall(b"half of a file")
+            flows(proxy, 2)
+            began = time.monotonic()
+            table.write(route("b", server.port))
+            check(is_reset(doomed), "the client saw a clean end")
+            wait_until(lambda: seen, "the server sees the end")
+            took = time.monotonic() - began
+            check(seen[0], "the server saw a clean end")
+            check(took < 1.0, f"the cut took {took:.2f} s")
+            unrelated.sendall(b"ping")
+            equal(read_exactly(unrelated, 4), b"ping", "the unrelated flow")
+            equal(v5_code(proxy, v5_request(victim.port)), 2, "a new connection")
+            equal(proxy.metric('epif_proxy_cut_total{reason="revoked"}'), 1, "cuts counted")
+
+
+@promise("a table that changes nothing for a flow, or renews its expiry, does not touch it")
+def harmless_reloads():
+    with Server(echo) as server, Table() as table, Proxy("--routes", table.write(route("a", server.port))) as proxy:
+        client = open_v5(proxy, server.port)
+        changes = ([route("a", server.port)], [route("b", 9), route("a", server.port, expires="2090-01-01")],
+                   [route("a", server.port, policy="p", policy_version="2")])
+        for number, change in enumerate(changes, 2):
+            table.write(*change, generation=number)
+            wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == number, f"generation {number} serves")
+            client.sendall(b"ping")
+            equal(read_exactly(client, 4), b"ping", f"the flow after change {number}")
+
+
+@promise("a bad routes file is refused with file, line and reason, the old table keeps serving, and metrics say so")
+def bad_file():
+    with Server(echo) as server, Table() as table, Proxy("--routes", table.write(route("a", server.port))) as proxy:
+        client = open_v5(proxy, server.port)
+        for text in ('{"routes": [\n  {"id": "a",,}\n]}', '{"routes": [{"id": "a", "destination": "nowhere"}]}', ""):
+            failed = proxy.metric('epif_proxy_reloads_total{outcome="failed"}')
+            new = table.path.with_suffix(".new")
+            new.write_text(text)
+            os.replace(new, table.path)
+            wait_until(lambda: proxy.metric('epif_proxy_reloads_total{outcome="failed"}') > failed, "the failure is counted")
+        check("routes.json:2:" in proxy.process.output(), "the log does not name the line")
+        check("routes[0].destination" in proxy.process.output(), "the log does not name the field")
+        equal(proxy.metric("epif_proxy_routes_stale"), 1, "stale")
+        client.sendall(b"ping")
+        equal(read_exactly(client, 4), b"ping", "the running flow")
+        equal(v5_code(proxy, v5_request(server.port)), 0, "a new flow under the old table")
+        table.write(route("a", server.port))
+        wait_until(lambda: proxy.metric("epif_proxy_routes_stale") == 0, "the good file is taken")
+
+
+@promise("SIGHUP reads the routes again")
+def sighup():
+    with Table() as table, Proxy("--routes", table.write()) as proxy:
+        reloads = proxy.metric('epif_proxy_reloads_total{outcome="ok"}')
+        proxy.process.signal(signal.SIGHUP)
+        wait_until(lambda: proxy.metric('epif_proxy_reloads_total{outcome="ok"}') > reloads, "the file is read again")
+
+
+@promise("a blocked route refuses with its reason, an expired one refuses, and a flow ends when its route expires")
+def blocked_and_expired():
+    with Server(echo) as server, Table() as table:
+        soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+        routes = [route("a", server.port, expires=soon), route("b", 9, blocked="consent p-0042 revoked"),
+                  route("c", 10, expires="2020-01-01")]
+        with Proxy("--routes", table.write(*routes)) as proxy:
+            client = open_v5(proxy, server.port)
+            equal(v5_code(proxy, v5_request(9)), 2, "blocked")
+            equal(v5_code(proxy, v5_request(10)), 2, "expired")
+            check("consent p-0042 revoked" in proxy.process.output(), "the log does not hold the reason")
+            check(is_reset(client), "the flow ended cleanly at its expiry")
+            equal(v5_code(proxy, v5_request(server.port)), 2, "after the expiry")
+
+
+@promise("the direction that carries no data is cut beyond its limit")
+def reverse_limit():
+    def flood(connection):
+        connection.recv(1)
+        for _ in range(64):
+            connection.sendall(b"x" * 65536)
+    with Server(flood) as server, Table() as table:
+        with Proxy("--routes", table.write(route("a", server.port, data="push"))) as proxy:
+            client = open_v5(proxy, server.port)
+            client.sendall(b"x")
+            check(is_reset(client), "4 MiB came back on a push flow")
+            equal(proxy.metric('epif_proxy_cut_total{reason="limit"}'), 1, "cuts counted")
+
+
+@promise("a route's connection limit refuses the next one and frees with the first")
+def route_connections():
+    with Server(echo) as server, Table() as table:
+        with Proxy("--routes", table.write(route("a", server.port, limits={"connections": 1}))) as proxy:
+            first = open_v5(proxy, server.port)
+            check(v5_code(proxy, v5_request(server.port)) != 0, "a second connection was let in")
+            first.close()
+            flows(proxy, 0)
+            equal(v5_code(proxy, v5_request(server.port)), 0, "after the first has gone")
+
+
+@promise("pre-connected servers are used once each, and never after the server has ended them")
+def preconnect():
+    with Server(echo) as server, Table() as table:
+        with Proxy("--routes", table.write(route("a", server.port, preconnect=2)), "--threads", "1") as proxy:
+            for _ in range(5):
+                with open_v5(proxy, server.port) as client:
+                    client.sendall(b"ping")
+                    equal(read_exactly(client, 4), b"ping", "echo")
+            check(proxy.metric("epif_proxy_warm_hits_total") >= 1, "no connection was taken from the ready ones")
+
+
+run(needs_root=False)
