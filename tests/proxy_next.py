@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""Two proxies in a row, TLS 1.3 with certificates between. client ── near ═mTLS SOCKS6═ far ── server, on loopback."""
+import contextlib
+import os
+import subprocess
+import tempfile
+
+from lab import check, equal, promise, run, wait_until, write_json
+from proxy_world import (Proxy, Server, digest, echo, free_port, is_reset, open_v5, read_all, read_exactly, v5_code,
+                         v5_request)
+
+
+def openssl(*words):
+    subprocess.run(["openssl", *words], check=True, capture_output=True)
+
+
+class Pair:
+    """Near and far proxy with certificates of one authority; `near` and `far` are their routes."""
+
+    def __init__(self, near, far, expected="research/proxy"):
+        self.near_routes, self.far_routes, self.expected = near, far, expected
+
+    def __enter__(self):
+        self.stack = contextlib.ExitStack()
+        self.folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="epif-next-"))
+        openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", self.at("ca.key"), "-out", self.at("ca.pem"),
+                "-days", "2", "-subj", "/CN=test", "-addext", "basicConstraints=critical,CA:TRUE")
+        port = free_port()
+        self.write_far(*self.far_routes)
+        self.far = self.stack.enter_context(Proxy("--tls-listen", f"127.0.0.1:{port}", *self.identity("research/proxy"),
+                                                  "--routes", self.at("far.json"), listen=None))
+        self.next = {"proxy": f"127.0.0.1:{port}", "identity": self.expected}
+        self.write_near(*self.near_routes)
+        self.near = self.stack.enter_context(Proxy(*self.identity("umc/proxy"), "--routes", self.at("near.json")))
+        return self
+
+    def __exit__(self, *failure):
+        self.stack.close()
+
+    def at(self, name):
+        return os.path.join(self.folder, name)
+
+    def identity(self, name):
+        stem = self.at(name.replace("/", "-"))
+        openssl("req", "-newkey", "ed25519", "-nodes", "-keyout", stem + ".key", "-out", stem + ".csr", "-subj", "/CN=x")
+        with open(stem + ".ext", "w", encoding="ascii") as file:
+            file.write(f"subjectAltName=URI:epif://{name}\n")
+        openssl("x509", "-req", "-in", stem + ".csr", "-CA", self.at("ca.pem"), "-CAkey", self.at("ca.key"),
+                "-CAcreateserial", "-days", "2", "-extfile", stem + ".ext", "-out", stem + ".pem")
+        return ["--cert", stem + ".pem", "--key", stem + ".key", "--ca", self.at("ca.pem")]
+
+    def write_near(self, *routes):
+        write_json(self.at("near.json"), {"node": "umc/proxy", "routes": [{**r, "next": self.next} for r in routes]})
+
+    def write_far(self, *routes):
+        write_json(self.at("far.json"), {"node": "research/proxy", "routes": list(routes)})
+
+
+def near(id, port):
+    return {"id": id, "sources": ["127.0.0.0/8"], "destination": f"127.0.0.1:{port}"}
+
+
+def far(id, port, peer="umc/proxy"):
+    return {"id": id, "peers": [peer], "destination": f"127.0.0.1:{port}"}
+
+
+@promise("bytes pass both proxies unchanged, with half-close, and warm connections are used")
+def passes():
+    data = os.urandom(8 * 1024 * 1024)
+    with Server(lambda c: (c.settimeout(60), c.sendall(digest(read_all(c)).encode()))) as server:
+        with Pair([near("a/b", server.port)], [far("a/b", server.port)]) as pair:
+            for _ in range(6):
+                with open_v5(pair.near, server.port) as client:
+                    client.settimeout(60)
+                    client.sendall(data)
+                    client.shutdown(1)
+                    equal(read_all(client).decode(), digest(data), "the hash that the server saw")
+            check(pair.near.metric("epif_proxy_warm_hits_total") > 0, "every connection was made on demand")
+            equal(pair.far.metric('epif_proxy_route_flows_total{route="a/b"}'), 6, "flows at the far proxy")
+
+
+@promise("the far proxy's refusal is the near one's answer, and it believes certificates and its own table only")
+def refusals():
+    closed = free_port()
+    with Server(echo) as server, Server(echo) as foreign, Server(echo) as unknown:
+        near_routes = [near("closed", closed), near("foreign", foreign.port), near("unknown", unknown.port), near("ok", server.port)]
+        far_routes = [far("closed", closed), far("foreign", foreign.port, peer="vendor/proxy"), far("ok", server.port)]
+        with Pair(near_routes, far_routes) as pair:
+            equal(v5_code(pair.near, v5_request(closed)), 5, "refused by the server")
+            equal(v5_code(pair.near, v5_request(foreign.port)), 2, "a route of another peer")
+            equal(v5_code(pair.near, v5_request(unknown.port)), 2, "a flow that the far proxy does not know")
+            equal(v5_code(pair.near, v5_request(server.port)), 0, "the good one")
+            equal((foreign.accepted, unknown.accepted), (0, 0), "connections that must not be")
+
+
+@promise("a far proxy with another identity than the route's is not spoken to")
+def wrong_identity():
+    with Server(echo) as server:
+        with Pair([near("a", server.port)], [far("a", server.port)], expected="research/other") as pair:
+            check(v5_code(pair.near, v5_request(server.port)) != 0, "it was accepted")
+            equal(server.accepted, 0, "connections that reached the server")
+
+
+@promise("a client without a certificate gets nothing from the TLS listener")
+def no_certificate():
+    with Server(echo) as server, Pair([near("a", server.port)], [far("a", server.port)]) as pair:
+        done = subprocess.run(["openssl", "s_client", "-connect", pair.next["proxy"], "-quiet", "-tls1_3"],
+                              input=b"\x05\x01\0" + v5_request(server.port), capture_output=True, timeout=20)
+        equal(done.stdout, b"", "what came back")
+        equal(server.accepted, 0, "connections that reached the server")
+
+
+@promise("a route withdrawn at the far proxy is an error at both ends, through TLS")
+def cut_at_far():
+    seen = []
+    with Server(lambda c: seen.append(is_reset(c))) as server:
+        with Pair([near("a", server.port)], [far("a", server.port)]) as pair, open_v5(pair.near, server.port) as client:
+            client.sendall(b"half")
+            pair.write_far()
+            check(is_reset(client), "the client saw a clean end")
+            wait_until(lambda: seen, "the server sees the end")
+            check(seen[0], "the server saw a clean end")
+
+
+run(needs_root=False)
