@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
@@ -82,7 +83,8 @@ Result<std::string> send(api::Client& client, const std::vector<Resource>& resou
   auto answer = client.request("POST", "/v1/apply", body_of(resources));
   if (!answer) return fail(in_users_words(std::move(answer.error()), resources));
   std::string text;
-  for (const auto& item : json::parse(*answer).at("applied").as_array()) {
+  const auto applied = json::parse(*answer);  // named: a range-for would not keep a temporary's parts alive
+  for (const auto& item : applied.at("applied").as_array()) {
     text += fmt::format("{} {} {}\n", item.at("kind").as_string().c_str(), item.at("name").as_string().c_str(), item.at("result").as_string().c_str());
   }
   return text;
@@ -310,7 +312,8 @@ Exit run_audit(const ClientArguments& arguments) {
       auto body = client.request("GET", fmt::format("/v1/audit?after={}&limit=1000", last));
       if (!body) return fail(std::move(body.error()));
       std::vector<store::AuditLine> lines;
-      for (const auto& item : json::parse(*body).at("lines").as_array()) {
+      const auto page = json::parse(*body);
+      for (const auto& item : page.at("lines").as_array()) {
         lines.push_back({item.at("number").to_number<std::uint64_t>(), std::string(item.at("time").as_string()),
                          std::string(item.at("entry").as_string()), std::string(item.at("hash").as_string())});
       }
