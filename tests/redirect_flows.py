@@ -4,7 +4,7 @@ import socket
 import os
 
 from lab import check, epif, equal, promise, run, wait_until, write_json
-from redirect_world import LISTEN, Service, World, certificates, echo, greet, is_reset, read_all, reset
+from redirect_world import LISTEN, Service, World, certificates, echo, greet, is_refused, is_reset, read_all, reset
 
 PROXY4 = "10.3.0.30"
 
@@ -78,9 +78,7 @@ def socks5():
                     equal(read_all(out, 4), b"five", f"echo through {proxy}")
                 redirector.stop()
             redirector = w.redirect("--socks", "5", "--capture", "10.2.0.20", proxy="10.3.0.30:1082")
-            with w.client.connect("10.2.0.20", 7001) as out:
-                out.sendall(b"nobody")
-                check(is_reset(out), "no reset although the proxy wants a password")
+            check(is_refused(w.client, "10.2.0.20", 7001), "no reset although the proxy wants a password")
             wait_until(lambda: w.metric('refused_total{reason="unauthenticated"}') == 1, "the refusal is counted with its reason")
 
 
@@ -88,14 +86,10 @@ def socks5():
 def refusals():
     with World("refusals") as w:
         w.redirect("--capture", "10.2.0.20")
-        with w.client.connect("10.2.0.20", 7009) as out:  # nobody listens there
-            out.sendall(b"hello?")
-            check(is_reset(out), "a refused server did not reset the client")
+        check(is_refused(w.client, "10.2.0.20", 7009), "a server that refuses did not reset the client")  # nobody listens there
         wait_until(lambda: w.metric('refused_total{reason="refused"}') == 1, "refused by the server is counted")
         w.proxy.kill()
-        with w.client.connect("10.2.0.20", 7009) as out:
-            out.sendall(b"hello?")
-            check(is_reset(out), "a dead proxy did not reset the client")
+        check(is_refused(w.client, "10.2.0.20", 7009), "a dead proxy did not reset the client")
         refusal = w.flows()["refusals"][-1]
         equal(refusal["destination"], "10.2.0.20:7009", "destination in /flows")
         check("10.3.0.30:1080" in refusal["message"], refusal["message"])
@@ -189,16 +183,14 @@ def mutual_tls():
             check(w.metric('pool_total{result="hit"}') >= 1, "the warm pool was not used")
             redirector.stop()
             redirector = w.redirect(*own, "--proxy-identity", "umc/other", proxy="10.3.0.30:1083")
-            with w.client.connect("10.2.0.20", 7001) as out:
-                check(is_reset(out), "a proxy of another name was accepted")
+            check(is_refused(w.client, "10.2.0.20", 7001), "a proxy of another name was accepted")
             redirector.stop()
             foreign_dir = w.lab.path("foreign")
             os.makedirs(foreign_dir, exist_ok=True)
             foreign, foreign_ca = certificates(_Folder(w.lab, foreign_dir), "umc/node")
             cert, key = foreign["umc/node"]
             w.redirect("--cert", cert, "--key", key, "--ca", ca, "--capture", "10.2.0.20", proxy="10.3.0.30:1083")
-            with w.client.connect("10.2.0.20", 7001) as out:
-                check(is_reset(out), "the proxy took a certificate of a foreign authority")
+            check(is_refused(w.client, "10.2.0.20", 7001), "the proxy took a certificate of a foreign authority")
             equal(len(w.flows()["refusals"]), 1, "refusals")
 
 

@@ -144,6 +144,15 @@ def is_reset(out, within=5.0):
     return False
 
 
+def is_refused(node, address, port):
+    """True if a new connection ends with an error; the reset may come while connect() still waits."""
+    try:
+        with node.connect(address, port) as out:
+            return is_reset(out)
+    except ConnectionError:
+        return True
+
+
 def reset(peer):
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
@@ -167,4 +176,4 @@ def certificates(lab, *names):
     return made, ca
 
 
-__all__ = ["LISTEN", "Service", "World", "certificates", "echo", "greet", "is_reset", "read_all", "reset", "wait_until"]
+__all__ = ["LISTEN", "Service", "World", "certificates", "echo", "greet", "is_refused", "is_reset", "read_all", "reset", "wait_until"]
