@@ -101,6 +101,7 @@ Route read_route(const Field& field) {
   route.id = read_id(fields.required("id"));
   route.flow = fields.get("flow").text();
   route.peers = read_peers(fields.get("peers"));
+  for (const auto& [peer, key] : fields.get("peer_keys").map()) route.peer_keys[peer] = key.text();
   for (const auto& item : fields.get("sources").list()) route.sources.push_back(item.parsed(Cidr::parse));
   route.destination = read_target(fields.required("destination"));
   route.name = fields.get("name").text();

@@ -59,6 +59,11 @@ json::object route_object(const Route& route) {
   json::object made{{"id", route.id}};
   put(made, "flow", route.flow);
   if (!route.peers.empty()) made["peers"] = json::array(route.peers.begin(), route.peers.end());
+  if (!route.peer_keys.empty()) {
+    json::object keys;
+    for (const auto& [peer, key] : route.peer_keys) keys[peer] = key;
+    made["peer_keys"] = std::move(keys);
+  }
   if (!route.sources.empty()) {
     json::array sources;
     for (const auto& source : route.sources) sources.emplace_back(source.text());

@@ -18,6 +18,7 @@ RouteTable full_table() {
   route.id = "stroke-imaging/send-images.1";
   route.flow = "stroke-imaging/send-images";
   route.peers = {"umc/modality", "umc/other"};
+  route.peer_keys = {{"umc/modality", "BBBB"}};
   route.sources = {*Cidr::parse("10.1.0.0/16"), *Cidr::parse("fd09::/64")};
   route.destination = *CaptureTarget::parse("10.2.0.10:4242");
   route.name = "pacs.research.example";
