@@ -146,6 +146,9 @@ class World:
     def init(self):
         said = self.hosts["orchestrator"].run(epif(), "orchestrator", "init", "--dir", self.folder, "--listen", "10.9.0.7:7443").stdout
         self.token = re.search(r"--token (\S+)", said)[1]
+        self.token_file = self.lab.path("join.token")
+        with open(os.open(self.token_file, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as out:
+            out.write(self.token + "\n")
         return self
 
     def start_orchestrator(self):
@@ -156,10 +159,7 @@ class World:
         return self
 
     def start_agent(self, node):
-        token = self.lab.path("join.token")
-        with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as out:
-            out.write(self.token + "\n")
-        self.agents[node] = self.host(node).start(epif(), "agent", "--orchestrator", API, "--node", node, "--token-file", token,
+        self.agents[node] = self.host(node).start(epif(), "agent", "--orchestrator", API, "--node", node, "--token-file", self.token_file,
                                                   "--state", self.state_of(node), name="agent")
         return self.agents[node]
 

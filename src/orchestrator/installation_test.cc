@@ -95,9 +95,9 @@ TEST(Installation, every_address_of_the_server_has_its_own_route_and_id) {
   EXPECT_NE(four->id, six->id);
 }
 
-TEST(Installation, a_supported_flow_takes_the_same_path_without_functions) {
+TEST(Installation, a_supported_flow_passes_its_proxy_without_functions) {
   const auto all = World(application("pull")).install();  // pacs has no attributes: data towards modality lacks nothing
-  for (const auto* at : {"umc/modality", "umc/umc-proxy", "research/research-proxy"}) {
+  for (const auto* at : {"umc/modality", "umc/umc-proxy"}) {
     const auto* route = route_to(all.at(at), "10.2.0.10:4242");
     ASSERT_NE(route, nullptr) << at;
     EXPECT_TRUE(route->chain.empty());

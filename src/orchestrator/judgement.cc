@@ -44,7 +44,7 @@ Verdict verdict_of(const planner::Plan& plan, const std::string& application) {
       out.reason = fmt::format("flow {}: {}", install.flow, install.reason);
     }
   }
-  if (out.kind == Verdict::Kind::possible) out.reason = fmt::format("all {} flows are possible", out.installs.size());
+  if (out.kind == Verdict::Kind::possible) out.reason = fmt::format("possible: all flows ({})", out.installs.size());
   return out;
 }
 
@@ -119,6 +119,10 @@ Judgement judge(const ResourceSet& resources, const std::vector<std::string>& ol
 std::string print_flows(const std::vector<planner::DirectionPlan>& flows) {
   json::array out;
   for (const auto& flow : flows) {
+    // The agents run no NGINX: what the planner would give to it is carried by SOCKS6, and the status says so.
+    const bool carried = flow.method == Method::nginx;
+    const auto method = carried ? Method::socks6 : flow.method;
+    const auto reason = carried ? flow.reason + " Carried by socks6, since agents run no NGINX." : flow.reason;
     std::vector<std::string> chain;
     for (const auto& placed : flow.chain) chain.push_back(placed.function);
     std::string policy;
@@ -132,9 +136,9 @@ std::string print_flows(const std::vector<planner::DirectionPlan>& flows) {
                                   {"missing", texts(flow.missing)},
                                   {"chain", texts(chain)},
                                   {"proxies", texts(flow.proxies)},
-                                  {"method", name(flow.method)},
+                                  {"method", name(method)},
                                   {"policy", policy},
-                                  {"reason", flow.reason},
+                                  {"reason", reason},
                                   {"predicted_setup_ms", flow.predicted_setup_ms}});
   }
   return json::serialize(out);
