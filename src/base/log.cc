@@ -42,6 +42,7 @@ void append_escaped(std::string& line, std::string_view text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     } else {
+      if (c == '"' || c == '\\') line += '\\';
       line += c;
     }
   }
@@ -61,7 +62,7 @@ void write(Level level, std::string_view part, std::string_view message, std::in
     line += ' ';
     line += key;
     line += '=';
-    const bool quote = value.empty() || value.find_first_of(" \"=") != std::string::npos;
+    const bool quote = value.empty() || value.find_first_of(" \"=\\") != std::string::npos;
     if (quote) line += '"';
     append_escaped(line, value);
     if (quote) line += '"';

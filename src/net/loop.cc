@@ -177,7 +177,7 @@ void Interest::deliver(std::uint32_t events) {
   if (over || (events & EPOLLIN) != 0) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
   if (writer_ && writable_) wake(writer_);
-  if (reader_ && readable_) {
+  if (reader_ && (reader_by_write_ ? writable_ : readable_)) {
     const auto waiter = std::exchange(reader_, {});
     waiter.resume();
   }
@@ -192,13 +192,14 @@ void Interest::fail(Error error) {
 }
 
 bool Interest::Wait::await_ready() const noexcept {
-  return interest.error_ != nullptr || (for_read ? interest.readable_ : interest.writable_);
+  return interest.error_ != nullptr || (for_read && !by_write ? interest.readable_ : interest.writable_);
 }
 
 void Interest::Wait::await_suspend(std::coroutine_handle<> waiter) {
   auto& slot = for_read ? interest.reader_ : interest.writer_;
   assert(!slot && "one reader and one writer may wait at a time");
   slot = waiter;
+  if (for_read) interest.reader_by_write_ = by_write;
   if (deadline) {
     timer = interest.loop_.at(*deadline, [this] {
       auto& mine = for_read ? interest.reader_ : interest.writer_;

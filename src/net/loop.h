@@ -132,6 +132,7 @@ class Interest {
     Interest& interest;
     bool for_read;
     std::optional<TimePoint> deadline;
+    bool by_write = false;
     bool timed_out = false;
     Loop::Timer timer{};
     [[nodiscard]] bool await_ready() const noexcept;
@@ -141,6 +142,9 @@ class Interest {
   /// co_await: an error if failed, Code::timeout past the deadline (the Interest stays usable), else readiness.
   [[nodiscard]] Wait readable(std::optional<TimePoint> deadline = {}) { return {*this, true, deadline}; }
   [[nodiscard]] Wait writable(std::optional<TimePoint> deadline = {}) { return {*this, false, deadline}; }
+
+  /// The reader waits until the socket takes bytes (TLS owes the peer an answer before it can read on).
+  [[nodiscard]] Wait readable_by_write(std::optional<TimePoint> deadline = {}) { return {*this, true, deadline, true}; }
 
   [[nodiscard]] Loop& loop() const { return loop_; }
 
@@ -154,6 +158,7 @@ class Interest {
   bool readable_ = true;
   bool writable_ = true;
   bool hung_up_ = false;
+  bool reader_by_write_ = false;
   std::coroutine_handle<> reader_;
   std::coroutine_handle<> writer_;
   std::unique_ptr<Error> error_;

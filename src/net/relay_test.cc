@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <numeric>
@@ -125,6 +126,35 @@ TEST_F(RelayTest, AResetIsPassedOnAsAResetAndNeverAsAnEnd) {
   until([&] { return at_client.error.has_value() && outcome; });
   EXPECT_EQ(at_client.error->code, Code::reset);
   EXPECT_FALSE(outcome->has_value());
+}
+
+TEST_F(RelayTest, AResetThatOurOwnWriteMeetsIsStillNoEnd) {
+  start();
+  Sink at_client;
+  spawn(collect(*client, at_client));
+  spawn(say(*server, pattern(500), false));
+  until([&] { return at_client.got.size() == 500; });
+  // Both events wait for the relay in one round: bytes to pass on, and the reset that its write will meet first.
+  Bytes more(10, 1);
+  ASSERT_EQ(client->write_some(more).state, Io::State::moved);
+  server->abort({Code::reset, "test"});
+  until([&] { return (at_client.error || at_client.ended) && outcome; });
+  EXPECT_FALSE(at_client.ended) << "half of an answer looks complete";
+}
+
+TEST_F(RelayTest, ASocketThatWasResetStaysDeafForWhoeverHoldsACopy) {
+  start();
+  const Fd copy(::dup(a->fd()));
+  a->abort({Code::revoked, "test"});
+  if (::listen(copy.get(), 8) == 0) {
+    const auto at = local_address(copy.get());
+    sockaddr_storage storage{};
+    const auto length = to_sockaddr({*IpAddress::parse("127.0.0.1"), at.port}, storage);
+    const Fd visitor(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    ::connect(visitor.get(), reinterpret_cast<sockaddr*>(&storage), length);
+    pollfd arrival{copy.get(), POLLIN, 0};
+    EXPECT_EQ(::poll(&arrival, 1, 300), 0) << "a connection arrived on a socket that was cut";
+  }
 }
 
 TEST_F(RelayTest, ACutIsAnErrorAtBothPeers) {

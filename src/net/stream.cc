@@ -1,6 +1,7 @@
 #include "net/stream.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <sys/socket.h>
 
 #include <cassert>
@@ -32,6 +33,7 @@ Io SocketStream::read_some(MutableByteSpan into) {
       if (static_cast<std::size_t>(got) < into.size()) interest_.blocked_read();
       return {Io::State::moved, static_cast<std::size_t>(got)};
     }
+    if (got == 0 && reset_met_) return fail_with({Code::reset, "the peer broke the connection"});
     if (got == 0) return {Io::State::end};
     if (errno == EINTR) continue;
     if (errno == EAGAIN) {
@@ -52,6 +54,8 @@ Io SocketStream::write_some(ByteSpan from, bool last) {
       interest_.blocked_write();
       return {Io::State::would_block};
     }
+    // The kernel tells of a reset once: a read after this would look like an orderly end (after a FIN it is EPIPE instead).
+    reset_met_ = reset_met_ || errno == ECONNRESET;
     // Not fail_with: bytes that the peer sent before it went may still be read; the reading side meets the same error.
     return {Io::State::failed};
   }
@@ -60,7 +64,9 @@ Io SocketStream::write_some(ByteSpan from, bool last) {
 Io SocketStream::end_write() {
   if (interest_.error() != nullptr) return {Io::State::failed};
   // A failure stays a return value, as in write_some: what the peer sent before it went may still be read.
-  return {::shutdown(fd_.get(), SHUT_WR) == 0 ? Io::State::moved : Io::State::failed};
+  if (::shutdown(fd_.get(), SHUT_WR) == 0) return {Io::State::moved};
+  reset_met_ = reset_met_ || errno == ECONNRESET || errno == ENOTCONN;
+  return {Io::State::failed};
 }
 
 void SocketStream::abort(Error why) {
@@ -112,6 +118,12 @@ Task<Result<>> end_write(Stream& stream, std::optional<TimePoint> deadline) {
 }
 
 void reset_socket(int fd) {
+  // Deaf first, and for good: a function that holds a copy could listen on the socket once it is unconnected.
+  sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
+  const sock_fprog filter{1, &drop_all};
+  const int locked = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+  ::setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &locked, sizeof locked);
   sockaddr nowhere{};
   nowhere.sa_family = AF_UNSPEC;
   // Resets TCP whoever else holds the socket. Unix sockets know no reset: both directions end.

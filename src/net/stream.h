@@ -46,7 +46,7 @@ class Stream {
   /// True if a read may give something at once (for joining the last data with its end).
   [[nodiscard]] bool may_read() const { return buffered_ || interest_.may_read(); }
   [[nodiscard]] Interest::Wait readable(std::optional<TimePoint> deadline = {}) {
-    return read_needs_write_ ? interest_.writable(deadline) : interest_.readable(deadline);
+    return read_needs_write_ ? interest_.readable_by_write(deadline) : interest_.readable(deadline);
   }
   [[nodiscard]] Interest::Wait writable(std::optional<TimePoint> deadline = {}) { return interest_.writable(deadline); }
   [[nodiscard]] Error error() const;  ///< why the stream failed; Code::internal if it has not
@@ -76,6 +76,9 @@ class SocketStream final : public Stream {
   void await_connection() { interest_.blocked_write(); }
   /// Gives the descriptor away (TLS takes it over). The stream is dead afterwards.
   [[nodiscard]] static Fd release(std::unique_ptr<SocketStream> stream);
+
+ private:
+  bool reset_met_ = false;  ///< a write took the socket's one ECONNRESET: the next read's 0 is no orderly end
 };
 
 /// Reads at least one byte; 0 means an orderly end. Errors: the stream's, or timeout.
@@ -85,7 +88,8 @@ class SocketStream final : public Stream {
 /// Ends the write side, waiting where the stream has to.
 [[nodiscard]] Task<Result<>> end_write(Stream& stream, std::optional<TimePoint> deadline = {});
 
-/// Resets a TCP connection at once for all holders of the socket, by connect(AF_UNSPEC); shuts down other sockets.
+/// Resets a TCP connection at once for all holders of the socket, by connect(AF_UNSPEC), and leaves it deaf: whoever holds a
+/// copy may listen on it, but nothing ever arrives. Shuts down other sockets.
 void reset_socket(int fd);
 
 /// Two connected Unix stream sockets, non-blocking, close-on-exec.

@@ -93,6 +93,8 @@ Result<SocketAddress> original_destination(int fd) {
 }
 
 Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first, TimePoint deadline) {
+  // With a cached cookie the kernel defers the SYN to the first write: without bytes to write it would never leave.
+  options.fast_open = options.fast_open && !first.empty();
   Fd fd(::socket(family(to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) co_return fail(system_error(errno, "cannot make a socket", to.text()));
   auto applied = apply(fd.get(), to, options);

@@ -211,7 +211,10 @@ Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(std::unique_ptr<Sock
 
 Io TlsStream::outcome(int result, bool reading) {
   switch (::SSL_get_error(session_, result)) {
-    case SSL_ERROR_WANT_READ: return {Io::State::would_block};
+    case SSL_ERROR_WANT_READ:
+      // A TLS 1.3 write never waits for the peer's bytes; waiting for room to write would spin.
+      if (!reading) return fail_with({Code::protocol, "TLS cannot write before it has read"});
+      return {Io::State::would_block};
     case SSL_ERROR_WANT_WRITE:
       read_needs_write_ = reading;
       return {Io::State::would_block};
