@@ -1,3 +1,5 @@
+#include "planner/plan.h"
+
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -6,7 +8,6 @@
 
 #include "command.h"
 #include "model/document.h"
-#include "planner/plan.h"
 #include "policy/flow_request.h"
 
 namespace epif::app {

@@ -1,6 +1,5 @@
-#include <fmt/format.h>
-
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <random>
@@ -20,7 +19,9 @@ constexpr std::size_t attribute_count = 64;
 constexpr std::size_t function_count = 32;
 constexpr std::size_t verdict_count = 1'000'000;
 
-std::string attribute(std::size_t at) { return fmt::format("attribute-{:02}", at); }
+std::string attribute(std::size_t at) {
+  return fmt::format("attribute-{:02}", at);
+}
 
 Node make_node(std::size_t number, AttributeSet attributes) {
   Node node;
@@ -124,8 +125,8 @@ void million_verdicts(benchmark::State& state) {
     Chooser chooser(*catalog);  // nothing remembered from the round before
     bridged = 0;
     for (const auto& [source, destination] : flows) {
-      const auto judgement = judge(landscape, chooser, landscape.sites()[source], landscape.sites()[destination], {}, 0,
-                                   GapRule::complement);
+      const auto judgement =
+          judge(landscape, chooser, landscape.sites()[source], landscape.sites()[destination], {}, 0, GapRule::complement);
       bridged += judgement->verdict == Verdict::bridged ? 1 : 0;
     }
     needs = chooser.distinct_needs();

@@ -38,9 +38,9 @@ struct Flow {
   DataDirection data = DataDirection::both;
   Profile profile = Profile::general;
   Method method = Method::automatic;
-  std::uint64_t volume = 0;   ///< bytes expected; weighs the cost of chains
+  std::uint64_t volume = 0;  ///< bytes expected; weighs the cost of chains
   Selector selector;
-  bool replay_safe = false;   ///< `replay: safe`: data in a SYN allowed
+  bool replay_safe = false;  ///< `replay: safe`: data in a SYN allowed
   Origin origin;
   friend bool operator==(const Flow&, const Flow&) = default;
 };

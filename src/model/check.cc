@@ -110,7 +110,8 @@ Result<> check_functions(const ResourceSet& set) {
   std::map<std::string, std::string> first_half_of;
   for (const auto& [full_name, function] : set.functions) {
     const auto broken = [&](std::string_view field, std::string what, std::string advice = {}) {
-      return fault(Code::invalid_input, function.metadata, Kind::bridging_function, field, std::move(what), std::move(advice));
+      return fault(Code::invalid_input, function.metadata, Kind::bridging_function, field, std::move(what),
+                   std::move(advice));
     };
     for (const auto* list : {&function.after, &function.before}) {
       const auto field = list == &function.after ? "spec.order.after" : "spec.order.before";

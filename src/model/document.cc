@@ -74,7 +74,8 @@ Result<Resource> read_document(const Tree& tree, std::string_view file) {
   (void)top.get("status");
   top.done();
   if (reading.fault) return fail(std::move(*reading.fault));
-  if (auto* node = std::get_if<Node>(&resource); node && !node->proxy.empty() && node->proxy.find('/') == std::string::npos) {
+  if (auto* node = std::get_if<Node>(&resource);
+      node && !node->proxy.empty() && node->proxy.find('/') == std::string::npos) {
     node->proxy = metadata.domain + "/" + node->proxy;
   }
   metadata_of(resource) = std::move(metadata);

@@ -1,7 +1,6 @@
-#include <fmt/format.h>
-
 #include "model/document.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/limits.h"
@@ -105,8 +104,10 @@ TEST(Document, JsonAndYamlReadBackEqual) {
 }
 
 TEST(Document, OddTextSurvivesYaml) {
-  for (const std::string text : {"null", "~", "true", "a: b", "- x", "#c", " lead", "trail ", "a\nb\n", "a\nb", "a\n\n", "\ta\n",
-                                 "tab\there\nx\n", "\"q\" 'q' \\", "€ ü", "0x10", "\x01", "|", "a\r\nb\n", "---\nx\n", "{a}\n[b]\n"}) {
+  for (const std::string text :
+       {"null",     "~",        "true",      "a: b",           "- x",          "#c",  " lead", "trail ", "a\nb\n",
+        "a\nb",     "a\n\n",    "\ta\n",     "tab\there\nx\n", "\"q\" 'q' \\", "€ ü", "0x10",  "\x01",   "|",
+        "a\r\nb\n", "---\nx\n", "{a}\n[b]\n"}) {
     Policy policy;
     policy.metadata.name = "p";
     policy.text = text;
@@ -120,9 +121,10 @@ TEST(Document, OddTextSurvivesYaml) {
 }
 
 TEST(Document, JsonMayBeAListOverManyLinesWithTabs) {
-  const auto read = parse_resources("[\n\t{\"kind\":\"Domain\",\"metadata\":{\"name\":\"a\"},\"spec\":{}},\n\t{\"kind\": \"Domain\","
-                                    "\t\"metadata\": {\"name\": \"b\"}, \"spec\": {\"jurisdiction\": \"E\\u00dc\\/\"}}\n]",
-                                    "list.json");
+  const auto read = parse_resources(
+      "[\n\t{\"kind\":\"Domain\",\"metadata\":{\"name\":\"a\"},\"spec\":{}},\n\t{\"kind\": \"Domain\","
+      "\t\"metadata\": {\"name\": \"b\"}, \"spec\": {\"jurisdiction\": \"E\\u00dc\\/\"}}\n]",
+      "list.json");
   ASSERT_TRUE(read) << read.error().text();
   ASSERT_EQ(read->size(), 2u);
   EXPECT_EQ(std::get<Domain>(read->at(1)).jurisdiction, "EÜ/");
@@ -138,7 +140,9 @@ struct BadCase {
   std::string_view words;
 };
 
-void PrintTo(const BadCase& bad, std::ostream* out) { *out << bad.text; }
+void PrintTo(const BadCase& bad, std::ostream* out) {
+  *out << bad.text;
+}
 
 class BadDocument : public testing::TestWithParam<BadCase> {};
 
@@ -166,13 +170,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"kind: Domain\nmetadata: {name: a}\nspec: {juristiction: EU}", "f.yaml:3:8",
                 "spec.juristiction is not a known field: known here: jurisdiction, authoriser"},
         BadCase{"kind: Domain\nmetadata: {name: a}\nspec: {}\nspecs: {}", "f.yaml:4:1", "specs is not a known field"},
-        BadCase{"kind: Domain\nmetadata: {name: a}\nspec: {jurisdiction: EU, jurisdiction: EU}", "f.yaml:3:26", "stands twice"},
+        BadCase{"kind: Domain\nmetadata: {name: a}\nspec: {jurisdiction: EU, jurisdiction: EU}", "f.yaml:3:26",
+                "stands twice"},
         BadCase{"kind: Domain\nmetadata: {name: a}\nspec: []", "f.yaml:3:7", "spec: a map is wanted, not a list"},
         BadCase{"kind: Node\nmetadata: {name: a, domain: b}\nspec: {attributes: x}", "f.yaml:3:20",
                 "spec.attributes: a list is wanted"},
         BadCase{"kind: Node\nmetadata: {name: a, domain: b}\nspec: {attributes: [x, [y]]}", "f.yaml:3:24",
                 "spec.attributes[1]: text is wanted, not a list"},
-        BadCase{"kind: Node\nmetadata: {name: a, domain: b}\nspec: {attributes: [x, y, x]}", "f.yaml:3:20", "'x' stands twice"},
+        BadCase{"kind: Node\nmetadata: {name: a, domain: b}\nspec: {attributes: [x, y, x]}", "f.yaml:3:20",
+                "'x' stands twice"},
         BadCase{"kind: Node\nmetadata: {name: a, domain: b}\nspec: {addresses: [10.1.0.300]}", "f.yaml:3:20",
                 "spec.addresses[0]: '10.1.0.300' is not an IPv4 or IPv6 address"},
         BadCase{"kind: BridgingFunction\nmetadata: {name: a}\nspec: {cost: {setup: 5}}", "f.yaml:3:22",
@@ -185,8 +191,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.yaml:3:52", "spec.flows[0].port: a whole number from 1 to 65535 is wanted, not '0'"},
         BadCase{"kind: Application\nmetadata: {name: a}\nspec: {flows: [{name: f, from: a/b, to: a/c, port: \"80\"}]}",
                 "f.yaml:3:52", "whole number"},
-        BadCase{"kind: Application\nmetadata: {name: a}\nspec: {flows: [{name: f, from: b, to: a/c, port: 1}]}", "f.yaml:3:32",
-                "write DOMAIN/NAME"},
+        BadCase{"kind: Application\nmetadata: {name: a}\nspec: {flows: [{name: f, from: b, to: a/c, port: 1}]}",
+                "f.yaml:3:32", "write DOMAIN/NAME"},
         BadCase{"kind: Policy\nmetadata: {name: a}\nspec: {language: rego, text: x}", "f.yaml:3:18", "write cedar"},
         BadCase{"kind: Domain\nmetadata: {name: a}\nspec: &x {}", "f.yaml:3:7", "anchors"},
         BadCase{"kind: Domain\nmetadata: {name: a}\nspec: *x", "f.yaml:3:7", ""},
@@ -195,9 +201,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"just text", "f.yaml:1:1", "a map is wanted"}));
 
 TEST(Document, TwoFlowsWithOneNameAreRefused) {
-  const auto read = parse_resources("kind: Application\nmetadata: {name: a}\nspec:\n  flows:\n  - {name: f, from: a/b, to: a/c, port: 1}\n"
-                                    "  - {name: f, from: a/b, to: a/c, port: 2}",
-                                    "f.yaml");
+  const auto read = parse_resources(
+      "kind: Application\nmetadata: {name: a}\nspec:\n  flows:\n  - {name: f, from: a/b, to: a/c, port: 1}\n"
+      "  - {name: f, from: a/b, to: a/c, port: 2}",
+      "f.yaml");
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().where, "f.yaml:6:5");
 }
@@ -213,7 +220,8 @@ TEST(Document, AnAliasBombIsRefusedAtItsFirstAnchor) {
 }
 
 TEST(Document, WhatIsNoUtf8IsRefusedWithItsPlace) {
-  for (const std::string_view bad : {"\xff", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80"}) {
+  for (const std::string_view bad :
+       {"\xff", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80"}) {
     const auto read = parse_resources("kind: Domain\n# " + std::string(bad) + "\n", "f");
     ASSERT_FALSE(read) << bad;
     EXPECT_EQ(read.error().where, "f:2:3") << bad;

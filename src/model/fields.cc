@@ -39,7 +39,8 @@ void Reading::refuse(int line, int column, std::string what, std::string why, st
 }
 
 void Field::refuse(const std::string& why, std::string advice) const {
-  reading.refuse(tree ? tree->line : 0, tree ? tree->column : 0, path.empty() ? "the document" : path, why, std::move(advice));
+  reading.refuse(tree ? tree->line : 0, tree ? tree->column : 0, path.empty() ? "the document" : path, why,
+                 std::move(advice));
 }
 
 std::string Field::text() const {

@@ -66,10 +66,10 @@ struct BridgingFunction {
   std::string pair;   ///< this is a first half; its second half's name. Empty: stands alone or is a second half
   Place place = Place::any;
   Trust trust = Trust::untrusted;
-  std::chrono::microseconds setup{0};    ///< `cost.setup`
-  std::chrono::microseconds per_gib{0};  ///< `cost.perGiB`
-  std::vector<std::string> after;        ///< `order.after`: these functions see the data before this one
-  std::vector<std::string> before;       ///< `order.before`
+  std::chrono::microseconds setup{0};             ///< `cost.setup`
+  std::chrono::microseconds per_gib{0};           ///< `cost.perGiB`
+  std::vector<std::string> after;                 ///< `order.after`: these functions see the data before this one
+  std::vector<std::string> before;                ///< `order.before`
   std::map<std::string, std::string> parameters;  ///< handed to the function with each connection
   friend bool operator==(const BridgingFunction&, const BridgingFunction&) = default;
 };

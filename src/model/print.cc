@@ -1,8 +1,7 @@
 #include <yaml-cpp/yaml.h>
 
-#include <boost/json.hpp>
-
 #include <algorithm>
+#include <boost/json.hpp>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -57,7 +56,9 @@ json::object spec_of(const Domain& domain) {
   return spec;
 }
 
-json::object spec_of(const Attributes& attributes) { return {{"attributes", texts(attributes.attributes)}}; }
+json::object spec_of(const Attributes& attributes) {
+  return {{"attributes", texts(attributes.attributes)}};
+}
 
 json::object spec_of(const BridgingFunction& function) {
   json::object spec;
@@ -101,7 +102,9 @@ json::object spec_of(const Node& node) {
   return spec;
 }
 
-json::object spec_of(const Policy& policy) { return {{"language", policy.language}, {"text", policy.text}}; }
+json::object spec_of(const Policy& policy) {
+  return {{"language", policy.language}, {"text", policy.text}};
+}
 
 json::object spec_of(const Consent& consent) {
   json::object spec{{"subject", consent.subject}};
@@ -112,7 +115,8 @@ json::object spec_of(const Consent& consent) {
 }
 
 json::object flow_object(const Flow& flow) {
-  json::object made{{"name", flow.name}, {"from", flow.from}, {"to", flow.to}, {"port", flow.port}, {"data", name(flow.data)}};
+  json::object made{
+      {"name", flow.name}, {"from", flow.from}, {"to", flow.to}, {"port", flow.port}, {"data", name(flow.data)}};
   if (flow.profile != Profile::general) made["profile"] = name(flow.profile);
   if (flow.method != Method::automatic) made["method"] = name(flow.method);
   if (flow.volume != 0) made["volume"] = print_volume(flow.volume);
@@ -163,7 +167,8 @@ bool plain_text(std::string_view text) {
     return letter(byte) || (byte >= '0' && byte <= '9') || std::string_view("/._-").find(byte) != std::string_view::npos;
   };
   for (const auto* word : {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}) {
-    if (std::ranges::equal(text, std::string_view(word), {}, [](char byte) { return static_cast<char>(byte | 0x20); })) return false;
+    if (std::ranges::equal(text, std::string_view(word), {}, [](char byte) { return static_cast<char>(byte | 0x20); }))
+      return false;
   }
   return !text.empty() && letter(text.front()) && std::ranges::all_of(text, inner);
 }
@@ -186,8 +191,10 @@ void emit(YAML::Emitter& out, const json::value& value) {
     out << YAML::EndSeq;
   } else if (const auto* string = value.if_string()) {
     const std::string text(string->data(), string->size());
-    if (block_scalar_keeps(text)) out << YAML::Literal;
-    else if (!plain_text(text)) out << YAML::DoubleQuoted;
+    if (block_scalar_keeps(text))
+      out << YAML::Literal;
+    else if (!plain_text(text))
+      out << YAML::DoubleQuoted;
     out << text;
   } else {
     out << json::serialize(value);
@@ -196,7 +203,9 @@ void emit(YAML::Emitter& out, const json::value& value) {
 
 }  // namespace
 
-std::string to_json(const Resource& resource) { return json::serialize(document_of(resource)); }
+std::string to_json(const Resource& resource) {
+  return json::serialize(document_of(resource));
+}
 
 std::string to_yaml(const Resource& resource) {
   YAML::Emitter out;

@@ -20,8 +20,8 @@ TEST(Duration, ReadsEveryUnit) {
 }
 
 TEST(Duration, RefusesWhatIsNone) {
-  for (const auto* text : {"", "5", "ms", "-5ms", "5 ms", "5sec", "1.2.3s", ".5s", "5.s", "1e3s", "5MS", "99999999999999999999s",
-                           "20000d", "0x5s", "+5s"}) {
+  for (const auto* text : {"", "5", "ms", "-5ms", "5 ms", "5sec", "1.2.3s", ".5s", "5.s", "1e3s", "5MS",
+                           "99999999999999999999s", "20000d", "0x5s", "+5s"}) {
     EXPECT_FALSE(parse_duration(text)) << text;
   }
 }
@@ -68,7 +68,8 @@ TEST(Time, ReadsDatesAndInstants) {
 }
 
 TEST(Time, PrintingReadsBack) {
-  for (const auto* text : {"2027-12-31", "2027-12-31T08:00:01Z", "1970-01-01"}) EXPECT_EQ(print_time(*parse_time(text)), text);
+  for (const auto* text : {"2027-12-31", "2027-12-31T08:00:01Z", "1970-01-01"})
+    EXPECT_EQ(print_time(*parse_time(text)), text);
 }
 
 }  // namespace

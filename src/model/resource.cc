@@ -31,14 +31,22 @@ bool equal_ignoring_case(std::string_view left, std::string_view right) {
 /// The one map of a set that holds values of type T.
 template <class T, class Set>
 auto& map_of(Set& set) {
-  if constexpr (std::is_same_v<T, Domain>) return set.domains;
-  else if constexpr (std::is_same_v<T, Attributes>) return set.attributes;
-  else if constexpr (std::is_same_v<T, BridgingFunction>) return set.functions;
-  else if constexpr (std::is_same_v<T, ProxyNode>) return set.proxies;
-  else if constexpr (std::is_same_v<T, Node>) return set.nodes;
-  else if constexpr (std::is_same_v<T, Policy>) return set.policies;
-  else if constexpr (std::is_same_v<T, Consent>) return set.consents;
-  else return set.applications;
+  if constexpr (std::is_same_v<T, Domain>)
+    return set.domains;
+  else if constexpr (std::is_same_v<T, Attributes>)
+    return set.attributes;
+  else if constexpr (std::is_same_v<T, BridgingFunction>)
+    return set.functions;
+  else if constexpr (std::is_same_v<T, ProxyNode>)
+    return set.proxies;
+  else if constexpr (std::is_same_v<T, Node>)
+    return set.nodes;
+  else if constexpr (std::is_same_v<T, Policy>)
+    return set.policies;
+  else if constexpr (std::is_same_v<T, Consent>)
+    return set.consents;
+  else
+    return set.applications;
 }
 
 /// Calls `visit` with the set's map of this kind.
@@ -59,8 +67,12 @@ auto with_map(Set& set, Kind kind, Visit visit) {
 
 }  // namespace
 
-std::string_view name(Kind kind) { return kind_names[static_cast<std::size_t>(kind)].singular; }
-std::string_view plural_name(Kind kind) { return kind_names[static_cast<std::size_t>(kind)].plural; }
+std::string_view name(Kind kind) {
+  return kind_names[static_cast<std::size_t>(kind)].singular;
+}
+std::string_view plural_name(Kind kind) {
+  return kind_names[static_cast<std::size_t>(kind)].plural;
+}
 
 std::optional<Kind> parse_kind(std::string_view text) {
   for (const auto kind : all_kinds) {
@@ -69,7 +81,9 @@ std::optional<Kind> parse_kind(std::string_view text) {
   return std::nullopt;
 }
 
-Kind kind_of(const Resource& resource) { return all_kinds[resource.index()]; }
+Kind kind_of(const Resource& resource) {
+  return all_kinds[resource.index()];
+}
 const Metadata& metadata_of(const Resource& resource) {
   return std::visit([](const auto& value) -> const Metadata& { return value.metadata; }, resource);
 }
@@ -117,7 +131,9 @@ std::string_view name(Place place) {
   return "destination";
 }
 
-std::string_view name(Trust trust) { return trust == Trust::platform ? "platform" : "untrusted"; }
+std::string_view name(Trust trust) {
+  return trust == Trust::platform ? "platform" : "untrusted";
+}
 
 Result<> ResourceSet::add(Resource resource) {
   return std::visit(

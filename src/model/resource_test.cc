@@ -38,7 +38,9 @@ std::string fault_of(std::string_view more) {
   return checked ? "" : checked.error().text();
 }
 
-TEST(ResourceSet, ASoundSetPasses) { EXPECT_EQ(fault_of(""), ""); }
+TEST(ResourceSet, ASoundSetPasses) {
+  EXPECT_EQ(fault_of(""), "");
+}
 
 TEST(ResourceSet, EveryBrokenReferenceIsNamed) {
   const auto expect = [](std::string_view more, std::string_view words) {
@@ -48,19 +50,22 @@ TEST(ResourceSet, EveryBrokenReferenceIsNamed) {
   };
   expect("kind: Node\nmetadata: {name: c, domain: x}\nspec: {addresses: [10.0.0.3]}",
          "Node 'x/c', spec.addresses: 10.0.0.3 belongs to ProxyNode 'x/p' already (s.yaml:10:1)");
-  expect("kind: Node\nmetadata: {name: c, domain: x}\nspec: {addresses: ['::ffff:10.0.0.3']}", "10.0.0.3 belongs to ProxyNode");
+  expect("kind: Node\nmetadata: {name: c, domain: x}\nspec: {addresses: ['::ffff:10.0.0.3']}",
+         "10.0.0.3 belongs to ProxyNode");
   expect("kind: Node\nmetadata: {name: c, domain: x}\nspec: {proxy: q}", "there is no ProxyNode 'x/q'; did you mean 'x/p'?");
   expect("kind: Node\nmetadata: {name: a, domain: x}\nspec: {}", "Node 'x/a' is defined twice: first at s.yaml:2:1");
   expect("kind: ProxyNode\nmetadata: {name: a, domain: x}\nspec: {}", "a Node has the same name");
   expect("kind: ProxyNode\nmetadata: {name: q, domain: x}\nspec: {rtt: {nobody: 1ms}}", "no machine is called 'nobody'");
   expect("kind: BridgingFunction\nmetadata: {name: g}\nspec: {pair: g}", "it names itself");
   expect("kind: BridgingFunction\nmetadata: {name: g}\nspec: {pair: h}", "there is no BridgingFunction 'h'");
-  expect("kind: BridgingFunction\nmetadata: {name: g}\nspec: {order: {after: [h]}}", "spec.order.after: there is no BridgingFunction");
+  expect("kind: BridgingFunction\nmetadata: {name: g}\nspec: {order: {after: [h]}}",
+         "spec.order.after: there is no BridgingFunction");
   expect("kind: BridgingFunction\nmetadata: {name: g}\nspec: {order: {before: [ff]}}", "spec.order.before: there is no");
 }
 
 TEST(ResourceSet, AFlowToAnUnknownNodeNamesTheFlowAndItsLine) {
-  const auto text = fault_of("kind: Application\nmetadata: {name: app}\nspec:\n  flows:\n  - {name: s, from: x/a, to: y/c, port: 1}");
+  const auto text =
+      fault_of("kind: Application\nmetadata: {name: app}\nspec:\n  flows:\n  - {name: s, from: x/a, to: y/c, port: 1}");
   EXPECT_EQ(text, "s.yaml:22:5: Application 'app', flow 's', spec.flows[0].to: there is no Node 'y/c'; did you mean 'y/b'?");
   EXPECT_NE(fault_of("kind: Application\nmetadata: {name: app}\nspec: {flows: [{name: s, from: x/a, to: x/p, port: 1}]}")
                 .find("'x/p' is a ProxyNode"),
@@ -68,11 +73,13 @@ TEST(ResourceSet, AFlowToAnUnknownNodeNamesTheFlowAndItsLine) {
 }
 
 TEST(ResourceSet, PairsAreOneToOne) {
-  const auto pairs = "kind: BridgingFunction\nmetadata: {name: g}\nspec: {pair: f}\n---\n"
-                     "kind: BridgingFunction\nmetadata: {name: h}\nspec: {pair: f}";
+  const auto pairs =
+      "kind: BridgingFunction\nmetadata: {name: g}\nspec: {pair: f}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: h}\nspec: {pair: f}";
   EXPECT_NE(fault_of(pairs).find("'f' is the second half of 'g' already"), std::string::npos);
-  const auto chain = "kind: BridgingFunction\nmetadata: {name: g}\nspec: {pair: h}\n---\n"
-                     "kind: BridgingFunction\nmetadata: {name: h}\nspec: {pair: f}";
+  const auto chain =
+      "kind: BridgingFunction\nmetadata: {name: g}\nspec: {pair: h}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: h}\nspec: {pair: f}";
   EXPECT_NE(fault_of(chain).find("'h' names a pair, too"), std::string::npos);
 }
 

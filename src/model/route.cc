@@ -34,7 +34,9 @@ CaptureTarget read_target(const Field& field) {
   return field.parsed(CaptureTarget::parse);
 }
 
-std::uint32_t read_u32(const Field& field) { return static_cast<std::uint32_t>(field.number(0, any_u32)); }
+std::uint32_t read_u32(const Field& field) {
+  return static_cast<std::uint32_t>(field.number(0, any_u32));
+}
 
 std::vector<std::string> read_peers(const Field& field) {
   std::vector<std::string> peers;
@@ -67,7 +69,8 @@ std::vector<ChainLink> read_chain(const Field& field) {
   std::vector<ChainLink> chain;
   const auto items = field.list();
   if (items.size() > limits::chain_max_functions) {
-    field.refuse(fmt::format("the chain has {} functions, at most {} are accepted", items.size(), limits::chain_max_functions));
+    field.refuse(
+        fmt::format("the chain has {} functions, at most {} are accepted", items.size(), limits::chain_max_functions));
     return chain;
   }
   for (const auto& item : items) chain.push_back(read_link(item));

@@ -1,8 +1,7 @@
+#include <boost/json.hpp>
 #include <chrono>
 #include <string_view>
 #include <utility>
-
-#include <boost/json.hpp>
 
 #include "model/application.h"
 #include "model/pretty_json.h"

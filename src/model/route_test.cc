@@ -39,7 +39,8 @@ RouteTable full_table() {
   small.id = "b";
   small.destination = *CaptureTarget::parse("0.0.0.0/0");
   table.routes.push_back(small);
-  table.refusals.push_back({*CaptureTarget::parse("10.3.0.0/16:80-90"), "stroke-imaging/backup", "unfeasible: anonymisation"});
+  table.refusals.push_back(
+      {*CaptureTarget::parse("10.3.0.0/16:80-90"), "stroke-imaging/backup", "unfeasible: anonymisation"});
   return table;
 }
 
@@ -96,8 +97,10 @@ TEST(Routes, ContentErrorsNameLineAndPath) {
       {R"({"routes": [{"id": "a", "id": "b", "destination": "1.2.3.4"}]})", "field 'id' stands twice"},
       {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "sources": ["10.0.0.1/8"]}]})", "routes[0].sources[0]"},
       {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "chain": [{"function": "f"}]}]})", "chain[0].socket is missing"},
-      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "chain": [{"function": "f", "socket": "x"}]}]})", "begins with '/'"},
-      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "expires": "soon"}]})", "routes[0].expires: 'soon' is not a time"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "chain": [{"function": "f", "socket": "x"}]}]})",
+       "begins with '/'"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "expires": "soon"}]})",
+       "routes[0].expires: 'soon' is not a time"},
       {R"({"routes": [], "refusals": [{"destination": "1.2.3.4"}]})", "refusals[0].reason is missing"},
   };
   for (const auto& [text, words] : cases) {
@@ -139,7 +142,7 @@ TEST(Routes, EveryFieldStandsInTheSchema) {
     inside = !inside;
     if (inside) {
       key.clear();
-    } else if (text[at + 1] == ':' && key != "allow") {
+    } else if (text[at + 1] == ':' && key != "allow" && !key.starts_with("umc/")) {  // keys that the table itself makes up
       EXPECT_NE(schema.str().find("\"" + key + "\""), std::string::npos) << key;
     }
   }

@@ -76,8 +76,8 @@ Flow read_flow(const Field& field) {
 std::string read_full_name(const Field& field) {
   const auto text = field.text();
   const auto slash = text.find('/');
-  const bool parts = slash != std::string::npos && slash > 0 && slash + 1 < text.size() &&
-                     text.find('/', slash + 1) == std::string::npos;
+  const bool parts =
+      slash != std::string::npos && slash > 0 && slash + 1 < text.size() && text.find('/', slash + 1) == std::string::npos;
   if (field && !parts) field.refuse(fmt::format("'{}' is not the full name of a machine", text), "write DOMAIN/NAME");
   return text;
 }
@@ -116,8 +116,8 @@ BridgingFunction read_function(const Field& spec) {
   if (const auto pair = fields.get("pair")) function.pair = read_name(pair);
   function.place = fields.get("place").choice<Place>(
       {{"any", Place::any}, {"source", Place::source}, {"destination", Place::destination}}, Place::any);
-  function.trust = fields.get("trust").choice<Trust>({{"untrusted", Trust::untrusted}, {"platform", Trust::platform}},
-                                                     Trust::untrusted);
+  function.trust =
+      fields.get("trust").choice<Trust>({{"untrusted", Trust::untrusted}, {"platform", Trust::platform}}, Trust::untrusted);
   if (const auto cost = fields.get("cost")) {
     Fields parts(cost);
     function.setup = parts.get("setup").parsed(parse_duration);

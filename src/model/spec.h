@@ -5,8 +5,8 @@
 /// The `spec` of each kind, read from one document. Faults stay in the field's Reading; the value is then of no use.
 namespace epif {
 
-[[nodiscard]] std::string read_name(const Field& field);        ///< the alphabet of Metadata
-[[nodiscard]] std::string read_full_name(const Field& field);   ///< "domain/name"
+[[nodiscard]] std::string read_name(const Field& field);       ///< the alphabet of Metadata
+[[nodiscard]] std::string read_full_name(const Field& field);  ///< "domain/name"
 
 [[nodiscard]] Domain read_domain(const Field& spec);
 [[nodiscard]] Attributes read_attributes(const Field& spec);

@@ -1,10 +1,9 @@
 #include <fmt/format.h>
 
+#include <boost/json/basic_parser_impl.hpp>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <boost/json/basic_parser_impl.hpp>
 
 #include "base/limits.h"
 #include "model/tree.h"
@@ -107,8 +106,8 @@ struct Handler {
 };
 
 std::unexpected<Error> syntax_error(std::string_view file, int line, std::size_t column, const std::string& why) {
-  return fail(Code::invalid_input, "not well-formed JSON",
-              Origin{std::string(file), line, static_cast<int>(column)}.text(), why);
+  return fail(Code::invalid_input, "not well-formed JSON", Origin{std::string(file), line, static_cast<int>(column)}.text(),
+              why);
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
@@ -38,7 +37,9 @@ class Builder : public YAML::EventHandler {
   void OnDocumentEnd() override {
     if (have_root_ && root_.kind != Tree::Kind::null) documents.push_back(std::move(root_));
   }
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { place(mark, anchor, "", make(Tree::Kind::null, mark)); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    place(mark, anchor, "", make(Tree::Kind::null, mark));
+  }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { refuse_sharing(mark); }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
     auto tree = make(Tree::Kind::scalar, mark);
@@ -51,7 +52,8 @@ class Builder : public YAML::EventHandler {
                        YAML::EmitterStyle::value) override {
     open(mark, anchor, tag, Tree::Kind::sequence);
   }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     open(mark, anchor, tag, Tree::Kind::map);
   }
   void OnSequenceEnd() override { close(); }

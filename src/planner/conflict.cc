@@ -8,7 +8,9 @@
 namespace epif::planner {
 namespace {
 
-std::string full_name(const Install& install) { return install.application + "/" + install.flow; }
+std::string full_name(const Install& install) {
+  return install.application + "/" + install.flow;
+}
 
 bool told_apart(const Selector& left, const Selector& right) {
   const auto differ = [](const std::string& one, const std::string& other) {
@@ -55,9 +57,10 @@ std::vector<Conflict> settle_conflicts(std::vector<Install>& installs) {
   for (const auto& [left, right] : pairs) {
     const auto& one = installs[left];
     const auto& other = installs[right];
-    conflicts.push_back({full_name(one), full_name(other),
-                         fmt::format("both go from {} to {} port {} with {}; a selector (user or cgroup) must tell them apart",
-                                     one.from, one.to, one.port, difference(one, other))});
+    conflicts.push_back(
+        {full_name(one), full_name(other),
+         fmt::format("both go from {} to {} port {} with {}; a selector (user or cgroup) must tell them apart", one.from,
+                     one.to, one.port, difference(one, other))});
   }
   for (std::size_t at = 0; at < pairs.size(); ++at) {
     for (const auto index : {pairs[at].first, pairs[at].second}) {

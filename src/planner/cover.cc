@@ -8,7 +8,9 @@
 namespace epif::planner {
 namespace {
 
-constexpr std::uint64_t bit(std::size_t at) { return std::uint64_t{1} << at; }
+constexpr std::uint64_t bit(std::size_t at) {
+  return std::uint64_t{1} << at;
+}
 
 struct Weight {
   Cost cost = 0;
@@ -64,7 +66,9 @@ class Search {
     return sum;
   }
 
-  [[nodiscard]] Weight weight_of(std::size_t candidate) const { return {problem_.costs[candidate], problem_.counts[candidate]}; }
+  [[nodiscard]] Weight weight_of(std::size_t candidate) const {
+    return {problem_.costs[candidate], problem_.counts[candidate]};
+  }
 
  private:
   [[nodiscard]] Weight lightest(std::uint64_t candidates) const {
@@ -143,8 +147,10 @@ std::optional<std::uint64_t> cheapest_cover(const CoverProblem& problem) {
       const auto with = search.any_cover(chosen | bit(at), excluded, least);
       if (with) witness = with;
     }
-    if ((*witness & bit(at)) != 0) chosen |= bit(at);
-    else excluded |= bit(at);
+    if ((*witness & bit(at)) != 0)
+      chosen |= bit(at);
+    else
+      excluded |= bit(at);
   }
   assert(chosen == *witness);
   return chosen;

@@ -49,9 +49,13 @@ TEST(Cover, IsTheCheapestOfAllSubsets) {
   }
 }
 
-TEST(Cover, NothingToCoverTakesNothing) { EXPECT_EQ(cheapest_cover({{}, {5, 0}, {1, 1}, {}}), 0u); }
+TEST(Cover, NothingToCoverTakesNothing) {
+  EXPECT_EQ(cheapest_cover({{}, {5, 0}, {1, 1}, {}}), 0u);
+}
 
-TEST(Cover, WhatNobodyCoversHasNoCover) { EXPECT_EQ(cheapest_cover({{1, 0}, {0}, {1}, {}}), std::nullopt); }
+TEST(Cover, WhatNobodyCoversHasNoCover) {
+  EXPECT_EQ(cheapest_cover({{1, 0}, {0}, {1}, {}}), std::nullopt);
+}
 
 TEST(Cover, TiesGoToFewerFunctionsThenToEarlierOnes) {
   EXPECT_EQ(cheapest_cover({{0b101, 0b110}, {0, 0, 0}, {1, 1, 1}, {}}), 0b100u);
@@ -67,7 +71,8 @@ TEST(Cover, ThirtyTwoCandidatesAndManyElementsStayExactAndQuick) {
       problem.costs.push_back(1 + random() % 1'000);
       problem.counts.push_back(1);
     }
-    for (int at = 0; at < 64; ++at) problem.elements.push_back((random() & random() & random() & 0xffffffffu) | (1u << (at % 32)));
+    for (int at = 0; at < 64; ++at)
+      problem.elements.push_back((random() & random() & random() & 0xffffffffu) | (1u << (at % 32)));
     const auto chosen = cheapest_cover(problem);
     ASSERT_TRUE(chosen);
     for (const auto element : problem.elements) EXPECT_NE(element & *chosen, 0u);

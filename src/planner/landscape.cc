@@ -60,7 +60,9 @@ void Landscape::intern_all(const ResourceSet& resources) {
 void Landscape::read_rtt(const ResourceSet& resources) {
   // Names were checked (ResourceSet::check): a full name, one of the own domain, or the only one of all.
   const auto resolve = [&](const std::string& domain, const std::string& wanted) -> std::string {
-    const auto known = [&](const std::string& name) { return resources.proxies.contains(name) || resources.nodes.contains(name); };
+    const auto known = [&](const std::string& name) {
+      return resources.proxies.contains(name) || resources.nodes.contains(name);
+    };
     if (known(wanted)) return wanted;
     if (known(domain + "/" + wanted)) return domain + "/" + wanted;
     for (const auto& [full_name, proxy] : resources.proxies) {
@@ -124,15 +126,19 @@ Result<> Landscape::apply(std::span<const WhatIf> changes) {
     const auto text = fmt::format("--what-if {}{}={}", change.node, change.add ? '+' : '-', change.attribute);
     const auto site = site_of(change.node);
     if (site == nowhere) {
-      return fail(Code::not_found, fmt::format("there is no Node '{}'", change.node), text, {}, "write DOMAIN/NODE+=ATTRIBUTE");
+      return fail(Code::not_found, fmt::format("there is no Node '{}'", change.node), text, {},
+                  "write DOMAIN/NODE+=ATTRIBUTE");
     }
     const auto bit = attribute(change.attribute);
     if (bit == nowhere) {
       return fail(Code::not_found, fmt::format("attribute '{}' is not known", change.attribute), text,
-                  "no Node, BridgingFunction or Attributes resource names it", "correct it, or name it in an Attributes resource");
+                  "no Node, BridgingFunction or Attributes resource names it",
+                  "correct it, or name it in an Attributes resource");
     }
-    if (change.add) sites_[site].attributes.set(bit);
-    else sites_[site].attributes.reset(bit);
+    if (change.add)
+      sites_[site].attributes.set(bit);
+    else
+      sites_[site].attributes.reset(bit);
   }
   return {};
 }
@@ -164,7 +170,9 @@ std::vector<Area> group(const Landscape& landscape, std::vector<Bits>* members) 
   return made;
 }
 
-std::vector<Area> areas(const ResourceSet& resources) { return group(Landscape(resources), nullptr); }
+std::vector<Area> areas(const ResourceSet& resources) {
+  return group(Landscape(resources), nullptr);
+}
 
 std::vector<Channel> channels(const std::vector<Bits>& areas) {
   std::vector<Channel> made;

@@ -36,7 +36,7 @@ class Landscape {
   [[nodiscard]] Result<> apply(std::span<const WhatIf> changes);
 
   [[nodiscard]] const std::vector<Site>& sites() const { return sites_; }  ///< in the order of names
-  [[nodiscard]] std::size_t site_of(std::string_view node) const;         ///< nowhere if unknown
+  [[nodiscard]] std::size_t site_of(std::string_view node) const;          ///< nowhere if unknown
   [[nodiscard]] const std::string& proxy_name(std::size_t proxy) const { return *proxies_[proxy]; }
   [[nodiscard]] Ends ends(const Site& source, const Site& destination) const;
 

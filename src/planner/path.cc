@@ -47,14 +47,15 @@ Method choose_method(const Flow& flow, const Path& path) {
 std::string method_reason(const Flow& flow, const Path& path) {
   const auto method = choose_method(flow, path);
   if (method == Method::direct) return "Direct: neither end has a proxy.";
-  if (flow.method == Method::nginx && method != Method::nginx) return "socks6, although nginx is asked for: nginx carries no chain.";
+  if (flow.method == Method::nginx && method != Method::nginx)
+    return "socks6, although nginx is asked for: nginx carries no chain.";
   if (flow.method != Method::automatic) return fmt::format("{}, as the flow asks.", name(method));
   if (method == Method::nginx) return "nginx: time-critical and no chain to carry.";
   return path.chain.empty() ? "socks6: the default." : "socks6: it carries a chain for each connection.";
 }
 
-Latency predict(const Landscape& landscape, const Landscape::Site& client, const Landscape::Site& server,
-                const Path& path, Method method) {
+Latency predict(const Landscape& landscape, const Landscape::Site& client, const Landscape::Site& server, const Path& path,
+                Method method) {
   const auto ms = [&](const std::string& left, const std::string& right) {
     return static_cast<double>(landscape.rtt(left, right).count()) / 1000.0;
   };

@@ -30,8 +30,9 @@ struct Latency {
   double floor_ms = 0;
 };
 /// Eq. 6 to 9 for one request on a new connection, without the times of server, proxy and functions. CP is client to
-/// first proxy, PS the rest of the way; what no `rtt` tells counts as zero. SOCKS5 counts 4 RTT_CP, as the article measured without authentication.
-[[nodiscard]] Latency predict(const Landscape& landscape, const Landscape::Site& client,
-                              const Landscape::Site& server, const Path& path, Method method);
+/// first proxy, PS the rest of the way; what no `rtt` tells counts as zero. SOCKS5 counts 4 RTT_CP, as the article measured
+/// without authentication.
+[[nodiscard]] Latency predict(const Landscape& landscape, const Landscape::Site& client, const Landscape::Site& server,
+                              const Path& path, Method method);
 
 }  // namespace epif::planner

@@ -23,7 +23,8 @@ std::string refusal(const ResourceSet& resources, const std::string& domain_name
     if (lists(rule.purposes, application.purpose) && lists(rule.applications, application.metadata.name)) return {};
     purposes.insert(purposes.end(), rule.purposes.begin(), rule.purposes.end());
   }
-  const auto purpose = application.purpose.empty() ? std::string("without a purpose") : "for purpose '" + application.purpose + "'";
+  const auto purpose =
+      application.purpose.empty() ? std::string("without a purpose") : "for purpose '" + application.purpose + "'";
   const auto allowed = purposes.empty() ? std::string() : " (it allows " + words(purposes) + ")";
   return fmt::format("domain {} refuses application {} {}{}", domain_name, application.metadata.name, purpose, allowed);
 }
@@ -42,8 +43,8 @@ Result<Permission> ask_permission(const ResourceSet& resources, const Landscape&
     for (const auto& name : decision->requires_attributes) {
       const auto bit = landscape.attribute(name);
       if (bit == Landscape::nowhere) {
-        return fail(Code::not_found, fmt::format("policy {} requires attribute '{}', which is not known",
-                                                 words(permission.policies), name),
+        return fail(Code::not_found,
+                    fmt::format("policy {} requires attribute '{}', which is not known", words(permission.policies), name),
                     query.flow.origin.text(), "no Node, BridgingFunction or Attributes resource names it",
                     "correct it, or name it in an Attributes resource");
       }

@@ -11,7 +11,7 @@ namespace epif::planner {
 struct Permission {
   bool granted = true;
   std::vector<std::string> policies;
-  std::string reason;    ///< why not; empty if granted
+  std::string reason;  ///< why not; empty if granted
   AttributeSet required_names;
   Bits required;
 };

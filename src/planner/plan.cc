@@ -89,8 +89,8 @@ Result<Path> installed_path(const Planning& planning, const Flow& flow, const st
     const auto at = std::ranges::find_if(directions, [](const Judged& judged) { return !judged.gap.empty(); });
     return at == directions.end() ? directions.front().path : at->path;
   }
-  const auto choice = planning.chooser.choose(
-      {directions[0].gap, directions[1].gap, planning.landscape.ends(client, server), flow.volume});
+  const auto choice =
+      planning.chooser.choose({directions[0].gap, directions[1].gap, planning.landscape.ends(client, server), flow.volume});
   if (!choice) return fail(choice.error());
   in_order = (*choice)->feasible;
   if (!in_order) return Path{};
@@ -120,8 +120,21 @@ Result<> plan_flow(const Planning& planning, const Application& application, con
     if (!judged) return fail(std::move(judged.error()));
     directions.push_back(std::move(*judged));
   }
-  Install install{application.metadata.name, flow.name, application.purpose, flow.from, flow.to, flow.port, flow.data,
-                  flow.selector, true, {}, {}, Method::automatic, {}, {}, 0};
+  Install install{application.metadata.name,
+                  flow.name,
+                  application.purpose,
+                  flow.from,
+                  flow.to,
+                  flow.port,
+                  flow.data,
+                  flow.selector,
+                  true,
+                  {},
+                  {},
+                  Method::automatic,
+                  {},
+                  {},
+                  0};
   std::set<std::string> policies;
   for (const auto& [direction, gap, path] : directions) {
     policies.insert(direction.policies.begin(), direction.policies.end());
@@ -169,18 +182,20 @@ void add_warnings(const ResourceSet& resources, const PlanOptions& options, Plan
     plan.warnings.push_back("no Policy in the input: every flow is taken as permitted");
   }
   if (options.gap == GapRule::printed) {
-    plan.warnings.push_back("--gap=printed reads Eq. 5 as printed, the gap of the other direction: data may reach weaker "
-                            "nodes without any function; for comparison only, never install this plan");
+    plan.warnings.push_back(
+        "--gap=printed reads Eq. 5 as printed, the gap of the other direction: data may reach weaker "
+        "nodes without any function; for comparison only, never install this plan");
   }
   if (plan.areas.size() > limits::plan_channel_areas) {
-    plan.warnings.push_back(fmt::format("{} areas: channels are listed up to {} areas only", plan.areas.size(),
-                                        limits::plan_channel_areas));
+    plan.warnings.push_back(
+        fmt::format("{} areas: channels are listed up to {} areas only", plan.areas.size(), limits::plan_channel_areas));
   }
   std::set<std::string_view> used;
   for (const auto& [full_name, node] : resources.nodes) used.insert(node.metadata.domain);
   for (const auto& [full_name, proxy] : resources.proxies) used.insert(proxy.metadata.domain);
   for (const auto& [full_name, domain] : resources.domains) {
-    if (!used.contains(full_name)) plan.warnings.push_back(fmt::format("Domain '{}' has no machine; is its name right?", full_name));
+    if (!used.contains(full_name))
+      plan.warnings.push_back(fmt::format("Domain '{}' has no machine; is its name right?", full_name));
   }
 }
 
@@ -203,7 +218,9 @@ std::string_view name(Verdict verdict) {
   return "denied";
 }
 
-bool Plan::all_possible() const { return std::ranges::all_of(installs, &Install::feasible); }
+bool Plan::all_possible() const {
+  return std::ranges::all_of(installs, &Install::feasible);
+}
 
 Result<WhatIf> WhatIf::parse(std::string_view text) {
   for (const auto* sign : {"+=", "-="}) {
@@ -211,7 +228,8 @@ Result<WhatIf> WhatIf::parse(std::string_view text) {
     if (at == std::string_view::npos || at == 0 || at + 2 == text.size()) continue;
     return WhatIf{std::string(text.substr(0, at)), std::string(text.substr(at + 2)), *sign == '+'};
   }
-  return fail(Code::usage, fmt::format("'{}' is not a what-if", text), "--what-if", {}, "write DOMAIN/NODE+=ATTRIBUTE or -=");
+  return fail(Code::usage, fmt::format("'{}' is not a what-if", text), "--what-if", {},
+              "write DOMAIN/NODE+=ATTRIBUTE or -=");
 }
 
 Result<Plan> plan(const ResourceSet& resources, const PlanOptions& options) {

@@ -40,7 +40,7 @@ enum class GapRule { complement, printed };
 
 /// `NODE+=ATTR` or `NODE-=ATTR`: plan as if the node had, or lacked, the attribute.
 struct WhatIf {
-  std::string node;       ///< "domain/node"
+  std::string node;  ///< "domain/node"
   std::string attribute;
   bool add = true;
 
@@ -84,14 +84,14 @@ struct DirectionPlan {
   DataDirection direction = DataDirection::push;  ///< push or pull
   Verdict verdict = Verdict::denied;
   AttributeSet gap;
-  AttributeSet missing;                 ///< what no placeable function provides; unfeasible only
-  std::vector<PlacedFunction> chain;    ///< from the client's end
-  std::vector<std::string> proxies;     ///< the path, client's end first
-  Method method = Method::automatic;    ///< automatic where nothing is carried (unfeasible, denied)
-  std::vector<std::string> policies;    ///< ids that decided; empty without policies
-  std::string reason;                   ///< one or more plain sentences
-  double predicted_setup_ms = 0;        ///< Eq. 6 to 9, without the times of server, proxy and functions
-  double floor_ms = 0;                  ///< RTT_CP + RTT_PS, the least any proxy can reach
+  AttributeSet missing;               ///< what no placeable function provides; unfeasible only
+  std::vector<PlacedFunction> chain;  ///< from the client's end
+  std::vector<std::string> proxies;   ///< the path, client's end first
+  Method method = Method::automatic;  ///< automatic where nothing is carried (unfeasible, denied)
+  std::vector<std::string> policies;  ///< ids that decided; empty without policies
+  std::string reason;                 ///< one or more plain sentences
+  double predicted_setup_ms = 0;      ///< Eq. 6 to 9, without the times of server, proxy and functions
+  double floor_ms = 0;                ///< RTT_CP + RTT_PS, the least any proxy can reach
 };
 
 /// What to install for one flow's connection: the chain for all its carried directions together.
@@ -104,30 +104,30 @@ struct Install {
   std::uint16_t port = 0;
   DataDirection data = DataDirection::both;
   Selector selector;
-  bool feasible = false;               ///< every carried direction is supported or bridged, and there is no conflict
-  std::vector<PlacedFunction> chain;   ///< from the client's end; empty if not feasible
-  std::vector<std::string> proxies;    ///< the path, client's end first; each function's proxy is among them
+  bool feasible = false;              ///< every carried direction is supported or bridged, and there is no conflict
+  std::vector<PlacedFunction> chain;  ///< from the client's end; empty if not feasible
+  std::vector<std::string> proxies;   ///< the path, client's end first; each function's proxy is among them
   Method method = Method::automatic;
-  std::vector<std::string> policies;   ///< ids that decided, of all directions
-  std::string reason;                  ///< why it is not feasible; else why this method
+  std::vector<std::string> policies;  ///< ids that decided, of all directions
+  std::string reason;                 ///< why it is not feasible; else why this method
   double predicted_setup_ms = 0;
 };
 
 /// Two flows that the network cannot tell apart and that want different things. Neither is installed.
 struct Conflict {
-  std::string first;   ///< "application/flow"
+  std::string first;  ///< "application/flow"
   std::string second;
   std::string reason;
 };
 
 struct Plan {
-  std::vector<Area> areas;          ///< ordered by attributes
-  std::vector<Channel> channels;    ///< ordered by from, to; empty with more areas than limits::plan_channel_areas
-  std::vector<DirectionPlan> flows; ///< by application, then as written; push before pull
-  std::vector<Install> installs;    ///< one a flow, same order
+  std::vector<Area> areas;           ///< ordered by attributes
+  std::vector<Channel> channels;     ///< ordered by from, to; empty with more areas than limits::plan_channel_areas
+  std::vector<DirectionPlan> flows;  ///< by application, then as written; push before pull
+  std::vector<Install> installs;     ///< one a flow, same order
   std::vector<Conflict> conflicts;
-  double unfeasibility_ratio = 0;   ///< unfeasible / (bridged + unfeasible) over directions; 0 if none
-  std::vector<std::string> warnings;///< no Policy in the input, the printed gap, a Domain without a Node
+  double unfeasibility_ratio = 0;     ///< unfeasible / (bridged + unfeasible) over directions; 0 if none
+  std::vector<std::string> warnings;  ///< no Policy in the input, the printed gap, a Domain without a Node
 
   /// Whether every flow can be installed.
   [[nodiscard]] bool all_possible() const;

@@ -1,7 +1,6 @@
-#include <fmt/format.h>
-
 #include "planner/plan.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -61,7 +60,8 @@ ResourceSet parse(std::string_view more) {
 }
 
 std::string application(std::string_view flows, std::string_view name = "app", std::string_view purpose = "research") {
-  return fmt::format("kind: Application\nmetadata: {{name: {}}}\nspec:\n  purpose: {}\n  flows:\n{}\n---\n", name, purpose, flows);
+  return fmt::format("kind: Application\nmetadata: {{name: {}}}\nspec:\n  purpose: {}\n  flows:\n{}\n---\n", name, purpose,
+                     flows);
 }
 
 Plan plan_of(std::string_view more, const PlanOptions& options = {}) {
@@ -97,8 +97,9 @@ TEST(Plan, AreasAreOrderedAndChannelsFollowEq4) {
 }
 
 TEST(Plan, APushIsBridgedAtItsSourceAndAPairSpansBothProxies) {
-  const auto made = plan_of(application("  - {name: f, from: x/client, to: y/server, port: 80, data: push}\n"
-                                        "  - {name: g, from: x/client, to: y/server, port: 81, data: pull}"));
+  const auto made =
+      plan_of(application("  - {name: f, from: x/client, to: y/server, port: 80, data: push}\n"
+                          "  - {name: g, from: x/client, to: y/server, port: 81, data: pull}"));
   ASSERT_EQ(made.flows.size(), 2u);
   EXPECT_EQ(made.flows[0].verdict, Verdict::bridged);
   EXPECT_EQ(made.flows[0].gap, (AttributeSet{"a", "b"}));
@@ -124,18 +125,20 @@ TEST(Plan, BothDirectionsAreJudgedAloneAndInstalledAsOneChain) {
 }
 
 TEST(Plan, AFunctionForTheSourceStandsAtBothEndsIfBothDirectionsNeedIt) {
-  const auto made = plan_of("kind: Node\nmetadata: {name: s2, domain: y}\nspec: {attributes: [d], proxy: q}\n---\n"
-                            "kind: Node\nmetadata: {name: c2, domain: x}\nspec: {attributes: [e], proxy: p}\n---\n"
-                            "kind: BridgingFunction\nmetadata: {name: de}\nspec: {provides: [d, e], place: source}\n---\n" +
-                            application("  - {name: f, from: x/c2, to: y/s2, port: 80}"));
+  const auto made = plan_of(
+      "kind: Node\nmetadata: {name: s2, domain: y}\nspec: {attributes: [d], proxy: q}\n---\n"
+      "kind: Node\nmetadata: {name: c2, domain: x}\nspec: {attributes: [e], proxy: p}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: de}\nspec: {provides: [d, e], place: source}\n---\n" +
+      application("  - {name: f, from: x/c2, to: y/s2, port: 80}"));
   EXPECT_EQ(chain_of(made.flows[0].chain), Words{"de@x/p"});
   EXPECT_EQ(chain_of(made.flows[1].chain), Words{"de@y/q"});
   EXPECT_EQ(chain_of(made.installs[0].chain), (Words{"de@x/p", "de@y/q"}));
 }
 
 TEST(Plan, OneUnfeasibleDirectionStopsTheInstallAndCountsByItself) {
-  const auto made = plan_of("kind: Node\nmetadata: {name: odd, domain: x}\nspec: {attributes: [a, secret], proxy: p}\n---\n" +
-                            application("  - {name: f, from: y/server, to: x/odd, port: 80}"));
+  const auto made =
+      plan_of("kind: Node\nmetadata: {name: odd, domain: x}\nspec: {attributes: [a, secret], proxy: p}\n---\n" +
+              application("  - {name: f, from: y/server, to: x/odd, port: 80}"));
   EXPECT_EQ(made.flows[0].verdict, Verdict::bridged);
   EXPECT_EQ(made.flows[1].verdict, Verdict::unfeasible);
   EXPECT_EQ(made.flows[1].missing, AttributeSet{"secret"});
@@ -163,12 +166,12 @@ TEST(Plan, WithoutAnyProxyASupportedFlowIsDirect) {
 }
 
 TEST(Plan, TableTwoChoosesTheMethodAndNginxNeverCarriesAChain) {
-  const auto made = plan_of(
-      application("  - {name: quick, from: z/lone, to: y/server, port: 80, data: push, profile: time-critical}\n"
-                  "  - {name: bulk, from: z/lone, to: y/server, port: 81, data: push, profile: bulk}\n"
-                  "  - {name: chained, from: x/client, to: y/server, port: 82, data: push, profile: time-critical}\n"
-                  "  - {name: asked, from: x/client, to: y/server, port: 83, data: push, method: nginx}\n"
-                  "  - {name: five, from: x/client, to: y/server, port: 84, data: push, method: socks5}"));
+  const auto made =
+      plan_of(application("  - {name: quick, from: z/lone, to: y/server, port: 80, data: push, profile: time-critical}\n"
+                          "  - {name: bulk, from: z/lone, to: y/server, port: 81, data: push, profile: bulk}\n"
+                          "  - {name: chained, from: x/client, to: y/server, port: 82, data: push, profile: time-critical}\n"
+                          "  - {name: asked, from: x/client, to: y/server, port: 83, data: push, method: nginx}\n"
+                          "  - {name: five, from: x/client, to: y/server, port: 84, data: push, method: socks5}"));
   EXPECT_EQ(made.installs[0].method, Method::nginx);
   EXPECT_EQ(made.installs[1].method, Method::socks6);
   EXPECT_EQ(made.installs[2].method, Method::socks6);
@@ -212,19 +215,21 @@ TEST(Plan, WithoutAPolicyItSaysSo) {
 }
 
 TEST(Plan, AnAuthoriserAtEitherEndRefuses) {
-  const auto domain = std::string("kind: Domain\nmetadata: {name: y}\nspec: {authoriser: {allow: [{purpose: [treatment]}]}}\n---\n");
+  const auto domain =
+      std::string("kind: Domain\nmetadata: {name: y}\nspec: {authoriser: {allow: [{purpose: [treatment]}]}}\n---\n");
   const auto refused = plan_of(domain + application("  - {name: f, from: z/lone, to: y/server, port: 80, data: push}"));
   EXPECT_EQ(refused.flows[0].verdict, Verdict::denied);
   EXPECT_EQ(refused.flows[0].reason, "domain y refuses application app for purpose 'research' (it allows treatment).");
-  const auto allowed = plan_of(domain + application("  - {name: f, from: z/lone, to: y/server, port: 80, data: push}", "app",
-                                                    "treatment"));
+  const auto allowed =
+      plan_of(domain + application("  - {name: f, from: z/lone, to: y/server, port: 80, data: push}", "app", "treatment"));
   EXPECT_EQ(allowed.flows[0].verdict, Verdict::supported);
 }
 
 TEST(Plan, ConflictsAreFoundUnlessASelectorTellsThemApart) {
   const auto same = [](std::string_view left, std::string_view right) {
     return application(fmt::format("  - {{name: f, from: x/client, to: y/server, port: 80, data: push{}}}", left)) +
-           application(fmt::format("  - {{name: g, from: x/client, to: y/server, port: 80, data: push{}}}", right), "other", "treatment");
+           application(fmt::format("  - {{name: g, from: x/client, to: y/server, port: 80, data: push{}}}", right), "other",
+                       "treatment");
   };
   const auto conflicting = plan_of(same("", ""));
   ASSERT_EQ(conflicting.conflicts.size(), 1u);
@@ -281,26 +286,30 @@ TEST(Plan, ThePrintedGapIsTheOtherDirectionAndWarns) {
 }
 
 TEST(Plan, ACycleOfOrdersIsNamed) {
-  const auto text = error_of("kind: BridgingFunction\nmetadata: {name: u}\nspec: {order: {after: [v]}}\n---\n"
-                             "kind: BridgingFunction\nmetadata: {name: v}\nspec: {order: {after: [w]}}\n---\n"
-                             "kind: BridgingFunction\nmetadata: {name: w}\nspec: {order: {after: [u]}}\n---\n");
+  const auto text = error_of(
+      "kind: BridgingFunction\nmetadata: {name: u}\nspec: {order: {after: [v]}}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: v}\nspec: {order: {after: [w]}}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: w}\nspec: {order: {after: [u]}}\n---\n");
   EXPECT_EQ(text.code, Code::cycle);
   EXPECT_NE(text.what.find("u before w before v before u"), std::string::npos) << text.what;
-  const auto pair = error_of("kind: BridgingFunction\nmetadata: {name: one}\nspec: {pair: two, order: {after: [two]}}\n---\n"
-                             "kind: BridgingFunction\nmetadata: {name: two}\nspec: {}\n---\n");
+  const auto pair = error_of(
+      "kind: BridgingFunction\nmetadata: {name: one}\nspec: {pair: two, order: {after: [two]}}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: two}\nspec: {}\n---\n");
   EXPECT_NE(pair.what.find("one before two before one"), std::string::npos) << pair.what;
 }
 
 TEST(Plan, OrderAgainstPlacesTakesTheNextBestOrSaysWhy) {
-  const auto tangle = "kind: Node\nmetadata: {name: s, domain: x}\nspec: {attributes: [g, h], proxy: p}\n---\n"
-                      "kind: BridgingFunction\nmetadata: {name: late}\nspec: {provides: [g], place: destination}\n---\n"
-                      "kind: BridgingFunction\nmetadata: {name: soon}\nspec: {provides: [h], place: source, order: {after: [late]}}\n---\n" +
-                      application("  - {name: f, from: x/s, to: y/server, port: 80, data: push}");
+  const auto tangle =
+      "kind: Node\nmetadata: {name: s, domain: x}\nspec: {attributes: [g, h], proxy: p}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: late}\nspec: {provides: [g], place: destination}\n---\n"
+      "kind: BridgingFunction\nmetadata: {name: soon}\nspec: {provides: [h], place: source, order: {after: [late]}}\n---\n" +
+      application("  - {name: f, from: x/s, to: y/server, port: 80, data: push}");
   const auto made = plan_of(tangle);
   EXPECT_EQ(made.flows[0].verdict, Verdict::unfeasible);
   EXPECT_NE(made.flows[0].reason.find("the order of soon and late contradicts their places"), std::string::npos)
       << made.flows[0].reason;
-  const auto better = plan_of(tangle + "kind: BridgingFunction\nmetadata: {name: whole}\nspec: {provides: [h], cost: {setup: 9s}}");
+  const auto better =
+      plan_of(tangle + "kind: BridgingFunction\nmetadata: {name: whole}\nspec: {provides: [h], cost: {setup: 9s}}");
   EXPECT_EQ(chain_of(better.flows[0].chain), (Words{"late@y/q", "whole@y/q"}));
 }
 
@@ -309,10 +318,12 @@ TEST(Plan, MoreThanSixtyFourAttributesWork) {
   std::string functions;
   for (int at = 0; at < 200; ++at) {
     names += fmt::format("{}t{}", at == 0 ? "" : ", ", at);
-    if (at % 50 == 0) functions += fmt::format("kind: BridgingFunction\nmetadata: {{name: g{}}}\nspec: {{provides: [t{}]}}\n---\n", at, at);
+    if (at % 50 == 0)
+      functions += fmt::format("kind: BridgingFunction\nmetadata: {{name: g{}}}\nspec: {{provides: [t{}]}}\n---\n", at, at);
   }
-  const auto made = plan_of(functions + "kind: Node\nmetadata: {name: many, domain: x}\nspec: {proxy: p, attributes: [" + names + "]}\n---\n" +
-                            application("  - {name: f, from: x/many, to: y/server, port: 80, data: push}"));
+  const auto made =
+      plan_of(functions + "kind: Node\nmetadata: {name: many, domain: x}\nspec: {proxy: p, attributes: [" + names +
+              "]}\n---\n" + application("  - {name: f, from: x/many, to: y/server, port: 80, data: push}"));
   EXPECT_EQ(made.flows[0].gap.size(), 200u);
   EXPECT_EQ(made.flows[0].missing.size(), 196u);
 }

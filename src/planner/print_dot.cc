@@ -61,8 +61,9 @@ std::string print_dot(const Plan& plan) {
   }
   for (const auto& flow : plan.flows) {
     const bool push = flow.direction == DataDirection::push;
-    out += fmt::format("  {} -> {} [label={}, color={}, fontcolor={}];\n", quoted(push ? flow.from : flow.to),
-                       quoted(push ? flow.to : flow.from), quoted(flow_label(flow)), color(flow.verdict), color(flow.verdict));
+    out +=
+        fmt::format("  {} -> {} [label={}, color={}, fontcolor={}];\n", quoted(push ? flow.from : flow.to),
+                    quoted(push ? flow.to : flow.from), quoted(flow_label(flow)), color(flow.verdict), color(flow.verdict));
   }
   return out + "}\n";
 }

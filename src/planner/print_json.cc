@@ -1,7 +1,6 @@
+#include <boost/json.hpp>
 #include <utility>
 #include <vector>
-
-#include <boost/json.hpp>
 
 #include "model/pretty_json.h"
 #include "planner/plan.h"
@@ -11,7 +10,9 @@ namespace {
 
 namespace json = boost::json;
 
-json::array texts(const std::vector<std::string>& list) { return json::array(list.begin(), list.end()); }
+json::array texts(const std::vector<std::string>& list) {
+  return json::array(list.begin(), list.end());
+}
 
 json::array functions(const std::vector<PlacedFunction>& chain) {
   json::array made;
@@ -25,7 +26,9 @@ json::array placement(const std::vector<PlacedFunction>& chain) {
   return made;
 }
 
-bool carried(Verdict verdict) { return verdict == Verdict::supported || verdict == Verdict::bridged; }
+bool carried(Verdict verdict) {
+  return verdict == Verdict::supported || verdict == Verdict::bridged;
+}
 
 json::object flow_object(const DirectionPlan& flow) {
   json::object made{{"application", flow.application},

@@ -39,7 +39,9 @@ void put(std::string& out, std::string_view head, std::string_view text) {
   out += line + "\n";
 }
 
-std::string area_name(std::size_t at) { return fmt::format("A{}", at + 1); }
+std::string area_name(std::size_t at) {
+  return fmt::format("A{}", at + 1);
+}
 
 void print_areas(std::string& out, const Plan& plan) {
   out += "Areas (nodes with equal attributes)\n";

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -56,7 +55,9 @@ std::vector<reference::Function> random_functions(std::mt19937& random) {
   return functions;
 }
 
-AttributeSet sorted(const std::set<std::string>& set) { return {set.begin(), set.end()}; }
+AttributeSet sorted(const std::set<std::string>& set) {
+  return {set.begin(), set.end()};
+}
 
 Node make_node(const std::string& name, const std::set<std::string>& attributes, int proxy) {
   Node node;
@@ -129,7 +130,8 @@ reference::Question random_question(std::mt19937& random) {
 }
 
 std::string describe(const reference::Question& question, const Plan& plan) {
-  std::string text = fmt::format("proxies {} {} volume {}\n", question.source_proxy, question.destination_proxy, question.gib);
+  std::string text =
+      fmt::format("proxies {} {} volume {}\n", question.source_proxy, question.destination_proxy, question.gib);
   for (const auto& function : question.functions) {
     text += function.name + " place " + std::to_string(function.place) + " pair '" + function.pair + "' after";
     for (const auto& other : function.after) text += " " + other;
@@ -157,8 +159,10 @@ TEST(PlanProperty, EqualsTheBruteForceReference) {
     ++seen[wanted.verdict];
     if (wanted.verdict == "unfeasible") {
       // By definition what nothing placeable provides; where only the order hinders, it names what is hindered.
-      if (wanted.missing.empty()) ++tangled;
-      else ASSERT_EQ(flow.missing, sorted(wanted.missing)) << describe(question, *plan);
+      if (wanted.missing.empty())
+        ++tangled;
+      else
+        ASSERT_EQ(flow.missing, sorted(wanted.missing)) << describe(question, *plan);
       ASSERT_FALSE(flow.missing.empty()) << describe(question, *plan);
       ASSERT_FALSE(plan->installs[0].feasible);
       ASSERT_DOUBLE_EQ(plan->unfeasibility_ratio, 1.0);

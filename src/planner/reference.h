@@ -24,15 +24,15 @@ struct Question {
   std::vector<Function> functions;  ///< sorted by name
   std::set<std::string> source;     ///< attributes, and what policies require
   std::set<std::string> destination;
-  int source_proxy = 0;             ///< 0 none, else a number
+  int source_proxy = 0;  ///< 0 none, else a number
   int destination_proxy = 0;
-  std::uint64_t gib = 0;            ///< volume in whole GiB
+  std::uint64_t gib = 0;  ///< volume in whole GiB
 };
 
 struct Answer {
   std::string verdict;
   std::set<std::string> gap;
-  std::set<std::string> missing;    ///< by definition; also set where only order and place contradict each other
+  std::set<std::string> missing;                ///< by definition; also set where only order and place contradict each other
   std::optional<std::set<std::string>> chosen;  ///< names, second halves included
   std::uint64_t cost_us = 0;
 };

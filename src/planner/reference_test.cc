@@ -19,7 +19,8 @@ bool second_half(const Question& question, const std::string& name) {
 }
 
 bool two(const Question& question) {
-  return question.source_proxy != 0 && question.destination_proxy != 0 && question.source_proxy != question.destination_proxy;
+  return question.source_proxy != 0 && question.destination_proxy != 0 &&
+         question.source_proxy != question.destination_proxy;
 }
 
 bool placeable(const Question& question, const Function& candidate) {
@@ -55,7 +56,8 @@ bool lawful(const Question& question, const std::vector<Placed>& chain) {
     if (!one_place && at > 0 && chain[at - 1].side > side) return false;
     if (!here.pair.empty() && side != 1) return false;
     if (second_half(question, name) && side != 2) return false;
-    if (here.pair.empty() && !second_half(question, name) && !one_place && here.place != 0 && here.place != side) return false;
+    if (here.pair.empty() && !second_half(question, name) && !one_place && here.place != 0 && here.place != side)
+      return false;
     for (std::size_t later = at + 1; later < chain.size(); ++later) {
       if (here.after.contains(chain[later].function)) return false;
       if (function(question, chain[later].function).pair == name) return false;
@@ -66,8 +68,8 @@ bool lawful(const Question& question, const std::vector<Placed>& chain) {
 
 Answer answer(const Question& question) {
   Answer made;
-  std::set_difference(question.source.begin(), question.source.end(), question.destination.begin(), question.destination.end(),
-                      std::inserter(made.gap, made.gap.end()));
+  std::set_difference(question.source.begin(), question.source.end(), question.destination.begin(),
+                      question.destination.end(), std::inserter(made.gap, made.gap.end()));
   if (made.gap.empty()) {
     made.verdict = "supported";
     return made;

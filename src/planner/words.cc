@@ -15,11 +15,10 @@ std::string gap_words(const Told& told, const AttributeSet& gap, GapRule rule) {
 /// Why this unit cannot be held between these ends.
 std::string hindrance(const Told& told, const Unit& unit) {
   const auto& function = *told.catalog.functions[unit.first];
-  const auto lacking = [&](bool source) {
-    return fmt::format("{} has no proxy", source ? told.source : told.destination);
-  };
+  const auto lacking = [&](bool source) { return fmt::format("{} has no proxy", source ? told.source : told.destination); };
   if (unit.is_pair()) {
-    const auto pair = fmt::format("'{}' with '{}' is a pair and needs a proxy at each end", function.metadata.name, function.pair);
+    const auto pair =
+        fmt::format("'{}' with '{}' is a pair and needs a proxy at each end", function.metadata.name, function.pair);
     switch (told.ends) {
       case Ends::none: return pair + ", and neither end has one";
       case Ends::source_only: return pair + ", but " + lacking(false);
@@ -64,7 +63,8 @@ std::string supported_reason(const Told& told, const Permission& permission, Gap
   return text + ".";
 }
 
-std::string bridged_reason(const Told& told, const AttributeSet& gap, const std::vector<PlacedFunction>& chain, GapRule rule) {
+std::string bridged_reason(const Told& told, const AttributeSet& gap, const std::vector<PlacedFunction>& chain,
+                           GapRule rule) {
   return fmt::format("{}; supplied by {}.", gap_words(told, gap, rule), chain_words(chain));
 }
 

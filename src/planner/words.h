@@ -17,7 +17,7 @@ namespace epif::planner {
 struct Told {
   const Landscape& landscape;
   const Catalog& catalog;
-  const std::string& source;       ///< "domain/node"
+  const std::string& source;  ///< "domain/node"
   const std::string& destination;
   Ends ends = Ends::none;
 };
