@@ -50,9 +50,9 @@ metadata: {name: care}
 spec:
   language: cedar
   text: |
-    @id("treatment") permit(principal, action, resource) when { context.purpose == "treatment" };
     @id("research-needs-consent") permit(principal, action, resource)
     when { context.purpose == "research" && context.consent };
+    @id("treatment") permit(principal, action, resource) when { context.purpose == "treatment" };
 """
 CONSENT = """
 apiVersion: epif/v1

@@ -60,7 +60,7 @@ def orchestrator():
         fails(host.run(epif(), "orchestrator", "run", "--dir", other, "--listen", "10.9.0.7:7443", check=False), "10.9.0.7:7443")
         fails(host.run(epif(), "orchestrator", "run", "--dir", other + "x", check=False), "orchestrator init")
         fails(host.run(epif(), "orchestrator", "run", "--dir", other, "--store", "paper:x", check=False), "sqlite:PATH")
-        fails(host.run(epif(), "orchestrator", "run", "--dir", folder, "--listen", "10.9.0.7:7444", check=False))
+        fails(host.run(epif(), "orchestrator", "run", "--dir", folder, "--listen", "10.9.0.7:7444", check=False), "another orchestrator")
         connection = sqlite3.connect(f"file:{other}/epif.db?mode=ro", uri=True)
         check(connection.execute("select count(*) from sqlite_master").fetchone()[0] > 0, "the store of the failed run is damaged")
 

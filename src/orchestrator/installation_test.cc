@@ -53,7 +53,7 @@ TEST(Installation, a_pushed_flow_passes_both_proxies_and_each_holds_its_part_of_
   ASSERT_EQ(world.judgement.applications.at("app").kind, Verdict::Kind::possible) << world.judgement.applications.at("app").reason;
   const auto all = world.install();
 
-  const auto* client = route_to(all.at("umc/modality"), "10.2.0.10:4242");
+  const auto* client = route_to(all.at("umc/modality"), "10.2.0.10/32:4242");
   ASSERT_NE(client, nullptr);
   EXPECT_EQ(client->next->identity, "umc/umc-proxy");
   EXPECT_EQ(client->next->proxy.text(), "10.1.0.2:1083");
@@ -61,8 +61,8 @@ TEST(Installation, a_pushed_flow_passes_both_proxies_and_each_holds_its_part_of_
   EXPECT_EQ(client->expires, now + std::chrono::hours(24));
   EXPECT_EQ(client->policy, "treatment");
 
-  const auto* near = route_to(all.at("umc/umc-proxy"), "10.2.0.10:4242");
-  const auto* far = route_to(all.at("research/research-proxy"), "10.2.0.10:4242");
+  const auto* near = route_to(all.at("umc/umc-proxy"), "10.2.0.10/32:4242");
+  const auto* far = route_to(all.at("research/research-proxy"), "10.2.0.10/32:4242");
   ASSERT_NE(near, nullptr);
   ASSERT_NE(far, nullptr);
   EXPECT_THAT(near->peers, ElementsAre("umc/modality"));
@@ -80,7 +80,7 @@ TEST(Installation, a_pushed_flow_passes_both_proxies_and_each_holds_its_part_of_
   EXPECT_EQ(far->chain.front().function, "decrypt");
   EXPECT_EQ(far->chain.front().key_pair, "encrypt");
   for (const auto* proxy : {"umc/umc-proxy", "research/research-proxy"}) {
-    for (const auto& link : route_to(all.at(proxy), "10.2.0.10:4242")->chain) {
+    for (const auto& link : route_to(all.at(proxy), "10.2.0.10/32:4242")->chain) {
       EXPECT_TRUE(std::ranges::any_of(all.at(proxy).instances, [&](const auto& one) { return one.name == link.instance; }));
     }
   }
@@ -88,8 +88,8 @@ TEST(Installation, a_pushed_flow_passes_both_proxies_and_each_holds_its_part_of_
 
 TEST(Installation, every_address_of_the_server_has_its_own_route_and_id) {
   const auto all = World(application("push")).install();
-  const auto* four = route_to(all.at("umc/modality"), "10.2.0.10:4242");
-  const auto* six = route_to(all.at("umc/modality"), "[fd02::10]:4242");
+  const auto* four = route_to(all.at("umc/modality"), "10.2.0.10/32:4242");
+  const auto* six = route_to(all.at("umc/modality"), "[fd02::10/128]:4242");
   ASSERT_NE(four, nullptr);
   ASSERT_NE(six, nullptr);
   EXPECT_NE(four->id, six->id);
@@ -98,7 +98,7 @@ TEST(Installation, every_address_of_the_server_has_its_own_route_and_id) {
 TEST(Installation, a_supported_flow_passes_its_proxy_without_functions) {
   const auto all = World(application("pull")).install();  // pacs has no attributes: data towards modality lacks nothing
   for (const auto* at : {"umc/modality", "umc/umc-proxy"}) {
-    const auto* route = route_to(all.at(at), "10.2.0.10:4242");
+    const auto* route = route_to(all.at(at), "10.2.0.10/32:4242");
     ASSERT_NE(route, nullptr) << at;
     EXPECT_TRUE(route->chain.empty());
     EXPECT_EQ(route->data, DataDirection::pull);
@@ -108,7 +108,7 @@ TEST(Installation, a_supported_flow_passes_its_proxy_without_functions) {
 
 TEST(Installation, both_directions_get_the_chain_of_the_one_that_needs_it) {
   const auto all = World(application("both")).install();
-  const auto* route = route_to(all.at("umc/umc-proxy"), "10.2.0.10:4242");
+  const auto* route = route_to(all.at("umc/umc-proxy"), "10.2.0.10/32:4242");
   ASSERT_NE(route, nullptr);
   EXPECT_EQ(route->data, DataDirection::both);
   EXPECT_FALSE(route->chain.empty());
@@ -116,10 +116,10 @@ TEST(Installation, both_directions_get_the_chain_of_the_one_that_needs_it) {
 
 TEST(Installation, a_flow_from_a_domain_without_a_proxy_goes_through_the_servers_proxy) {
   const auto all = World(application("push", "vendor/backup")).install();
-  const auto* client = route_to(all.at("vendor/backup"), "10.2.0.10:4242");
+  const auto* client = route_to(all.at("vendor/backup"), "10.2.0.10/32:4242");
   ASSERT_NE(client, nullptr);
   EXPECT_EQ(client->next->identity, "research/research-proxy");
-  EXPECT_THAT(route_to(all.at("research/research-proxy"), "10.2.0.10:4242")->peers, ElementsAre("vendor/backup"));
+  EXPECT_THAT(route_to(all.at("research/research-proxy"), "10.2.0.10/32:4242")->peers, ElementsAre("vendor/backup"));
   EXPECT_TRUE(all.at("umc/umc-proxy").routes.routes.empty());
 }
 

@@ -72,9 +72,9 @@ metadata: {name: care}
 spec:
   language: cedar
   text: |
-    @id("treatment") permit(principal, action, resource) when { context.purpose == "treatment" };
     @id("research-needs-consent") permit(principal, action, resource)
     when { context.purpose == "research" && context.consent };
+    @id("treatment") permit(principal, action, resource) when { context.purpose == "treatment" };
 )";
 
 inline constexpr std::string_view imaging = R"(

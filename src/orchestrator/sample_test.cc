@@ -34,7 +34,8 @@ namespace {
 
 bool answer(store::Store& store, std::string_view kind, const std::string& refuse) {
   bool acted = false;
-  for (const auto& record : store.list(kind)->records) {
+  const auto all_kind = store.list(kind);
+  for (const auto& record : all_kind->records) {
     const auto request = parse_request(record.spec);
     const bool granted = kind != access_request_kind || request->domain != refuse;
     const auto text = print(DomainAnswer{request->question(), granted, granted ? "yes" : "not here", request->answerer});
@@ -49,7 +50,8 @@ bool answer(store::Store& store, std::string_view kind, const std::string& refus
 bool agents_act(store::Store& store, const std::string& refuse) {
   bool acted = answer(store, access_request_kind, refuse);
   acted |= answer(store, node_request_kind, refuse);
-  for (const auto& record : store.list(assignment_kind)->records) {
+  const auto all_assignment_kind = store.list(assignment_kind);
+  for (const auto& record : all_assignment_kind->records) {
     const auto assignment = parse_assignment(record.spec);
     if (!assignment) throw std::runtime_error(assignment.error().text());
     AssignmentReport report;

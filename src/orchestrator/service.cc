@@ -1,5 +1,8 @@
 #include "orchestrator/service.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <condition_variable>
 
 #include "api/resources.h"
@@ -18,6 +21,18 @@ Result<api::TlsIdentity> read_tls(const Folder& folder, const api::CertificateAu
   auto key = api::read_file(folder.server_key);
   if (!key) return fail(key.error());
   return api::TlsIdentity{std::move(*certificate), std::move(*key), authority.certificate()};
+}
+
+/// Ends with the process, however it ends.
+Result<Fd> claim(const std::string& store) {
+  const auto path = store.substr(store.find(':') + 1) + ".lock";
+  if (!store.starts_with("sqlite:")) return Fd();
+  Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return fail(system_error(errno, "cannot open the store's lock", path));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(Code::conflict, "another orchestrator works on this store", path, {}, "stop it first");
+  }
+  return lock;
 }
 
 void renew_until(const Folder& folder, const api::CertificateAuthority& authority, api::Server& server,
@@ -50,9 +65,13 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     if (error.code == Code::not_found) error.advice = "run `epif orchestrator init --dir " + folder.path + "` first";
     return fail(std::move(error));
   }
-  auto store = open_store(options.store.empty() ? folder.store : options.store);
+  const auto& where = options.store.empty() ? folder.store : options.store;
+  auto lock = claim(where);
+  if (!lock) return fail(lock.error());
+  auto store = open_store(where);
   if (!store) return fail(store.error());
   std::unique_ptr<Service> service(new Service(std::move(folder), std::move(*store), std::move(*authority)));
+  service->lock_ = std::move(*lock);
   if (auto served = service->serve(options); !served) return fail(served.error());
   return service;
 }

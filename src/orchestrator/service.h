@@ -8,6 +8,7 @@
 #include "api/pki.h"
 #include "api/server.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/ip.h"
 #include "orchestrator/folder.h"
 #include "store/store.h"
@@ -23,7 +24,7 @@ struct ServiceOptions {
 /// A running orchestrator: API server and reconcile loop over one store. Ends with its destruction; state stays in the store.
 class Service {
  public:
-  /// Errors: not_found (no init yet), address_in_use, those of the store.
+  /// Errors: not_found (no init yet), address_in_use, conflict (another orchestrator works on the store), those of the store.
   [[nodiscard]] static Result<std::unique_ptr<Service>> start(const ServiceOptions& options);
   ~Service();
   Service(const Service&) = delete;
@@ -36,6 +37,8 @@ class Service {
  private:
   Service(Folder folder, std::unique_ptr<store::Store> store, api::CertificateAuthority authority);
   [[nodiscard]] Result<> serve(const ServiceOptions& options);
+
+  Fd lock_;  ///< one orchestrator a store: two would undo each other's work
 
   Folder folder_;
   std::unique_ptr<store::Store> store_;

@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "model/assignment.h"
 #include "orchestrator/application.h"
 #include "orchestrator/infrastructure.h"
 #include "orchestrator/policies.h"
@@ -40,7 +41,8 @@ std::string reason(store::Store& store, const std::string& application) {
 /// All that stands anywhere for an application: routes and instances on nodes, requests, environments.
 std::vector<std::string> traces(store::Store& store, const std::string& application) {
   std::vector<std::string> out;
-  for (const auto& record : store.list("")->records) {
+  const auto all_records = store.list("");
+  for (const auto& record : all_records->records) {
     if (record.kind == assignment_kind) {
       const auto assignment = parse_assignment(record.spec);
       for (const auto& route : assignment->routes.routes) {
@@ -187,7 +189,8 @@ TEST_F(StateMachine, a_function_that_cannot_start_fails_the_application_cleans_u
   given(sample::domains);
   given(sample::imaging);
   const auto report_broken = [&] {
-    for (const auto& record : store->list(assignment_kind)->records) {
+    const auto all_assignment_kind = store->list(assignment_kind);
+    for (const auto& record : all_assignment_kind->records) {
       auto report = record.status.empty() ? AssignmentReport{} : *parse_report(record.status);
       for (auto& part : report.instances) part = {part.name, "failed", 0, "it ended with 139"};
       ASSERT_TRUE(store->put_status(std::string(assignment_kind), record.name, print(report)));
@@ -277,7 +280,8 @@ const std::vector<Act> life{
 /// Everything but times and versions, to compare two stores.
 std::string content(store::Store& store) {
   std::string out;
-  for (const auto& record : store.list("")->records) {
+  const auto all_records = store.list("");
+  for (const auto& record : all_records->records) {
     auto status = record.status;
     if (record.kind == assignment_kind) status.clear();  // counts generations
     if (record.kind == environment_request_kind) status = status.substr(0, status.find("\"installed\""));
