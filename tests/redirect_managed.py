@@ -28,7 +28,7 @@ class Managed(World):
     def applied(self, *routes, **more):
         """Writes a new table and waits until the redirector says that it is in force."""
         self.write(*routes, **more)
-        self.redirector.wait_for_log(f"generation={self.generation}")
+        wait_until(lambda: self.metric("routes_generation") == self.generation, "the new table is in force")
 
     @contextlib.contextmanager
     def talk(self, port):

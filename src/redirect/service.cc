@@ -92,16 +92,27 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   return service;
 }
 
-Result<> Service::apply(Routes routes) {
-  auto fresh = std::make_shared<const Routes>(std::move(routes));
+void Service::apply(Routes routes) {
+  routes_ = std::make_shared<const Routes>(std::move(routes));
   // Three steps without an open moment: capture more and let both old and new proxies be reached; switch the workers, which
-  // cuts what lost its permit; forget the old proxies.
-  auto wider = install(*fresh, true);
-  // Rules that could not be widened leave the new destinations uncaptured; what was revoked must be cut all the same.
-  routes_ = fresh;
-  redirector_->apply(fresh);
-  if (!wider) return wider;
-  return install(*fresh, false);
+  // cuts what lost its permit; forget the old proxies. Whether or not the rules could be changed, what was revoked is cut.
+  if (auto wider = install(*routes_, true); !wider) log::error("redirect", wider.error());
+  redirector_->apply(routes_);
+  settle();
+}
+
+void Service::settle() {
+  auto installed = install(*routes_, false);
+  if (installed) installed = capture_.follow_devices();
+  if (!installed) {
+    log::error("redirect", installed.error(), {{"next", "another attempt"}});
+    retry_ = loop_->after(std::chrono::milliseconds(limits::reconcile_interval_ms), [this] { settle(); });
+    return;
+  }
+  retry_.cancel();
+  generation_ = routes_->table().generation;
+  log::info("redirect", "routes applied", {{"generation", fmt::format("{}", routes_->table().generation)},
+                                           {"routes", fmt::format("{}", routes_->table().routes.size())}});
 }
 
 void Service::reload() {
@@ -111,15 +122,7 @@ void Service::reload() {
     return;
   }
   if (routes->table() == routes_->table()) return;
-  const auto generation = routes->table().generation;
-  const auto count = routes->table().routes.size();
-  auto applied = apply(std::move(*routes));
-  if (!applied) {
-    log::error("redirect", applied.error());
-    return;
-  }
-  generation_ = generation;
-  log::info("redirect", "routes applied", {{"generation", fmt::format("{}", generation)}, {"routes", fmt::format("{}", count)}});
+  apply(std::move(*routes));
 }
 
 net::Task<void> Service::watch_signals() {
@@ -170,8 +173,7 @@ Result<> Service::serve() {
     reload();  // a change between the first reading and the watch
   }
   auto links = net::LinkWatch::start(*loop_, [this] {
-    auto followed = capture_.follow_devices();
-    if (!followed) log::error("redirect", followed.error());
+    if (!capture_.follow_devices()) settle();
   });
   if (!links) return fail(std::move(links.error()));
   auto followed = capture_.follow_devices();
@@ -186,6 +188,7 @@ Result<> Service::serve() {
     net::spawn(watch_command());
   }
   loop_->run();
+  retry_.cancel();
   return {};
 }
 

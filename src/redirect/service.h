@@ -47,7 +47,8 @@ class Service {
   explicit Service(ServiceOptions options);
   [[nodiscard]] Result<> serve();
   [[nodiscard]] Result<Routes> load() const;
-  [[nodiscard]] Result<> apply(Routes routes);
+  void apply(Routes routes);
+  void settle();  ///< brings the rules in line with the routes; tries again later if that fails
   [[nodiscard]] Result<> install(const Routes& routes, bool with_old_own);
   void reload();
   net::Task<void> watch_signals();
@@ -61,7 +62,8 @@ class Service {
   std::mutex redirector_mutex_;  ///< its existence, asked for by stats() from other threads
   std::unique_ptr<Redirector> redirector_;
   std::shared_ptr<const Routes> routes_;
-  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<std::uint64_t> generation_ = 0;  ///< of the table that workers and rules follow
+  net::Loop::Timer retry_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   std::optional<Child> child_;

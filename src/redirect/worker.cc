@@ -82,6 +82,8 @@ void Worker::make_pools() {
     wishes.to = key.first;
     wishes.identity = key.second;
     if (settings_.tls_always || !key.second.empty()) wishes.tls = settings_.tls;
+    // A proxy waits long only for those that showed a certificate; others it drops after its handshake deadline.
+    if (!wishes.tls) wishes.idle = std::chrono::milliseconds(limits::handshake_deadline_ms / 2);
     wishes.connect.mark = own_mark;
     wishes.connect.fast_open = settings_.fast_open;
     // In the clear, Fast Open carries the request in the SYN; a connection that stands already could not.
