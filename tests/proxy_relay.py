@@ -4,9 +4,10 @@ import os
 import random
 import socket
 import struct
+import tempfile
 import threading
 
-from lab import check, equal, promise, run, wait_until
+from lab import check, equal, promise, run, wait_until, write_json
 from proxy_world import Proxy, Server, digest, echo, is_reset, open_v5, read_all, read_exactly, v6_reply, v6_request
 
 BIG = 100 * 1024 * 1024
@@ -59,6 +60,48 @@ def resets():
         reset(client)
         wait_until(lambda: seen, "the server has seen the end")
         check(seen[0], "the server saw a clean end although the client reset")
+
+
+@promise("kill -9 of the proxy in the middle of a transfer is an error at both ends, never a clean end")
+def killed():
+    seen = []
+
+    def upload(connection):
+        connection.sendall(b"go on")
+        seen.append(is_reset(connection))
+    for words in (("--allow-all",), ("--allow-all", "--threads", "1")):
+        seen.clear()
+        with Server(upload) as server, Proxy(*words) as proxy, open_v5(proxy, server.port) as client:
+            equal(read_exactly(client, 5), b"go on", "the server's words")
+            client.sendall(b"half of something")
+            wait_until(lambda: proxy.metric("epif_proxy_bytes_total") == 22, "the proxy has passed all on")
+            proxy.process.kill()
+            check(is_reset(client), "the client saw a clean end")
+            wait_until(lambda: seen, "the server has seen the end")
+            check(seen[0], "the server saw a clean end")
+
+
+@promise("early bytes whose client breaks off before the answer are an error at the next proxy, not a complete message")
+def broken_before_answer():
+    seen, go = [], threading.Event()
+
+    def next_proxy(connection):
+        read_exactly(connection, 5000)  # the request, and most of the early bytes
+        go.wait(10)
+        connection.sendall(b"\x06\0\0\0" + b"\x06\0\0\0\0\x50\0\x01\x7f\0\0\x01")
+        seen.append(is_reset(connection))
+    with Server(next_proxy) as far, tempfile.TemporaryDirectory(prefix="epif-routes-") as folder:
+        path = os.path.join(folder, "routes.json")
+        write_json(path, {"routes": [{"id": "a", "sources": ["127.0.0.0/8"], "destination": "127.0.0.1:80",
+                                      "next": {"proxy": f"127.0.0.1:{far.port}"}}]})
+        with Proxy("--routes", path) as proxy:
+            client = proxy.connect()
+            client.sendall(v6_request(80) + b"x" * 6000)
+            wait_until(lambda: far.accepted, "the next proxy is asked")
+            reset(client)
+            go.set()
+            wait_until(lambda: seen, "the next proxy has seen the end")
+            check(seen[0], "the next proxy saw a clean end")
 
 
 @promise("a server that speaks first is heard at once")

@@ -130,6 +130,11 @@ void reset_socket(int fd) {
   if (::connect(fd, &nowhere, sizeof nowhere) != 0) ::shutdown(fd, SHUT_RDWR);
 }
 
+void reset_on_close(int fd, bool on) {
+  const linger wish{on ? 1 : 0, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &wish, sizeof wish);
+}
+
 Result<std::pair<Fd, Fd>> stream_pair() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {

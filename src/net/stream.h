@@ -92,6 +92,10 @@ class SocketStream final : public Stream {
 /// copy may listen on it, but nothing ever arrives. Shuts down other sockets.
 void reset_socket(int fd);
 
+/// While on, closing the socket resets it, whoever closes: a kill of the process must not look like an end. To be switched off
+/// once the connection has come to its proper end. For TLS it is not needed: an end without close_notify is an error there.
+void reset_on_close(int fd, bool on);
+
 /// Two connected Unix stream sockets, non-blocking, close-on-exec.
 [[nodiscard]] Result<std::pair<Fd, Fd>> stream_pair();
 

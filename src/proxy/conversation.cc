@@ -241,6 +241,7 @@ net::Task<void> Conversation::refuse_unread(milliseconds patience) {
 
 net::Task<void> close_after_answer(net::Stream& client) {
   const auto deadline = net::Clock::now() + farewell;
+  net::reset_on_close(client.fd(), false);
   auto ended = co_await net::end_write(client, deadline);
   std::size_t discarded = 0;
   while (ended && discarded < farewell_bytes) {

@@ -75,6 +75,7 @@ net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest reques
   auto taken = co_await pool.take(*bytes, deadline);
   if (!taken) co_return fail(std::move(taken.error()));
   if (flow.cut_reason) co_return fail(*flow.cut_reason);
+  if (taken->stream->clear_socket() >= 0) net::reset_on_close(taken->stream->fd(), true);
   Upstream made;
   made.stream = std::move(taken->stream);
   made.sent = first.size();

@@ -60,6 +60,7 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind) {
   auto request = co_await talk.read_request(net::Clock::now() + patience, milliseconds(limits::handshake_deadline_ms));
   if (!request) {
     const bool silent = talk.empty() && request.error().code != Code::unauthenticated;
+    if (silent) net::reset_on_close(client_->fd(), false);
     if (!silent && !flow_.cut_reason) {
       refused(request.error());
       co_await close_after_answer(*client_);
@@ -177,6 +178,7 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest&
     const SocketAddress server{addresses->front(), request.target.port};
     auto taken = co_await worker_.preconnected(server, route->preconnect).take({}, deadline);
     if (!taken) co_return fail(std::move(taken.error()));
+    net::reset_on_close(taken->stream->fd(), true);
     Upstream made;
     made.bound = net::local_address(taken->stream->fd());
     made.stream = std::move(taken->stream);
@@ -287,7 +289,11 @@ void Worker::Session::ended(const Result<>& outcome) {
   counts.to_server_bytes += flow_.to_server.bytes;
   counts.to_client_bytes += flow_.to_client.bytes;
   flow_.client = flow_.upstream = nullptr;
-  if (outcome) return;
+  if (outcome) {
+    // Both ends have been passed on: what the kernel still holds may leave in its time.
+    for (const auto* stream : {client_.get(), upstream_.stream.get()}) net::reset_on_close(stream->fd(), false);
+    return;
+  }
   const auto& why = flow_.cut_reason ? *flow_.cut_reason : outcome.error();
   worker_.counters_.ended.add(why.code);
   // A peer that resets its own connection is everyday life; what we end ourselves is news.

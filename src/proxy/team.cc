@@ -52,6 +52,8 @@ Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kin
   for (auto& member : members_) {
     auto listener = net::listen(chosen, options);
     if (!listener) return fail(std::move(listener.error()));
+    // Accepted sockets inherit it: if this process is killed, its clients see a reset and not an end.
+    if (kind == Worker::Listener::clear) net::reset_on_close(listener->get(), true);
     member.worker->listen(std::move(*listener), kind);
   }
   return chosen;

@@ -56,6 +56,7 @@ net::Task<Result<Upstream>> connect_one(net::Loop& loop, SocketAddress to, net::
   const auto mine = std::min(deadline, net::Clock::now() + milliseconds(limits::connect_deadline_ms));
   auto connected = co_await net::connect(loop, to, options, first, mine);
   if (!connected) co_return fail(std::move(connected.error()));
+  net::reset_on_close(connected->stream->fd(), true);
   if (connected->sent > 0) {
     auto established = co_await until_established(*connected->stream, to, mine);
     if (!established) co_return fail(std::move(established.error()));
