@@ -24,9 +24,19 @@ constexpr std::uint32_t service_start_ms = 10'000;
 
 std::filesystem::path engine_folder(const std::filesystem::path& state) { return state / "engine"; }
 
+// podman refuses a run folder of more than 50 characters, so a deep `folder` gets one in /run, named after itself.
+std::filesystem::path run_folder(const std::filesystem::path& folder) {
+  constexpr std::size_t podman_limit = 50;
+  const auto beside = folder / "run";
+  if (beside.string().size() <= podman_limit) return beside;
+  std::uint64_t hash = 14695981039346656037ull;  // FNV-1a
+  for (const char c : folder.string()) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
+  return fmt::format("/run/epif-{:016x}", hash);
+}
+
 // Everything of podman that would otherwise lie in /var, /run and /etc is told to lie in `folder`.
 std::vector<std::string> service_arguments(const std::filesystem::path& folder, const std::filesystem::path& socket) {
-  return {"podman", "--root", folder / "storage", "--runroot", folder / "run", "--tmpdir", folder / "tmp",
+  return {"podman", "--root", folder / "storage", "--runroot", run_folder(folder), "--tmpdir", folder / "tmp",
           "--network-config-dir", folder / "networks", "--cgroup-manager", "cgroupfs", "--events-backend", "file",
           "--runtime", "runc", "system", "service", "--time", "0", "unix://" + socket.string()};
 }
@@ -147,10 +157,19 @@ Result<> EngineService::destroy() {
   }
   if (auto stopped = stop(); !stopped) return stopped;
   const auto folder = engine_folder(std::filesystem::absolute(state_));
-  for (const auto& point : mounts_below(folder)) ::umount2(point.c_str(), MNT_DETACH);
-  std::error_code error;
-  std::filesystem::remove_all(folder, error);
-  if (error) return fail(Code::io, "cannot remove the engine's files", folder.string(), error.message());
+  // A container's monitor cleans up on its own after the removal, and mounts the storage once more for it.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(service_start_ms);
+  for (const auto& part : {run_folder(folder), folder}) {
+    for (;;) {
+      for (const auto& point : mounts_below(part)) ::umount2(point.c_str(), MNT_DETACH);
+      std::error_code error;
+      std::filesystem::remove_all(part, error);
+      if (!error) break;
+      if (std::chrono::steady_clock::now() >= deadline)
+        return fail(Code::io, "cannot remove the engine's files", part.string(), error.message());
+      ::poll(nullptr, 0, 20);
+    }
+  }
   return {};
 }
 
