@@ -3,8 +3,8 @@
 import socket
 import os
 
-from lab import check, epif, equal, promise, run, wait_until, write_json
-from redirect_world import LISTEN, Service, World, certificates, echo, greet, is_refused, is_reset, read_all, reset
+from lab import check, equal, promise, run, wait_until
+from redirect_world import Service, World, certificates, echo, greet, is_refused, is_reset, read_all, reset
 
 PROXY4 = "10.3.0.30"
 

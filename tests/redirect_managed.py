@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import time
 
-from lab import check, epif, equal, promise, run, wait_until, write_json
+from lab import check, equal, promise, run, wait_until, write_json
 from redirect_world import Service, World, echo, is_refused, is_reset, read_all
 
 TARGET = "10.2.0.20"
