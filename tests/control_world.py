@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import threading
 
@@ -117,6 +118,10 @@ class World:
         return self
 
     def __exit__(self, *error):
+        for agent in self.agents.values():
+            agent.signal(signal.SIGTERM)
+        for agent in self.agents.values():
+            agent.stop(within=30)
         for node in MEMBERS:
             if os.path.isdir(self.state_of(node)):
                 self.host(node).run(epif(), "agent", "--cleanup", "--state", self.state_of(node), check=False, timeout=60)

@@ -67,7 +67,8 @@ void Agent::watch() {
     const auto options = keeper_options_now();
     auto engine = open_engine(options);
     if (!engine) return Result<>(fail(engine.error()));
-    return ensure_image(*engine, options, image);
+    auto there = ensure_image(*engine, options, image);
+    return there ? Result<>() : Result<>(fail(there.error()));
   });
   api::WatchCalls own;
   own.listed = [this](const store::Listing& all) {

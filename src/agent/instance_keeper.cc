@@ -36,18 +36,21 @@ Result<bridge::Engine> open_engine(const KeeperOptions& options) {
   return bridge::Engine(service->socket());
 }
 
-Result<> ensure_image(const bridge::Engine& engine, const KeeperOptions& options, const std::string& image) {
-  auto there = engine.inspect_image(image);
-  if (there) return {};
-  if (there.error().code != Code::not_found) return fail(there.error());
+Result<std::string> ensure_image(const bridge::Engine& engine, const KeeperOptions& options, const std::string& image) {
+  const auto digest = image.substr(image.rfind('@') + 1);  // npos + 1 is 0: `image` is an id already
+  for (const auto& reference : {digest, image}) {
+    auto there = engine.inspect_image(reference);
+    if (there) return there->id;
+    if (there.error().code != Code::not_found) return fail(there.error());
+  }
   std::error_code ignored;
   if (std::filesystem::exists(options.built_in, ignored)) {
     auto made = bridge::make_image(options.built_in, built_in_tag);
     // Only the very content that was asked for: the wish names a digest, and the digest decides.
-    if (made && image.ends_with(made->id)) {
+    if (made && digest == made->id) {
       auto loaded = engine.load_image(made->archive, built_in_tag);
       if (!loaded) return fail(loaded.error());
-      return {};
+      return made->id;
     }
   }
   return fail(Code::not_found, "the image is not there", image, "the engine at " + engine.socket().string() + " has none of that digest",
@@ -148,8 +151,9 @@ void InstanceKeeper::keep(bridge::Instances& instances, const WishedInstance& on
     retry_at_[one.name] = Clock::now() + std::chrono::milliseconds(limits::instance_retry_ms);
     set(one.name, {"failed", error.text(), {}, 0});
   };
-  if (auto image = ensure_image(*engine_, options_, one.image); !image) return failed(image.error());
-  auto running = instances.ensure_running({one.name, one.function, one.image, one.trusted, {}});
+  auto image = ensure_image(*engine_, options_, one.image);
+  if (!image) return failed(image.error());
+  auto running = instances.ensure_running({one.name, one.function, *image, one.trusted, {}});
   if (!running) {
     if (running.error().code == Code::engine) engine_.reset();  // look for an engine anew
     return failed(running.error());
