@@ -23,6 +23,7 @@ inline constexpr std::size_t bf_text_max_bytes = 1'024;              ///< one te
 inline constexpr std::size_t bf_map_entries = 64;                    ///< parameters, metadata, details in one message
 inline constexpr std::size_t bf_outbox_messages = 1'024;             ///< waiting for a BF that does not read; more: bf_failed
 inline constexpr std::uint64_t bf_messages_per_connection = 8;       ///< a BF that sends more floods: bf_failed
+inline constexpr std::uint32_t bf_last_words_ms = 1'000;             ///< a server's words before its reset pass the BFs
 inline constexpr std::uint32_t bf_report_wait_ms = 500;              ///< for the last report after both directions ended
 inline constexpr std::size_t name_max_bytes = 255;                   ///< SOCKS domain names, user names, passwords
 
@@ -34,6 +35,8 @@ inline constexpr std::uint32_t cut_deadline_ms = 1'000;              ///< from r
 inline constexpr std::uint32_t drain_deadline_ms = 5'000;            ///< a stopping proxy lets flows end this long
 inline constexpr std::uint64_t reverse_bytes_min = 1024 * 1024;      ///< byte limit of the direction that carries no data:
 inline constexpr std::uint32_t reverse_percent = 5;                  ///< the larger of the two
+inline constexpr std::size_t withdrawn_route_counts = 1'024;         ///< routes that are gone, still counted one by one
+inline constexpr std::uint32_t certificate_settle_ms = 200;          ///< certificate and key are replaced within this
 inline constexpr std::uint32_t route_expiry_s = 24 * 3'600;          ///< routes outlive a dead control plane this long
 inline constexpr std::uint32_t accept_backoff_ms = 50;               ///< pause of accept at EMFILE
 inline constexpr std::uint32_t max_connections = 9'000;              ///< per process; 2 descriptors each below the hard limit

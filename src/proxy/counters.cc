@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "proxy/conversation.h"
@@ -51,7 +52,7 @@ std::map<std::string, RouteCounts> with_open_flows(const Snapshot& snapshot) {
 
 void print_routes(std::string& out, const Snapshot& snapshot) {
   const auto routes = with_open_flows(snapshot);
-  RouteCounts all;
+  auto all = snapshot.counters.withdrawn;
   for (const auto& [id, counts] : routes) all += counts;
   head(out, "epif_proxy_bytes_total", "counter", "Application bytes carried.");
   out += fmt::format("epif_proxy_bytes_total{{direction=\"to_server\"}} {}\n", all.to_server_bytes);
@@ -79,11 +80,21 @@ Counters& Counters::operator+=(const Counters& other) {
   refused += other.refused;
   ended += other.ended;
   for (const auto& [id, counts] : other.routes) routes[id] += counts;
+  withdrawn += other.withdrawn;
   accept_pauses += other.accept_pauses;
   warm_hits += other.warm_hits;
   warm_misses += other.warm_misses;
   functions_connected += other.functions_connected;
   return *this;
+}
+
+void Counters::fold_withdrawn(const std::function<bool(const std::string&)>& in_table, std::size_t keep) {
+  const auto gone = [&](const auto& entry) { return !in_table(entry.first); };
+  if (static_cast<std::size_t>(std::ranges::count_if(routes, gone)) <= keep) return;
+  for (const auto& entry : routes) {
+    if (gone(entry)) withdrawn += entry.second;
+  }
+  std::erase_if(routes, gone);
 }
 
 std::string print_metrics(const Snapshot& snapshot, const TableState& table, std::uint64_t open_descriptors) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -48,11 +49,15 @@ struct Counters {
   CountByCode refused;  ///< before a flow was open, the TLS handshake included
   CountByCode ended;    ///< open flows that did not come to their proper end
   std::map<std::string, RouteCounts> routes;
+  RouteCounts withdrawn;  ///< the sum of routes that are gone and no longer listed one by one
   std::uint64_t accept_pauses = 0;
   std::uint64_t warm_hits = 0;
   std::uint64_t warm_misses = 0;
   std::uint64_t functions_connected = 0;
   Counters& operator+=(const Counters& other);
+  /// Adds up the counts of routes that are not in the table any more, once they are more than `keep`: a table that changes for
+  /// months must not fill the memory. Sums over all routes stay what they are.
+  void fold_withdrawn(const std::function<bool(const std::string& id)>& in_table, std::size_t keep);
 };
 
 /// A running flow, for /flows.
