@@ -33,7 +33,7 @@ def act(report, world, control):
     with report.shows("`epif explain` gives the reason") as line:
         said = wait_until(lambda: next((text for text in [control.explain("stroke-imaging", "long-series")] if "consent" in text), None),
                           lambda: "the reason names the consent; it says: " + control.explain("stroke-imaging", "long-series"))
-        line.say(next(part.strip() for part in said.splitlines() if "consent" in part))
+        line.say(control.reason(said))
     with report.shows("the unrelated transfer is untouched"):
         other.untouched()
     other.process.stop()

@@ -23,7 +23,7 @@ def refusals(report, world, control):
         equal(status["phase"], "Denied", "phase")
         said = control.explain("advertising", "profiles")
         check("never-for-marketing" in said, f"explain names no policy: {said}")
-        line.say(next(part.strip() for part in said.splitlines() if "never-for-marketing" in part))
+        line.say(control.reason(said))
     with report.shows("its connection is refused, although its server listens") as line:
         with world.pacs.listen(9000):
             met = try_connect(world.modality, world.pacs.address, 9000)
@@ -36,7 +36,7 @@ def refusals(report, world, control):
         equal(status["phase"], "Unfeasible", "phase")
         said = control.explain("cloud-backup", "nightly")
         check("encryption" in said, f"explain names no attribute: {said}")
-        line.say(next(part.strip() for part in said.splitlines() if "encryption" in part))
+        line.say(control.reason(said))
 
 
 def supported(report, world):

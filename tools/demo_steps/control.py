@@ -98,6 +98,14 @@ class Control:
         done = self.client("explain", application, flow, check=False)
         return done.stdout + done.stderr
 
+    @staticmethod
+    def reason(explained):
+        """The line of `epif explain` that says why, shortened to its first sentence."""
+        for text in explained.splitlines():
+            if text.strip().startswith("reason"):
+                return text.strip()[len("reason"):].strip().split("; domain")[0]
+        return explained.strip()
+
     def wait_phase(self, application, phase, within=60):
         def reached():
             status = self.status(application)

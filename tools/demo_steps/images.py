@@ -75,3 +75,11 @@ def pixel_hashes(files, scratch):
         except (IndexError, OSError):
             raise Failure(f"dcmdump cannot read {file}: {(done.stderr + done.stdout).strip()[:300]}") from None
     return hashes
+
+
+def compare(got, sent):
+    """Fails unless both hold the same images with the same pixels."""
+    same = sum(got.get(uid) == pixels for uid, pixels in sent.items())
+    if got != sent:
+        raise Failure(f"{same} of {len(sent)} images have equal pixels; {len(got)} arrived")
+    return f"{same} of {len(sent)}"

@@ -1,7 +1,10 @@
 """What of the demo still exists on this machine: asked before the start and at the end."""
 import os
+import re
 import shutil
 import subprocess
+
+from lab.names import start_time
 
 WATCHED_FOLDERS = ["/run", "/run/netns", "/tmp", "/var/lib", "/etc", "/etc/nftables.d", "/var/lib/containers/storage",
                    "/run/containers", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"]
@@ -64,9 +67,15 @@ def snapshot():
             "interface": _entries("/sys/class/net")}
 
 
-def difference(before, after):
-    """Lines that name what is there after and was not before."""
-    return [f"{kind} {name}" for kind in before for name in sorted(after[kind] - before[kind])]
+def difference(before):
+    """Lines that name what is there now and was not before. What other labs own, that still run, is not ours."""
+    after = snapshot()
+    return {f"{kind} {name}" for kind in before for name in after[kind] - before[kind] if not _other_labs(name)}
+
+
+def _other_labs(name):
+    owner = re.search(r"/lab(\d+)x(\d+)-", name)
+    return "/build/lab/" in name or bool(owner and int(owner[1]) != os.getpid() and start_time(owner[1]) == int(owner[2]))
 
 
 def unmount_below(folder):

@@ -47,6 +47,16 @@ class Report:
             numbers = f" ({', '.join(line.numbers)})" if line.numbers else f" ({time.monotonic() - began:.1f} s)"
             print(f"  ok    {what}{numbers}", flush=True)
 
+    def act(self, play, *arguments):
+        """One act; what breaks outside of a check is counted as one that failed, and the next act is played."""
+        try:
+            play(self, *arguments)
+        except Exception as error:  # noqa: BLE001
+            what = (play.__doc__ or f"{play.__module__.rpartition('.')[2]}.{play.__name__}").splitlines()[0]
+            self.failed.append(what)
+            why = str(error) if isinstance(error, Failure) else "".join(traceback.format_exception(error)[-4:]).rstrip()
+            print(f"  FAIL  {what}: " + why.replace("\n", "\n          "), flush=True)
+
     def end(self):
         """Prints the verdict and returns the exit code."""
         took = time.monotonic() - self._began
