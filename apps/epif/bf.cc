@@ -43,7 +43,7 @@ Exit print_image(const std::string& program) {
   const auto beside = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / "epif-bf";
   const auto image = bridge::make_image(program.empty() ? beside : std::filesystem::path(program), "localhost/epif-bf:latest");
   if (!image) return report(image.error());
-  std::printf("localhost/epif-bf@%s\n", image->id.c_str());
+  std::printf("%s\n", image->id.c_str());
   return Exit::done;
 }
 
@@ -62,7 +62,7 @@ void add_bf(CLI::App& root, Exit& exit) {
     std::string program;
   };
   const auto arguments = std::make_shared<Arguments>();
-  auto* image = bf->add_subcommand("image", "Print the pinned name of the built-in functions' image, for BridgingFunction.spec.image");
+  auto* image = bf->add_subcommand("image", "Print the digest of the built-in functions' image, for BridgingFunction.spec.image");
   image->add_option("--program", arguments->program, "The static program epif-bf; default: the one beside epif");
   image->footer("Example: epif bf image");
   image->callback([arguments, &exit] { exit = print_image(arguments->program); });
