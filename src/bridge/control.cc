@@ -45,7 +45,7 @@ std::uint64_t Control::add(ControlListener& listener) {
 void Control::send(const ToFunction& message, std::span<const int> descriptors) {
   if (failure_) return;
   auto bytes = encode(message);
-  if (outbox_.empty()) {
+  if (outbox_.empty() && !draining_) {  // draining: the message before may have left the outbox only
     auto sent = socket_->send_now(bytes, descriptors);
     OPENSSL_cleanse(sent && *sent ? bytes.data() : nullptr, sent && *sent ? bytes.size() : 0);
     if (!sent) return fail({Code::bf_failed, "the control connection broke", instance_, sent.error().text()});
