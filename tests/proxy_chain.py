@@ -156,6 +156,31 @@ def death():
             equal(proxy.metric('epif_proxy_refused_total{reason="bf_failed"}'), 1, "refusals counted")
 
 
+@promise("a function that dies between its consent and the answer: the client is refused, and the next proxy told that it is over")
+def death_before_answer():
+    seen, go = [], threading.Event()
+
+    def next_proxy(connection):
+        connection.recv(4096)
+        go.wait(10)
+        connection.sendall(b"\x06\0\0\0" + b"\x06\0\0\0\0\x50\0\x01\x7f\0\0\x01")
+        seen.append(is_reset(connection))
+    with Server(next_proxy) as far, Functions() as functions:
+        path = os.path.join(functions.folder, "routes.json")
+        write_json(path, {"routes": [source("a", 80, chain=[functions.start("audit-1", "audit")],
+                                            next={"proxy": f"127.0.0.1:{far.port}"})]})
+        with Proxy("--routes", path) as proxy, proxy.connect() as client:
+            client.sendall(b"\x05\x01\0" + v5_request(80))
+            read_exactly(client, 2)
+            wait_until(lambda: far.accepted, "the next proxy is asked")
+            functions.running["audit-1"].kill()
+            wait_until(lambda: proxy.metric("epif_proxy_functions_connected") == 0, "the proxy knows of the death")
+            go.set()
+            check(read_exactly(client, 2)[1] != 0, "the client was told that its flow is open")
+            wait_until(lambda: seen, "the next proxy sees the end")
+            check(seen[0], "the next proxy saw a clean end")
+
+
 @promise("a route withdrawn under a running chain is an error at both ends")
 def cut():
     seen = []

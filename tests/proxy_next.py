@@ -2,6 +2,10 @@
 """Two proxies in a row, TLS 1.3 with certificates between. client ── near ═mTLS SOCKS6═ far ── server, on loopback."""
 import contextlib
 import os
+import shutil
+import signal
+import socket
+import ssl
 import subprocess
 import tempfile
 
@@ -40,11 +44,12 @@ class Pair:
     def at(self, name):
         return os.path.join(self.folder, name)
 
-    def identity(self, name):
+    def identity(self, name, named=None):
+        """Makes or renews the files of `name`; the certificate names `named`, if given."""
         stem = self.at(name.replace("/", "-"))
         openssl("req", "-newkey", "ed25519", "-nodes", "-keyout", stem + ".key", "-out", stem + ".csr", "-subj", "/CN=x")
         with open(stem + ".ext", "w", encoding="ascii") as file:
-            file.write(f"subjectAltName=URI:epif://{name}\n")
+            file.write(f"subjectAltName=URI:epif://{named or name}\n")
         openssl("x509", "-req", "-in", stem + ".csr", "-CA", self.at("ca.pem"), "-CAkey", self.at("ca.key"),
                 "-CAcreateserial", "-days", "2", "-extfile", stem + ".ext", "-out", stem + ".pem")
         return ["--cert", stem + ".pem", "--key", stem + ".key", "--ca", self.at("ca.pem")]
@@ -108,6 +113,54 @@ def no_certificate():
                               input=b"\x05\x01\0" + v5_request(server.port), capture_output=True, timeout=20)
         equal(done.stdout, b"", "what came back")
         equal(server.accepted, 0, "connections that reached the server")
+
+
+def served_serial(pair):
+    """The serial number of the certificate that the far proxy shows now."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(pair.at("ca.pem"))
+    context.load_cert_chain(pair.at("umc-proxy.pem"), pair.at("umc-proxy.key"))
+    host, port = pair.next["proxy"].split(":")
+    with socket.create_connection((host, int(port)), 10) as plain, context.wrap_socket(plain) as secured:
+        return secured.getpeercert()["serialNumber"]
+
+
+@promise("a renewed certificate is taken from its files by the running proxies, and the running flow goes on")
+def renewal():
+    with Server(echo) as server, Pair([near("a", server.port)], [far("a", server.port)]) as pair:
+        with open_v5(pair.near, server.port) as client:
+            before = served_serial(pair)
+            pair.identity("research/proxy")
+            wait_until(lambda: served_serial(pair) != before, "the far proxy shows its new certificate")
+            # The near one's own leg: the far one's route does not name what the new certificate says.
+            pair.identity("umc/proxy", named="umc/proxy2")
+            pair.near.process.wait_for_log("certificate read")
+            client.sendall(b"ping")
+            equal(read_exactly(client, 4), b"ping", "the running flow")
+            wait_until(lambda: v5_code(pair.near, v5_request(server.port)) == 2, "the near proxy shows its new certificate")
+            pair.identity("umc/proxy")
+            wait_until(lambda: v5_code(pair.near, v5_request(server.port)) == 0, "the old name is back")
+
+
+@promise("a certificate that does not fit its key is refused with the reason and the one before stays; SIGHUP reads again")
+def bad_renewal():
+    with Server(echo) as server, Pair([near("a", server.port)], [far("a", server.port)]) as pair:
+        before = served_serial(pair)
+        key, good = pair.at("research-proxy.key"), pair.at("good.key")
+        shutil.copy(key, good)
+        openssl("genpkey", "-algorithm", "ed25519", "-out", pair.at("other.key"))
+        os.replace(pair.at("other.key"), key)
+        pair.far.process.wait_for_log("the certificate before stays in use")
+        check(key in pair.far.process.output(), "the log does not name the file")
+        equal(served_serial(pair), before, "the certificate served")
+        equal(v5_code(pair.near, v5_request(server.port)), 0, "a new flow")
+        os.replace(good, key)
+        pair.far.process.wait_for_log("certificate read")
+        read = pair.far.process.output().count("certificate read")
+        pair.far.process.signal(signal.SIGHUP)
+        wait_until(lambda: pair.far.process.output().count("certificate read") > read, "SIGHUP reads the files again")
+        equal(v5_code(pair.near, v5_request(server.port)), 0, "a new flow after that")
 
 
 @promise("a route withdrawn at the far proxy is an error at both ends, through TLS")

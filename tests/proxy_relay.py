@@ -140,6 +140,26 @@ def volume():
         equal(proxy.metric("epif_proxy_route_bytes_total"), 2 * BIG, "bytes counted")
 
 
+@promise("an idle flow holds less than 16 KiB, even if it began with 16 KB of early data")
+def idle_memory():
+    def resident(proxy):
+        with open(f"/proc/{proxy.process.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    early = os.urandom(16_000)
+    with Server(echo) as server, Proxy("--allow-all") as proxy:
+        def opened():
+            client = proxy.connect()
+            client.sendall(v6_request(server.port) + early)
+            equal(v6_reply(client)[2], 0, "the reply")
+            equal(digest(read_exactly(client, len(early))), digest(early), "echo")
+            return client
+        flows = [opened() for _ in range(20)]
+        before = resident(proxy)
+        flows += [opened() for _ in range(300)]
+        each = (resident(proxy) - before) / 300
+        check(each < 16, f"{each:.1f} KiB for each flow")
+
+
 @promise("a reader that pauses stops the sender, and gets everything afterwards")
 def back_pressure():
     go = threading.Event()

@@ -117,6 +117,24 @@ def sighup():
         wait_until(lambda: proxy.metric('epif_proxy_reloads_total{outcome="ok"}') > reloads, "the file is read again")
 
 
+@promise("an expiry that comes nearer, or is added, by a new table ends the running flow in time")
+def expiry_comes_nearer():
+    with Server(echo) as server, Server(echo) as other, Table() as table:
+        before = [route("a", server.port, expires="2090-01-01"), route("b", other.port)]
+        with Proxy("--routes", table.write(*before)) as proxy:
+            flows = [open_v5(proxy, server.port), open_v5(proxy, other.port)]
+            soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
+            table.write(route("a", server.port, expires=soon), route("b", other.port, expires=soon), generation=2)
+            wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == 2, "the new table serves")
+            for flow in flows:
+                flow.sendall(b"ping")
+                equal(read_exactly(flow, 4), b"ping", "the flow until then")
+            for flow in flows:
+                flow.settimeout(6)
+                check(is_reset(flow), "the flow ended cleanly at its expiry")
+            equal(proxy.metric('epif_proxy_cut_total{reason="expired"}'), 2, "cuts counted")
+
+
 @promise("a blocked route refuses with its reason, an expired one refuses, and a flow ends when its route expires")
 def blocked_and_expired():
     with Server(echo) as server, Table() as table:
@@ -166,6 +184,30 @@ def preconnect():
                     client.sendall(b"ping")
                     equal(read_exactly(client, 4), b"ping", "echo")
             check(proxy.metric("epif_proxy_warm_hits_total") >= 1, "no connection was taken from the ready ones")
+
+
+@promise("connections that stand ready end with their route, when it expires and when it is blocked, and no more are made")
+def preconnect_ends():
+    def soon():
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    held = []
+
+    def hold(connection):
+        held.append(connection)
+        read_all(connection)
+        held.remove(connection)
+    for expires, blocked in ((soon, {}), (lambda: "2090-01-01", {"blocked": "consent revoked"})):
+        with Server(hold) as server, Table() as table:
+            first = route("a", server.port, preconnect=3, expires=expires())
+            with Proxy("--routes", table.write(first), "--threads", "1") as proxy:
+                open_v5(proxy, server.port).close()
+                wait_until(lambda: len(held) >= 3, "connections stand ready")
+                if blocked:
+                    table.write(route("a", server.port, preconnect=3, expires=first["expires"], **blocked))
+                wait_until(lambda: not held, "they end with their route", within=6)
+                made = server.accepted
+                equal(v5_code(proxy, v5_request(server.port)), 2, "a new flow")
+                equal((held, server.accepted), ([], made), "connections made after that")
 
 
 run(needs_root=False)

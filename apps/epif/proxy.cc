@@ -31,7 +31,7 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
   command.footer(examples);
   command.add_option("--listen", flags.listen, "Listen here in clear: SOCKS4, 4a, 5 and 6 on one port; repeats")->type_name("ADDR:PORT");
   command.add_option("--tls-listen", flags.tls_listen, "Listen here with TLS 1.3; clients need a certificate")->type_name("ADDR:PORT");
-  command.add_option("--cert", flags.certificate, "Own certificate chain, PEM")->type_name("FILE");
+  command.add_option("--cert", flags.certificate, "Own certificate chain, PEM; watched, as key and CA are, and read again on SIGHUP")->type_name("FILE");
   command.add_option("--key", flags.key, "Its private key, PEM")->type_name("FILE");
   command.add_option("--ca", flags.authority, "Authority that peers' certificates must chain to, PEM")->type_name("FILE");
   command.add_option("--routes", flags.routes, "Routes (JSON); watched, and read again on SIGHUP")->type_name("FILE");

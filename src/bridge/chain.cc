@@ -108,6 +108,7 @@ Chain::~Chain() {
 }
 
 void Chain::cut(Error why) { state_->fail(std::move(why)); }
+const std::optional<Error>& Chain::failure() const { return state_->failure; }
 std::uint64_t Chain::from_client() const { return state_->bytes_from_client(); }
 std::uint64_t Chain::from_server() const { return state_->bytes_from_server(); }
 const std::map<std::string, std::string>& Chain::metadata() const { return state_->header.metadata; }

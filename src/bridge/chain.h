@@ -96,10 +96,10 @@ class Chain {
   Chain& operator=(const Chain&) = delete;
 
   /// Joins the streams through the BFs and returns when both directions ended or the flow was cut; then both streams have
-  /// been ended properly or aborted (reset), never half of each. `early_*`: bytes already read from that side; copied before
-  /// the first suspension. The streams must outlive the call. Once per chain. The report is complete on failure, too.
-  [[nodiscard]] net::Task<ChainReport> run(net::Stream& client, ByteSpan early_from_client, net::Stream& server,
-                                           ByteSpan early_from_server, ChainLimits limits);
+  /// been ended properly or aborted (reset), never half of each. `early_*`: bytes already read from that side; freed as soon
+  /// as they are passed on. The streams must outlive the call. Once per chain. The report is complete on failure, too.
+  [[nodiscard]] net::Task<ChainReport> run(net::Stream& client, Bytes early_from_client, net::Stream& server,
+                                           Bytes early_from_server, ChainLimits limits);
 
   /// Ends the flow now with an error at both peers (revocation). run() then returns soon with `why` as its failure.
   void cut(Error why);
@@ -107,6 +107,8 @@ class Chain {
   /// Bytes so far, readable at any moment on the loop's thread; on legs that a BF owns they come from the kernel.
   [[nodiscard]] std::uint64_t from_client() const;
   [[nodiscard]] std::uint64_t from_server() const;
+  /// Why the flow ended with an error, or, before run(), must: a BF has died since it accepted.
+  [[nodiscard]] const std::optional<Error>& failure() const;
   /// The metadata after all BFs accepted.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
 

@@ -18,19 +18,49 @@ net::RelayTimes times(const ChainLimits& limits) { return {limits.idle_s, limits
 net::Task<> pumped_client(Chain::State& chain, Bytes early) {
   ByteLimit limit(chain.limits.from_client_bytes, "from the client");
   AnnouncedEnd end(chain, way_to_client);
-  const net::RelaySide outer{*chain.client, early, &limit};
+  const net::RelaySide outer{*chain.client, early, &limit, &early};
   const net::RelaySide inner{*chain.client_end, {}, &end};
   auto done = co_await net::relay(outer, inner, chain.from_client, chain.to_client, times(chain.limits));
   if (!done) chain.fail(done.error());
 }
 
-net::Task<> pumped_server(Chain::State& chain, Bytes early) {
-  ByteLimit limit(chain.limits.from_server_bytes, "from the server");
+net::Task<> into_server(Chain::State& chain, bool& broken) {
   AnnouncedEnd end(chain, way_to_server);
-  const net::RelaySide inner{*chain.server_end, {}, &end};
-  const net::RelaySide outer{*chain.server, early, &limit};
-  auto done = co_await net::relay(inner, outer, chain.to_server, chain.from_server, times(chain.limits));
-  if (!done) chain.fail(done.error());
+  auto done = co_await net::pump(*chain.server_end, *chain.server, {}, chain.to_server, &end);
+  if (done) co_return;
+  // The server does not take any more, but may have answered before: the other way reads that and meets the same error.
+  broken = done.error().code == Code::reset && chain.server_end->error().code == Code::internal;
+  if (!broken) chain.fail(done.error());
+}
+
+// What the server said before it broke is in the functions' hands: the client gets it, and then the error.
+net::Task<> last_words(Chain::State& chain, Error why) {
+  constexpr std::chrono::milliseconds look{10};
+  const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::bf_last_words_ms);
+  const auto over = [&] { return chain.failure || chain.to_client.ended || net::Clock::now() >= deadline; };
+  while (!over()) co_await chain.ends[way_to_client].until(std::min(deadline, net::Clock::now() + look));
+  chain.fail(std::move(why));
+}
+
+net::Task<> from_server(Chain::State& chain, Bytes early, const bool& broken) {
+  ByteLimit limit(chain.limits.from_server_bytes, "from the server");
+  auto done = co_await net::pump(*chain.server, *chain.server_end, early, chain.from_server, &limit, &early);
+  if (chain.failure || (done && !broken)) co_return;
+  if (!done && (done.error().code != Code::reset || chain.server->error().code != Code::reset)) co_return chain.fail(done.error());
+  Error why = done ? Error{Code::reset, "the server took only a part"} : done.error();
+  if (!done) {
+    chain.server_broke = why;
+    auto ended = co_await net::end_write(*chain.server_end);
+    static_cast<void>(ended);  // a function that is gone fails the chain by itself
+  }
+  co_await last_words(chain, std::move(why));
+}
+
+// Its idle time is the other leg's: what passes here passes there.
+net::Task<> pumped_server(Chain::State& chain, Bytes early) {
+  bool broken = false;
+  co_await net::when_both(into_server(chain, broken), from_server(chain, std::move(early), broken));
+  if (broken) chain.fail({Code::reset, "the server took only a part"});
 }
 
 // A leg whose TCP socket the BF has: it copies, we end. `out` is the way that leaves through this socket.
@@ -150,8 +180,8 @@ Result<> Chain::State::start(ByteSpan early_from_client, ByteSpan early_from_ser
   return {};
 }
 
-net::Task<ChainReport> Chain::run(net::Stream& client, ByteSpan early_from_client, net::Stream& server,
-                                  ByteSpan early_from_server, ChainLimits limits) {
+net::Task<ChainReport> Chain::run(net::Stream& client, Bytes early_from_client, net::Stream& server,
+                                  Bytes early_from_server, ChainLimits limits) {
   auto& state = *state_;
   assert(state.client == nullptr);
   state.client = &client;
@@ -167,8 +197,8 @@ net::Task<ChainReport> Chain::run(net::Stream& client, ByteSpan early_from_clien
   state.direct_server = state.links.back()->description().trusted && server.clear_socket() >= 0 && rest_server.empty();
   const auto written_client = state.direct_client ? kernel_written(client.clear_socket()).value_or(0) : 0;
   const auto written_server = state.direct_server ? kernel_written(server.clear_socket()).value_or(0) : 0;
-  if (state.direct_client) state.kernel_base_client = kernel_received(client.clear_socket()).value_or(0);
-  if (state.direct_server) state.kernel_base_server = kernel_received(server.clear_socket()).value_or(0);
+  if (state.direct_client) state.kernel_base_client = kernel_read(client.clear_socket()).value_or(0);
+  if (state.direct_server) state.kernel_base_server = kernel_read(server.clear_socket()).value_or(0);
 
   if (state.failure) {  // a BF died between open() and now
     const auto why = *state.failure;
@@ -176,6 +206,7 @@ net::Task<ChainReport> Chain::run(net::Stream& client, ByteSpan early_from_clien
   } else if (auto started = state.start(first_client, first_server); !started) {
     state.fail(started.error());
   } else {
+    Bytes().swap(early_from_client), Bytes().swap(early_from_server);
     state.watch_direct();
     auto client_leg = state.direct_client ? lent(state, client, way_to_client, written_client)
                                           : pumped_client(state, std::move(rest_client));

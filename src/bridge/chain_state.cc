@@ -25,6 +25,9 @@ std::optional<tcp_info> info_of(int fd) {
   return info;
 }
 
+/// What a BF's own socket received after it got it.
+std::uint64_t received_since(int fd, std::uint64_t base) { return std::max(kernel_received(fd).value_or(base), base) - base; }
+
 }  // namespace
 
 std::optional<std::uint64_t> kernel_received(int fd) {
@@ -34,6 +37,15 @@ std::optional<std::uint64_t> kernel_received(int fd) {
   const auto state = info->tcpi_state;
   const bool ended = state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK || state == TCP_CLOSING || state == TCP_TIME_WAIT || state == TCP_CLOSE;
   return info->tcpi_bytes_received - (ended && info->tcpi_bytes_received > 0 ? 1 : 0);
+}
+
+std::optional<std::uint64_t> kernel_read(int fd) {
+  const auto before = kernel_received(fd);
+  int waiting = 0;
+  if (!before || ::ioctl(fd, SIOCINQ, &waiting) != 0) return std::nullopt;
+  if (kernel_received(fd) != before) return kernel_read(fd);  // what came in between would be counted by one of them only
+  const auto unread = static_cast<std::uint64_t>(waiting);
+  return *before - std::min(*before, unread);
 }
 
 std::optional<std::uint64_t> kernel_written(int fd) {
@@ -56,6 +68,7 @@ void Chain::State::wake() {
 void Chain::State::fail(Error why) {
   if (failure) return;
   failure = std::move(why);
+  static_cast<void>(bytes_from_client()), static_cast<void>(bytes_from_server());  // noted while the kernel still knows
   const auto reason = failure->text();
   for (const auto& link : links) link->cut(reason);
   for (auto* stream : {client, server, static_cast<net::Stream*>(client_end.get()), static_cast<net::Stream*>(server_end.get())})
@@ -71,14 +84,16 @@ bool Chain::State::announced(std::size_t way) const {
   return std::all_of(links.begin(), links.end(), [way](const auto& link) { return link->ended(way).has_value(); });
 }
 
-std::uint64_t Chain::State::bytes_from_client() const {
-  if (!direct_client || client == nullptr) return from_client.bytes;
-  return from_client.bytes + kernel_received(client->clear_socket()).value_or(kernel_base_client) - kernel_base_client;
+std::uint64_t Chain::State::bytes_from_client() {
+  auto count = from_client.bytes;
+  if (direct_client && client != nullptr) count += received_since(client->clear_socket(), kernel_base_client);
+  return counted_client = std::max(counted_client, count);
 }
 
-std::uint64_t Chain::State::bytes_from_server() const {
-  if (!direct_server || server == nullptr) return from_server.bytes;
-  return from_server.bytes + kernel_received(server->clear_socket()).value_or(kernel_base_server) - kernel_base_server;
+std::uint64_t Chain::State::bytes_from_server() {
+  auto count = from_server.bytes;
+  if (direct_server && server != nullptr) count += received_since(server->clear_socket(), kernel_base_server);
+  return counted_server = std::max(counted_server, count);
 }
 
 Result<> ByteLimit::check(std::uint64_t bytes) const {
@@ -103,6 +118,8 @@ void Chain::State::watch_direct() {
 net::Task<Result<>> await_announced(Chain::State& chain, std::size_t way, net::TimePoint deadline) {
   while (!chain.announced(way) && !chain.failure && net::Clock::now() < deadline) co_await chain.ends[way].until(deadline);
   if (chain.failure) co_return epif::fail(*chain.failure);
+  // An answer before a reset is passed on, but never with a clean end.
+  if (chain.server_broke && way == way_to_client) co_return epif::fail(*chain.server_broke);
   if (chain.announced(way)) co_return Result<>{};
   co_return epif::fail(Code::bf_failed, "a stream ended that not every bridging function announced", chain.header.flow,
                        "it may have died in the middle of a transfer");

@@ -87,7 +87,9 @@ struct Chain::State {
   std::unique_ptr<net::SocketStream> server_end;
   std::vector<Fd> joints;                         ///< both ends of the pairs between neighbours, so that a death is no end
   net::Carried from_client, to_client, from_server, to_server;
-  std::uint64_t kernel_base_client = 0, kernel_base_server = 0;  ///< bytes received before the BF had the socket
+  std::uint64_t kernel_base_client = 0, kernel_base_server = 0;  ///< bytes read before the BF had the socket
+  std::uint64_t counted_client = 0, counted_server = 0;  ///< the last good counts: a cut sets the kernel's back to zero
+  std::optional<Error> server_broke;  ///< the server is gone; its last words may still be on their way to the client
   ChainLimits limits;
   net::Loop::Timer watch;
   std::uint64_t watched_bytes = 0;
@@ -98,8 +100,8 @@ struct Chain::State {
   void wake();
   /// True if every BF said that this way came to its proper end.
   [[nodiscard]] bool announced(std::size_t way) const;
-  [[nodiscard]] std::uint64_t bytes_from_client() const;
-  [[nodiscard]] std::uint64_t bytes_from_server() const;
+  [[nodiscard]] std::uint64_t bytes_from_client();
+  [[nodiscard]] std::uint64_t bytes_from_server();
   /// Watches limits on legs that a BF owns, by the kernel's counts.
   void watch_direct();
   /// Makes the pairs and sends every BF its two streams with the first part of the early bytes.
@@ -131,12 +133,14 @@ class ByteLimit final : public net::PumpGate {
   std::string_view source_;
 };
 
-/// Waits until every BF announced the end of a way. Errors: the chain's failure; bf_failed if `deadline` passes first.
+/// Waits until every BF announced the end of a way, which may then be passed on. Errors: the chain's failure; what broke the
+/// server, if that is where the way ends; bf_failed if `deadline` passes first.
 [[nodiscard]] net::Task<Result<>> await_announced(Chain::State& chain, std::size_t way, net::TimePoint deadline);
 
-/// Bytes that a TCP socket has received, and that were written to it (sent or still queued), by the kernel's word; empty for
-/// other sockets.
+/// By the kernel's word, what a TCP socket has received, how much of that was read, and what was written to it (sent or still
+/// queued), in bytes; empty for other sockets.
 [[nodiscard]] std::optional<std::uint64_t> kernel_received(int fd);
+[[nodiscard]] std::optional<std::uint64_t> kernel_read(int fd);
 [[nodiscard]] std::optional<std::uint64_t> kernel_written(int fd);
 
 }  // namespace epif::bridge

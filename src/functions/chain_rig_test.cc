@@ -21,6 +21,11 @@ namespace epif::functions {
 
 namespace {
 
+Bytes copied(std::string_view text) {
+  const auto bytes = as_bytes(text);
+  return {bytes.begin(), bytes.end()};
+}
+
 bool listens(const std::string& path) {
   const Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
@@ -145,7 +150,7 @@ net::Task<> ChainRig::connection(ChainRig& rig) {
   rig.settle([&] { rig.chain_ = std::move(*opened), rig.opened_ = true; });
   net::SocketStream client(*rig.loop_, std::move(rig.client_leg_));
   net::SocketStream server(*rig.loop_, std::move(rig.server_leg_));
-  auto report = co_await rig.chain_->run(client, as_bytes(rig.options_.early_client), server, as_bytes(rig.options_.early_server),
+  auto report = co_await rig.chain_->run(client, copied(rig.options_.early_client), server, copied(rig.options_.early_server),
                                          rig.options_.limits);
   rig.settle([&] { rig.chain_.reset(), rig.report_ = std::move(report); });
 }

@@ -188,6 +188,57 @@ TEST_F(Chains, a_cut_is_an_error_at_both_ends_at_once) {
   }
 }
 
+// The kernel forgets its counts when it resets a socket; ours must not turn into nonsense.
+TEST_F(Chains, a_cut_keeps_the_counts_of_lent_sockets) {
+  ChainRig rig({add("passthrough", {}, true)}, {});
+  ASSERT_TRUE(write_all(rig.client(), std::string(1'000, 'u')));
+  EXPECT_EQ(read_exactly(rig.server(), 1'000).size(), 1'000u);
+  ASSERT_TRUE(write_all(rig.server(), std::string(500, 'd')));
+  EXPECT_EQ(read_exactly(rig.client(), 500).size(), 500u);
+  rig.cut({Code::revoked, "consent was withdrawn"});
+  const auto report = rig.report();
+  EXPECT_EQ(report.from_client, 1'000u);
+  EXPECT_EQ(report.from_server, 500u);
+}
+
+// "413 Content Too Large" and a reset, in the middle of an upload: the client gets the answer, and then the error.
+TEST_F(Chains, the_last_words_of_a_server_that_breaks_off_reach_the_client) {
+  const auto answer = noise(20'000, 9);
+  for (int round = 0; round < 20; ++round) {
+    processes_.clear();
+    auto keyed = with_key();
+    ChainRig rig({add("audit"), add("encrypt"), add("decrypt"), add("passthrough")}, std::move(keyed));
+    ASSERT_FALSE(rig.refusal());
+    auto sending = std::async(std::launch::async, [&] {
+      const auto block = noise(64 * 1024, 8);
+      while (write_all(rig.client(), block)) {
+      }
+    });
+    ASSERT_EQ(read_exactly(rig.server(), 100'000).size(), 100'000u);
+    ASSERT_TRUE(write_all(rig.server(), answer));
+    rig.reset_server();
+    // The uploading thread and this one share the socket's one error: either may meet it.
+    const auto got = read_all(rig.client());
+    EXPECT_TRUE(got.bytes == answer) << got.bytes.size() << " of " << answer.size() << " in round " << round;
+    sending.get();
+    const auto report = rig.report();
+    ASSERT_TRUE(report.failure);
+    EXPECT_EQ(report.failure->code, Code::reset) << report.failure->text();
+  }
+}
+
+// Without an upload under way the error itself is the reader's.
+TEST_F(Chains, an_answer_before_a_reset_is_never_a_complete_one) {
+  for (const bool trusted : {false, true}) {
+    ChainRig rig({add("passthrough", {}, trusted), add("passthrough")}, {});
+    ASSERT_TRUE(write_all(rig.server(), "half of an"));
+    EXPECT_EQ(read_exactly(rig.client(), 10), "half of an");
+    rig.reset_server();
+    EXPECT_EQ(read_all(rig.client()).error, ECONNRESET) << "trusted " << trusted;
+    EXPECT_TRUE(rig.report().failure);
+  }
+}
+
 TEST_F(Chains, a_denial_names_function_and_reason_and_nothing_goes_on) {
   ChainRig rig({add("passthrough"), add("firewall", {{"allow", "10.9.9.9"}})}, {});
   const auto refusal = rig.refusal();

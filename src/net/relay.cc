@@ -70,7 +70,7 @@ Result<> ask(PumpGate* gate, const Carried& carried, std::size_t more) {
 
 }  // namespace
 
-Task<Result<>> pump(Stream& from, Stream& to, ByteSpan early, Carried& carried, PumpGate* gate) {
+Task<Result<>> pump(Stream& from, Stream& to, ByteSpan early, Carried& carried, PumpGate* gate, Bytes* held_in) {
   carried.last = from.loop().now();
   if (!early.empty()) {
     auto allowed = ask(gate, carried, early.size());
@@ -79,6 +79,7 @@ Task<Result<>> pump(Stream& from, Stream& to, ByteSpan early, Carried& carried, 
     if (!written) co_return written;
     carried.bytes += early.size();
   }
+  if (held_in != nullptr) Bytes().swap(*held_in);
   for (;;) {
     if (!from.may_read()) {
       auto ready = co_await from.readable();
@@ -144,7 +145,7 @@ struct Flow {
   }
 
   Task<> direction(RelaySide& source, RelaySide& sink, Carried& carried, bool& sink_broken) {
-    auto outcome = co_await pump(source.stream, sink.stream, source.early, carried, source.gate);
+    auto outcome = co_await pump(source.stream, sink.stream, source.early, carried, source.gate, source.held_in);
     if (outcome) {
       watch();
       co_return;

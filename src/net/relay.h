@@ -31,14 +31,16 @@ class PumpGate {
 
 /// Passes `early` and then all bytes from one stream to another until the end, and passes the end on (the other direction
 /// goes on). Holds at most limits::relay_buffer_bytes, and none while idle. On error neither stream is touched: the
-/// caller decides. `gate` may be null.
-[[nodiscard]] Task<Result<>> pump(Stream& from, Stream& to, ByteSpan early, Carried& carried, PumpGate* gate = nullptr);
+/// caller decides. `gate` may be null. `held_in`, if given, holds `early` and is emptied as soon as that is written.
+[[nodiscard]] Task<Result<>> pump(Stream& from, Stream& to, ByteSpan early, Carried& carried, PumpGate* gate = nullptr,
+                                  Bytes* held_in = nullptr);
 
 /// One side of a relay: the stream, bytes already read from it, and what looks at the bytes that come from it.
 struct RelaySide {
   Stream& stream;
   ByteSpan early{};
   PumpGate* gate = nullptr;
+  Bytes* held_in = nullptr;  ///< as of pump()
 };
 struct RelayTimes {
   std::uint32_t idle_s;         ///< no byte in either direction

@@ -23,7 +23,8 @@ struct Flow {
   net::TimePoint since{};
   net::Stream* client = nullptr;
   net::Stream* upstream = nullptr;
-  bridge::Chain* chain = nullptr;  ///< while it runs
+  const bridge::Chain* accepted = nullptr;  ///< its functions have accepted
+  bridge::Chain* chain = nullptr;           ///< while it runs
   net::Carried to_server{};
   net::Carried to_client{};
   std::optional<Error> cut_reason{};
@@ -39,6 +40,12 @@ struct Flow {
     }
     if (upstream != nullptr) upstream->abort(why);
     if (client != nullptr) client->abort(why);
+  }
+  /// Asked after each wait before the flow is open: neither cut, nor has one of its functions died since it accepted.
+  [[nodiscard]] Result<> still_granted() const {
+    if (cut_reason) return fail(*cut_reason);
+    if (accepted != nullptr && accepted->failure()) return fail(*accepted->failure());
+    return {};
   }
   [[nodiscard]] std::uint64_t bytes_to_server() const { return chain != nullptr ? chain->from_client() : to_server.bytes; }
   [[nodiscard]] std::uint64_t bytes_to_client() const { return chain != nullptr ? chain->from_server() : to_client.bytes; }

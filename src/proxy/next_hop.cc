@@ -74,7 +74,8 @@ net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest reques
   if (!bytes) co_return fail(std::move(bytes.error()));
   auto taken = co_await pool.take(*bytes, deadline);
   if (!taken) co_return fail(std::move(taken.error()));
-  if (flow.cut_reason) co_return fail(*flow.cut_reason);
+  auto granted = flow.still_granted();
+  if (!granted) co_return fail(std::move(granted.error()));
   if (taken->stream->clear_socket() >= 0) net::reset_on_close(taken->stream->fd(), true);
   Upstream made;
   made.stream = std::move(taken->stream);

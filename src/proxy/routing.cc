@@ -54,6 +54,8 @@ bool admits(const Route& route, const Asker& asker) {
   return std::ranges::any_of(route.sources, [&](const Cidr& block) { return block.contains(address); });
 }
 
+bool grants(const Route& route, std::chrono::sys_seconds now) { return !is_past(route, now) && route.blocked.empty(); }
+
 std::shared_ptr<const Routing> Routing::of(RouteTable table) {
   return std::shared_ptr<const Routing>(new Routing(std::move(table)));
 }

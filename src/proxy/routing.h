@@ -38,6 +38,7 @@ class Routing : public std::enable_shared_from_this<Routing> {
   [[nodiscard]] RoutePtr successor(const Route& old, std::chrono::sys_seconds now) const;
 
   [[nodiscard]] const RouteTable& table() const { return table_; }
+  [[nodiscard]] bool has(std::string_view id) const { return by_id_.contains(id); }
 
  private:
   explicit Routing(RouteTable table);
@@ -55,6 +56,9 @@ class Routing : public std::enable_shared_from_this<Routing> {
 [[nodiscard]] bool leads_to(const Route& route, const Destination& destination);
 /// True if `asker` may use the route.
 [[nodiscard]] bool admits(const Route& route, const Asker& asker);
+
+/// True if the route lets anything through at `now`: neither past its end nor blocked.
+[[nodiscard]] bool grants(const Route& route, std::chrono::sys_seconds now);
 
 /// The route of --allow-all: every destination, for everyone, honouring the client's stack options.
 [[nodiscard]] RoutePtr open_route();

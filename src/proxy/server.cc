@@ -63,6 +63,7 @@ class Server {
 
   std::unique_ptr<net::Loop> loop_;
   Shared shared_;
+  std::unique_ptr<CertificateFiles> certificate_;
   std::unique_ptr<RoutesFile> routes_;
   std::unique_ptr<Team> team_;
   std::unique_ptr<Admin> admin_;
@@ -86,12 +87,11 @@ Result<> Server::prepare_secrets(Settings& settings) {
   shared_.allow_all = settings.allow_all;
   shared_.users = std::move(settings.users);
   if (settings.tls) {
-    auto client = net::TlsContext::client(*settings.tls);
-    if (!client) return fail(std::move(client.error()));
-    shared_.tls_client = std::move(*client);
-    auto server = net::TlsContext::server(*settings.tls);
-    if (!server) return fail(std::move(server.error()));
-    shared_.tls_server = std::move(*server);
+    auto files = CertificateFiles::open(*loop_, *settings.tls, [this](const Certified& renewed) {
+      if (team_) team_->renew(renewed);
+    });
+    if (!files) return fail(std::move(files.error()));
+    certificate_ = std::move(*files);
   }
   if (settings.hpke_key) {
     auto keys = hpke::KeyPair::load(*settings.hpke_key);
@@ -121,7 +121,8 @@ Result<> Server::prepare(Settings& settings) {
     routing = routes_->routing();
   }
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  auto team = Team::make(settings.threads != 0 ? settings.threads : cores, shared_, routing);
+  const auto certified = certificate_ ? certificate_->certified() : Certified{};
+  auto team = Team::make(settings.threads != 0 ? settings.threads : cores, shared_, certified, routing);
   if (!team) return fail(std::move(team.error()));
   team_ = std::move(*team);
   return listen(settings);
@@ -167,6 +168,7 @@ net::Task<void> Server::follow_signals(Server& self) {
     signalfd_siginfo info{};
     while (::read(self.signals_.get(), &info, sizeof info) == sizeof info) {
       if (info.ssi_signo == SIGHUP) {
+        if (self.certificate_) self.certificate_->reload();
         if (self.routes_) self.routes_->reload();
         continue;
       }
@@ -205,6 +207,7 @@ Result<> Server::run() {
   team_->stop();
   admin_.reset();
   routes_.reset();
+  certificate_.reset();
   if (!admin_path_.empty()) std::filesystem::remove(admin_path_);
   signal_interest_->fail({Code::internal, "the proxy has stopped"});
   loop_->run_once(milliseconds(0));

@@ -27,8 +27,8 @@ struct Settings {
 };
 
 /// Runs a proxy until SIGTERM or SIGINT: then it accepts no more, lets open flows end for a bounded time, and cuts the rest;
-/// a second signal cuts at once. SIGHUP reads the routes again. To be called once, from the main thread, before other threads
-/// exist. Errors of the start: address_in_use, permission, invalid_input, not_found ...; nothing is left half open then.
+/// a second signal cuts at once. SIGHUP reads the routes and the certificate again. To be called once, from the main thread,
+/// before other threads exist. Errors of the start: address_in_use, permission, invalid_input, not_found ...; nothing is left half open then.
 [[nodiscard]] Result<> serve(Settings settings);
 
 }  // namespace epif::proxy

@@ -32,7 +32,8 @@ std::string Worker::Session::source() const { return flow_.identity.empty() ? fl
 
 net::Task<Result<>> Worker::Session::secure(std::unique_ptr<net::SocketStream> socket) {
   const auto deadline = net::Clock::now() + milliseconds(limits::handshake_deadline_ms);
-  auto secured = co_await net::TlsStream::accept(std::move(socket), *worker_.shared_.tls_server, deadline);
+  const auto context = worker_.certified_.server;  // may be renewed meanwhile
+  auto secured = co_await net::TlsStream::accept(std::move(socket), *context, deadline);
   if (!secured) co_return fail(std::move(secured.error()));
   flow_.identity = (*secured)->peer_identity();
   client_ = std::move(*secured);
@@ -91,8 +92,9 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind) {
   flow_.stage = Flow::Stage::open;
   ++worker_.counters_.opened;
   ++worker_.counters_.routes[flow_.route->id].flows;
-  const Bytes early = talk.take_early();
-  auto outcome = co_await carry(ByteSpan(early).subspan(std::min(upstream_.sent, early.size())));
+  early_ = talk.take_early();
+  if (early_.size() <= upstream_.sent) Bytes().swap(early_);
+  auto outcome = co_await carry(ByteSpan(early_).subspan(std::min(upstream_.sent, early_.size())));
   ended(outcome);
 }
 
@@ -116,15 +118,17 @@ net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientReques
   if (!place) co_return fail(std::move(place.error()));
   route_place_ = std::move(*place);
   flow_.route = std::move(*route);  // from here on a change of routes reaches this flow
-  follow_expiry();
+  worker_.follow_expiry(flow_);
 
   auto chained = co_await open_chain(request);
   if (!chained) co_return chained;
-  if (flow_.cut_reason) co_return fail(*flow_.cut_reason);
+  auto granted = flow_.still_granted();
+  if (!granted) co_return granted;
   const ByteSpan first = talk.peek_early();
   auto connected = co_await connect(request, first);
   if (!connected) co_return fail(std::move(connected.error()));
-  if (flow_.cut_reason) co_return fail(*flow_.cut_reason);
+  granted = flow_.still_granted();
+  if (!granted) co_return granted;
   upstream_ = std::move(*connected);
   flow_.upstream = upstream_.stream.get();
   auto answered = co_await talk.answer(socks::Reply::success, upstream_.bound, apply_stack(request));
@@ -144,6 +148,7 @@ net::Task<Result<>> Worker::Session::open_chain(const ClientRequest& request) {
   auto opened = co_await bridge::Chain::open(worker_.controls_, links, std::move(header), keys_.keys);
   if (!opened) co_return fail(std::move(opened.error()));
   chain_ = std::move(*opened);
+  flow_.accepted = chain_.get();
   co_return Result<>{};
 }
 
@@ -155,7 +160,7 @@ net::Task<Result<Upstream>> Worker::Session::connect(const ClientRequest& reques
     co_return made;
   }
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms);
-  if (!route->next->identity.empty() && !worker_.shared_.tls_client) {
+  if (!route->next->identity.empty() && !worker_.certified_.client) {
     co_return fail(Code::unauthenticated, "the next proxy wants a certificate", route->next->proxy.text(), {},
                    "start this proxy with --cert, --key and --ca");
   }
@@ -173,7 +178,8 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest&
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms * 2);
   auto addresses = co_await addresses_of(worker_.loop_, worker_.shared_.resolver, request.target, *route);
   if (!addresses) co_return fail(std::move(addresses.error()));
-  if (flow_.cut_reason) co_return fail(*flow_.cut_reason);
+  auto granted = flow_.still_granted();
+  if (!granted) co_return fail(std::move(granted.error()));
   if (route->preconnect > 0 && addresses->size() == 1 && request.stack.empty()) {
     const SocketAddress server{addresses->front(), request.target.port};
     auto taken = co_await worker_.preconnected(server, route->preconnect).take({}, deadline);
@@ -200,30 +206,15 @@ socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request) 
   return facts;
 }
 
-void Worker::Session::follow_expiry() {
-  const auto& expires = flow_.route->expires;
-  if (expires == std::chrono::sys_seconds{}) return;
-  // Wall clocks jump: look again at least every minute. The route may have been renewed meanwhile.
-  const auto left = std::chrono::duration_cast<milliseconds>(expires - std::chrono::system_clock::now());
-  if (left <= milliseconds(0)) {
-    flow_.cut({Code::expired, "the route is past its end", flow_.route->id});
-    return;
-  }
-  flow_.expiry = worker_.loop_.after(std::min(left + milliseconds(1), milliseconds(60'000)), [this] {
-    flow_.expiry = {};
-    follow_expiry();
-  });
-}
-
 net::Task<Result<>> Worker::Session::carry(ByteSpan early) {
   if (chain_) {
-    auto outcome = co_await carry_through_chain(early);
+    auto outcome = co_await carry_through_chain();
     co_return outcome;
   }
   const RoutePtr route = flow_.route;
   ReverseLimit limit(*route, route->data == DataDirection::push ? flow_.to_server : flow_.to_client);
-  net::RelaySide client{*client_, early};
-  net::RelaySide server{*upstream_.stream, upstream_.early};
+  net::RelaySide client{*client_, early, nullptr, &early_};
+  net::RelaySide server{*upstream_.stream, upstream_.early, nullptr, &upstream_.early};
   if (route->data == DataDirection::push) server.gate = &limit;
   if (route->data == DataDirection::pull) client.gate = &limit;
   const std::size_t in_syn = upstream_.sent;
@@ -234,7 +225,7 @@ net::Task<Result<>> Worker::Session::carry(ByteSpan early) {
   co_return outcome;
 }
 
-net::Task<Result<>> Worker::Session::carry_through_chain(ByteSpan early) {
+net::Task<Result<>> Worker::Session::carry_through_chain() {
   const RoutePtr route = flow_.route;
   bridge::ChainLimits limits;
   if (route->limits.idle_s != 0) limits.idle_s = route->limits.idle_s;
@@ -244,7 +235,7 @@ net::Task<Result<>> Worker::Session::carry_through_chain(ByteSpan early) {
   }
   flow_.chain = chain_.get();
   watch_reverse();
-  auto report = co_await chain_->run(*client_, early, *upstream_.stream, upstream_.early, limits);
+  auto report = co_await chain_->run(*client_, std::move(early_), *upstream_.stream, std::move(upstream_.early), limits);
   reverse_timer_.cancel();
   flow_.chain = nullptr;
   flow_.to_server.bytes = report.from_client;

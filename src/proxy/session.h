@@ -23,9 +23,8 @@ class Worker::Session {
   [[nodiscard]] net::Task<Result<Upstream>> connect(const ClientRequest& request, ByteSpan first);
   [[nodiscard]] net::Task<Result<Upstream>> connect_server(const ClientRequest& request, ByteSpan first);
   [[nodiscard]] net::Task<Result<>> carry(ByteSpan early);
-  [[nodiscard]] net::Task<Result<>> carry_through_chain(ByteSpan early);
+  [[nodiscard]] net::Task<Result<>> carry_through_chain();
   [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request) const;
-  void follow_expiry();
   void watch_reverse();
   void refused(const Error& why) const;
   void ended(const Result<>& outcome);
@@ -36,6 +35,7 @@ class Worker::Session {
   Limiter::Place route_place_;
   Flow flow_;
   std::unique_ptr<net::Stream> client_;
+  Bytes early_;  ///< of the client, read with its request
   Upstream upstream_;
   ConnectionKeys keys_;
   std::unique_ptr<bridge::Chain> chain_;

@@ -25,12 +25,13 @@ struct Gathering {
 
 }  // namespace
 
-Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, std::shared_ptr<const Routing> routing) {
+Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, const Certified& certified,
+                                         std::shared_ptr<const Routing> routing) {
   std::unique_ptr<Team> team(new Team);
   for (unsigned i = 0; i < threads; ++i) {
     auto loop = net::Loop::make();
     if (!loop) return fail(std::move(loop.error()));
-    auto worker = std::make_unique<Worker>(**loop, shared, routing);
+    auto worker = std::make_unique<Worker>(**loop, shared, certified, routing);
     team->members_.push_back({std::move(*loop), std::move(worker), {}});
   }
   return team;
@@ -75,6 +76,12 @@ void Team::stop() {
 void Team::adopt(const std::shared_ptr<const Routing>& routing) {
   for (auto& member : members_) {
     member.loop->post([worker = member.worker.get(), routing] { worker->adopt(routing); });
+  }
+}
+
+void Team::renew(const Certified& certified) {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get(), certified] { worker->renew(certified); });
   }
 }
 

@@ -10,7 +10,8 @@ namespace epif::proxy {
 /// The workers, one thread and loop each. Made and asked on the control thread.
 class Team {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Team>> make(unsigned threads, Shared& shared, std::shared_ptr<const Routing> routing);
+  [[nodiscard]] static Result<std::unique_ptr<Team>> make(unsigned threads, Shared& shared, const Certified& certified,
+                                                          std::shared_ptr<const Routing> routing);
   ~Team();  ///< stop() must have been called if start() was
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -22,6 +23,7 @@ class Team {
   void stop();  ///< ends the loops and joins the threads; flows must have ended
 
   void adopt(const std::shared_ptr<const Routing>& routing);
+  void renew(const Certified& certified);
   void stop_accepting();
   void cut_all(const Error& why);
 

@@ -16,13 +16,25 @@ constexpr std::string_view stage_names[] = {"handshake", "deciding", "open"};
 
 std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 
-std::string key_of(const NextHop& next) { return "next " + next.proxy.text() + " " + next.identity; }
+/// How long to wait for a wall clock's time. Wall clocks jump: at most a minute, then one looks again.
+milliseconds until(std::chrono::sys_seconds end) {
+  const auto left = std::chrono::ceil<milliseconds>(end - std::chrono::system_clock::now());
+  return std::clamp(left + milliseconds(1), milliseconds(1), milliseconds(60'000));
+}
+
+constexpr std::string_view next_key = "next ";
+std::string key_of(const NextHop& next) { return std::string(next_key) + next.proxy.text() + " " + next.identity; }
 std::string key_of(const SocketAddress& server) { return "server " + server.text(); }
 
 }  // namespace
 
-Worker::Worker(net::Loop& loop, Shared& shared, std::shared_ptr<const Routing> routing)
-    : loop_(loop), shared_(shared), routing_(std::move(routing)), open_route_(open_route()), controls_(loop) {
+Worker::Worker(net::Loop& loop, Shared& shared, Certified certified, std::shared_ptr<const Routing> routing)
+    : loop_(loop),
+      shared_(shared),
+      certified_(std::move(certified)),
+      routing_(std::move(routing)),
+      open_route_(open_route()),
+      controls_(loop) {
   adopt(routing_);
 }
 
@@ -73,24 +85,60 @@ void Worker::adopt(std::shared_ptr<const Routing> routing) {
     auto successor = routing_->successor(*flow->route, now);
     if (successor) {
       flow->route = std::move(successor);
+      follow_expiry(*flow);  // which may have come nearer
     } else {
       flow->cut({Code::revoked, "the flow lost its route", flow->route->id, {}, "see the route's policy"});
     }
   }
+  counters_.fold_withdrawn([this](const std::string& id) { return id == open_route_->id || routing_->has(id); },
+                           limits::withdrawn_route_counts);
   drop_unused_pools();
-  if (!shared_.tls_client) return;
+  fill_pools();
+}
+
+void Worker::renew(Certified certified) {
+  certified_ = std::move(certified);
+  std::erase_if(pools_, [](const auto& entry) { return entry.first.starts_with(next_key); });
+  fill_pools();
+}
+
+void Worker::fill_pools() {
+  if (!certified_.client || stopping_) return;
+  const auto now = wall_clock();
   for (const auto& route : routing_->table().routes) {
-    if (route.next && !route.next->identity.empty()) static_cast<void>(pool_to(*route.next));
+    if (route.next && !route.next->identity.empty() && grants(route, now)) static_cast<void>(pool_to(*route.next));
   }
 }
 
 void Worker::drop_unused_pools() {
+  const auto now = wall_clock();
   std::set<std::string> used;
+  auto first_end = std::chrono::sys_seconds::max();
   for (const auto& route : routing_->table().routes) {
+    if ((!route.next && route.preconnect == 0) || !grants(route, now)) continue;
     if (route.next) used.insert(key_of(*route.next));
     if (route.preconnect > 0) used.insert(key_of(SocketAddress{route.destination.block.address, route.destination.ports.first}));
+    if (route.expires != std::chrono::sys_seconds{}) first_end = std::min(first_end, route.expires);
   }
   std::erase_if(pools_, [&](const auto& entry) { return !used.contains(entry.first); });
+  // A pool refills by itself: it must not outlive the last route that grants it.
+  pools_end_ = {};
+  if (first_end == std::chrono::sys_seconds::max()) return;
+  pools_end_ = loop_.after(until(first_end), [this] {
+    pools_end_ = {};
+    drop_unused_pools();
+  });
+}
+
+void Worker::follow_expiry(Flow& flow) {
+  flow.expiry = {};
+  const auto& expires = flow.route->expires;
+  if (expires == std::chrono::sys_seconds{}) return;
+  if (expires <= std::chrono::system_clock::now()) {
+    flow.cut({Code::expired, "the route is past its end", flow.route->id});
+    return;
+  }
+  flow.expiry = loop_.after(until(expires), [this, &flow] { follow_expiry(flow); });
 }
 
 net::WarmPool& Worker::pool_to(const NextHop& next) {
@@ -99,7 +147,7 @@ net::WarmPool& Worker::pool_to(const NextHop& next) {
     const bool certified = !next.identity.empty();
     net::WarmPool::Settings settings;
     settings.to = next.proxy;
-    settings.tls = certified ? shared_.tls_client : nullptr;
+    settings.tls = certified ? certified_.client : nullptr;
     settings.identity = next.identity;
     // In clear there is little to save, and a silent connection soon meets the next proxy's handshake deadline.
     settings.keep = certified ? limits::warm_pool_connections_next : 0;
@@ -124,6 +172,7 @@ void Worker::stop_accepting() {
   stopping_ = true;
   acceptors_.clear();
   pools_.clear();
+  pools_end_ = {};
   const std::vector<Flow*> before(flows_.begin(), flows_.end());
   for (auto* flow : before) {
     if (flows_.contains(flow) && flow->stage == Flow::Stage::handshake) {

@@ -10,6 +10,7 @@
 #include "net/tcp.h"
 #include "net/tls.h"
 #include "net/warm_pool.h"
+#include "proxy/certificate_files.h"
 #include "proxy/counters.h"
 #include "proxy/flow.h"
 #include "proxy/limiter.h"
@@ -24,8 +25,6 @@ namespace epif::proxy {
 struct Shared {
   bool allow_all = false;
   Users users{};                                   ///< for the listener in clear
-  std::shared_ptr<net::TlsContext> tls_server{};   ///< null: no TLS listener
-  std::shared_ptr<net::TlsContext> tls_client{};   ///< null: no legs with certificates
   std::optional<hpke::KeyPair> keys{};
   Limiter limiter;
   net::Resolver resolver{};
@@ -35,7 +34,7 @@ struct Shared {
 /// calls are for the loop's own thread; others post.
 class Worker {
  public:
-  Worker(net::Loop& loop, Shared& shared, std::shared_ptr<const Routing> routing);
+  Worker(net::Loop& loop, Shared& shared, Certified certified, std::shared_ptr<const Routing> routing);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -46,6 +45,9 @@ class Worker {
   /// From now on this table decides. Every flow is looked at again: one whose route is gone, changed or past its end is cut
   /// at once, with an error at both ends; one whose route carries on is not touched.
   void adopt(std::shared_ptr<const Routing> routing);
+
+  /// New handshakes use this certificate, and connections kept ready under the old one are replaced. Running flows go on.
+  void renew(Certified certified);
 
   /// Accepts nothing more and lets go of clients that have not asked for anything yet.
   void stop_accepting();
@@ -62,16 +64,21 @@ class Worker {
   [[nodiscard]] net::Task<void> refuse(Fd connection, SocketAddress peer, Listener kind, Error why);
   [[nodiscard]] net::WarmPool& pool_to(const NextHop& next);
   [[nodiscard]] net::WarmPool& preconnected(const SocketAddress& server, std::uint32_t keep);
+  void fill_pools();
   void drop_unused_pools();
+  /// Cuts the flow when its route, as it is now, comes to its end.
+  void follow_expiry(Flow& flow);
 
   net::Loop& loop_;
   Shared& shared_;
+  Certified certified_;
   std::shared_ptr<const Routing> routing_;
   RoutePtr open_route_;
   bridge::ControlPool controls_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::set<Flow*> flows_;
   std::map<std::string, std::unique_ptr<net::WarmPool>> pools_;
+  net::Loop::Timer pools_end_;  ///< when the first route that keeps connections ready comes to its end
   Counters counters_;
   std::uint64_t next_flow_ = 1;
   std::uint32_t refusing_ = 0;
