@@ -59,15 +59,18 @@ Result<> Agent::run(const std::stop_token& stop) {
     wait();
     if (!stop.stop_requested()) step();
   }
+  watches_.clear();  // first those who could ask for something new
+  speaker_.reset();
   return take_down();
 }
 
 void Agent::watch() {
   speaker_ = std::make_unique<Speaker>(orchestrator(), settings_.node, settings_.rules, [this](const std::string& image) {
     const auto options = keeper_options_now();
-    auto engine = open_engine(options);
+    if (!options) return Result<>(fail(Code::not_found, "this node is no proxy node now", settings_.node));
+    auto engine = open_engine(*options);
     if (!engine) return Result<>(fail(engine.error()));
-    auto there = ensure_image(*engine, options, image);
+    auto there = ensure_image(*engine, *options, image);
     return there ? Result<>() : Result<>(fail(there.error()));
   });
   api::WatchCalls own;
@@ -240,11 +243,10 @@ KeeperOptions Agent::keeper_options(const Assignment& assignment) const {
   return {settings_.state, settings_.node, settings_.engine, assignment.engine, built_in, opening_};
 }
 
-KeeperOptions Agent::keeper_options_now() {
+std::optional<KeeperOptions> Agent::keeper_options_now() {
   const std::lock_guard lock(mutex_);
-  Assignment any;
-  any.engine = "podman";
-  return keeper_options(wanted_ ? *wanted_ : any);
+  if (!wanted_ || wanted_->role != Role::proxy) return {};
+  return keeper_options(*wanted_);
 }
 
 void Agent::send_report(const Assignment& assignment, const InstanceViews& views) {

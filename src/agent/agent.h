@@ -61,7 +61,7 @@ class Agent {
   [[nodiscard]] Result<> take_down();
   [[nodiscard]] std::vector<std::string> command(const Assignment& assignment) const;
   [[nodiscard]] KeeperOptions keeper_options(const Assignment& assignment) const;
-  [[nodiscard]] KeeperOptions keeper_options_now();
+  [[nodiscard]] std::optional<KeeperOptions> keeper_options_now();
   [[nodiscard]] api::ClientOptions orchestrator() const;
   void nudge() const;
 

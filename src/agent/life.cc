@@ -147,7 +147,10 @@ void Agent::step_aside() {
 
 Result<> Agent::take_down() {
   if (keeper_) keeper_->wish({});
-  const auto engine = keeper_options_now();
+  Assignment last;
+  last.engine = "podman";
+  const auto now = keeper_options_now();
+  const auto engine = now ? *now : keeper_options(last);
   keeper_.reset();
   daemon_.reset();
   role_.reset();

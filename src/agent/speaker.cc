@@ -99,8 +99,21 @@ void Speaker::say_report() {
   said_at_ = Clock::now();
 }
 
+bool Speaker::stands(std::string_view kind, const std::string& name, const DomainRequest& request) {
+  const auto key = std::string(kind) + "/" + name;
+  auto before = answered_.find(key);
+  if (before == answered_.end()) {  // said by an earlier agent of this node?
+    auto record = client_->get(kind, name);
+    auto said = record && !record->status.empty() ? parse_answer(record->status) : Result<DomainAnswer>(fail(Code::not_found, "no answer"));
+    if (!said) return false;
+    before = answered_.emplace(key, std::move(*said)).first;
+  }
+  return before->second.granted && before->second.question == request.question();
+}
+
 void Speaker::answer(std::string_view kind, const std::string& name, const DomainRequest& request) {
   DomainAnswer answer;
+  const bool granted = stands(kind, name, request);
   if (kind == access_request_kind) {
     auto record = client_->get("Domain", request.domain);
     if (!record) return;  // asked again in a moment
@@ -108,7 +121,8 @@ void Speaker::answer(std::string_view kind, const std::string& name, const Domai
     if (!resource || !std::holds_alternative<Domain>(*resource)) return;
     answer = authorise(request, std::get<Domain>(*resource).allow, rules_);
   } else {
-    answer = provision(request, rules_, image_);
+    // What was given stays given: an engine that pauses later must not take a running application down.
+    answer = provision(request, rules_, granted ? ImageCheck([](const std::string&) { return Result<>(); }) : image_);
   }
   const auto key = std::string(kind) + "/" + name;
   if (const auto before = answered_.find(key); before != answered_.end() && before->second == answer) return;

@@ -33,6 +33,7 @@ class Speaker {
   void run(const std::stop_token& stop);
   void speak();
   void say_report();
+  [[nodiscard]] bool stands(std::string_view kind, const std::string& name, const DomainRequest& request);
   void answer(std::string_view kind, const std::string& name, const DomainRequest& request);
 
   std::unique_ptr<api::Client> client_;
