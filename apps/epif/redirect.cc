@@ -1,3 +1,4 @@
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -6,6 +7,7 @@
 #include "api/server.h"
 #include "base/log.h"
 #include "command.h"
+#include "net/descriptors.h"
 #include "redirect/service.h"
 
 namespace epif::app {
@@ -43,6 +45,10 @@ Result<redirect::ProxyUser> parse_user(std::string_view text, const std::string&
 
 Result<std::optional<redirect::ProxyUser>> proxy_user(const RedirectArguments& arguments) {
   if (!arguments.user_file.empty()) {
+    struct stat facts {};
+    if (::stat(arguments.user_file.c_str(), &facts) == 0 && (facts.st_mode & 077) != 0) {
+      return fail(Code::permission, "others may read the file with the password", arguments.user_file, {}, "chmod 600 it");
+    }
     std::ifstream file(arguments.user_file);
     std::string line;
     if (!file || !std::getline(file, line)) return fail(Code::not_found, "cannot read name and password", arguments.user_file);
@@ -91,6 +97,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   if (!arguments.exec && !arguments.command.empty()) return fail(Code::usage, "unknown argument", arguments.command.front());
   settings.listen_port = arguments.listen_port;
   settings.threads = arguments.threads != 0 ? arguments.threads : std::max(1u, std::thread::hardware_concurrency());
+  settings.max_flows = net::connections_that_fit();
   settings.socks = arguments.socks;
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;

@@ -21,16 +21,16 @@ bool is_loopback(int any_socket, const char* name) {
 
 }  // namespace
 
-Result<std::vector<std::string>> links() {
+Result<std::vector<Link>> links() {
   const Fd any_socket(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const std::unique_ptr<struct if_nameindex, void (*)(struct if_nameindex*)> list(if_nameindex(), if_freenameindex);
   if (!any_socket || !list) return fail(system_error(errno, "cannot list the network devices"));
-  std::vector<std::string> names;
+  std::vector<Link> found;
   for (auto* entry = list.get(); entry->if_index != 0; ++entry) {
-    if (!is_loopback(any_socket.get(), entry->if_name)) names.emplace_back(entry->if_name);
+    if (!is_loopback(any_socket.get(), entry->if_name)) found.push_back({entry->if_name, entry->if_index});
   }
-  std::ranges::sort(names);
-  return names;
+  std::ranges::sort(found);
+  return found;
 }
 
 struct LinkWatch::State {

@@ -1,4 +1,5 @@
 #pragma once
+#include <compare>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,8 +11,15 @@
 /// Network devices of this thread's network namespace.
 namespace epif::net {
 
-/// Names of all devices but loopback ones, sorted. Errors: io.
-[[nodiscard]] Result<std::vector<std::string>> links();
+/// A device; one that was replaced under its old name has a new index.
+struct Link {
+  std::string name;
+  unsigned index = 0;
+  friend auto operator<=>(const Link&, const Link&) = default;
+};
+
+/// All devices but loopback ones, sorted by name. Errors: io.
+[[nodiscard]] Result<std::vector<Link>> links();
 
 /// Calls back on the loop's thread whenever a device appeared, vanished or changed (rtnetlink), until its destruction.
 class LinkWatch {

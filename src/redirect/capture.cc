@@ -77,10 +77,12 @@ void source_routes_of_frames(Script& script) {
   script.line("    exthdr rt exists counter drop");
 }
 
-/// Without these a neighbour's link address cannot be found, as ARP does for IPv4, which is not IP and passes. Hop limit 255
-/// is what no router forwards.
+/// Without these a neighbour's link address cannot be found, as ARP does for IPv4, which is not IP and passes. To one
+/// neighbour (RFC 4861, reachability probes) only the fixed 32 bytes pass, and few, since a router would forward them.
 void neighbour_discovery(Script& script) {
-  script.line("    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 accept");
+  constexpr std::string_view discovery = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255";
+  script.line("    {} ip6 daddr {{ ff02::/16, fe80::/10 }} accept", discovery);
+  script.line("    {} ip6 length <= 32 limit rate 20/second accept", discovery);
 }
 
 /// Packets of redirected connections in both directions, on loopback only. They come first: these are the many.

@@ -46,7 +46,7 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   ByteSpan early_rest;
   if (!wanted || (wanted->port == settings_.listen_port && wanted->ip.is_loopback())) {
     outcome = fail(Code::denied, "a connection to the redirector itself has no destination", flow.client.text());
-  } else if (flow.destination = *wanted; flows_.size() > limits::max_connections) {
+  } else if (flow.destination = *wanted; flows_.size() > settings_.max_flows_per_thread()) {
     outcome = fail(Code::limit, "too many connections", flow.destination.text());
   } else {
     // Register (done by the caller), check, forward: a change of routes from here on finds this flow.
@@ -93,7 +93,7 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   if (outcome) {
     // Both ends are through: what is still on its way must get there.
     reset_on_close(client.fd(), false);
-    if (proxy->clear_socket() >= 0) reset_on_close(proxy->fd(), false);
+    reset_on_close(proxy->fd(), false);
   } else {
     client.abort(outcome.error());
     if (proxy) proxy->abort(outcome.error());
@@ -126,7 +126,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach(Flow& flow, Bytes initial, net
 net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes initial, net::TimePoint deadline) {
   net::ConnectOptions options;
   options.mark = own_mark;
-  options.fast_open = settings_.fast_open || flow.route->replay_safe;
+  options.fast_open = flow.route->replay_safe;  // data in a SYN may be replayed: only the route can allow it
   auto connected = co_await net::connect(loop_, flow.destination, options, initial, deadline);
   if (!connected) co_return fail(std::move(connected.error()));
   if (flow.cut) co_return fail(*flow.cut);

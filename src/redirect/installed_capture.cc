@@ -29,13 +29,18 @@ InstalledCapture::InstalledCapture(std::uint16_t listen_port, std::string state_
   list_file_ = fmt::format("{}/redirect-{}-{}.targets", state_dir_, namespace_number(), listen_port);
 }
 
-Result<std::vector<CaptureTarget>> InstalledCapture::remembered() const {
+Result<std::vector<CaptureTarget>> InstalledCapture::remembered() {
   // Without the rules themselves the list is a leftover of another life of this namespace's number.
   auto tables = net::nft_tables(table_name(rules_.listen_port));
   if (!tables) return fail(std::move(tables.error()));
   std::vector<CaptureTarget> targets;
   if (!std::ranges::any_of(*tables, [&](const auto& table) { return table.name == table_name(rules_.listen_port); })) return targets;
+  adopted_ = true;
   std::ifstream file(list_file_);
+  if (!file) {
+    return fail(Code::not_found, "rules of an earlier redirector are in force, but the list of what they capture is missing",
+                list_file_, {}, "start with that redirector's --state, or give up its rules with --uninstall");
+  }
   for (std::string line; std::getline(file, line);) {
     auto target = CaptureTarget::parse(line);
     if (!target) return fail(Code::invalid_input, "cannot read the list of captured destinations", list_file_, target.error().text());
@@ -63,7 +68,9 @@ Result<> InstalledCapture::commit(const CaptureRules& wish) {
   for (int attempt = 1;; ++attempt) {
     auto devices = net::links();
     if (!devices) return fail(std::move(devices.error()));
-    auto done = net::run_nft(install_script(wish, *devices));
+    std::vector<std::string> names;
+    for (const auto& device : *devices) names.push_back(device.name);
+    auto done = net::run_nft(install_script(wish, names));
     if (done) {
       devices_ = std::move(*devices);
       rules_ = wish;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "net/links.h"
 #include "redirect/capture.h"
 
 namespace epif::redirect {
@@ -26,17 +27,20 @@ class InstalledCapture {
   [[nodiscard]] Result<> remove();
 
   [[nodiscard]] const CaptureRules& rules() const { return rules_; }
+  /// True if rules of an earlier redirector were in force before the first install(): a failed start leaves them.
+  [[nodiscard]] bool adopted() const { return adopted_; }
 
  private:
   [[nodiscard]] Result<> commit(const CaptureRules& wish);
   [[nodiscard]] Result<> remember(const std::vector<CaptureTarget>& targets);
-  [[nodiscard]] Result<std::vector<CaptureTarget>> remembered() const;
+  [[nodiscard]] Result<std::vector<CaptureTarget>> remembered();
 
   std::string list_file_;
   std::string state_dir_;
   CaptureRules rules_;
-  std::vector<std::string> devices_;
+  std::vector<net::Link> devices_;
   bool installed_ = false;
+  bool adopted_ = false;
 };
 
 }  // namespace epif::redirect

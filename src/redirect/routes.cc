@@ -88,7 +88,11 @@ std::vector<CaptureTarget> Routes::targets() const {
 
 std::vector<CaptureTarget> Routes::own() const {
   std::vector<CaptureTarget> own;
-  for (const auto& route : table_.routes) own.push_back(route.next ? exactly(route.next->proxy) : route.destination);
+  for (const auto& route : table_.routes) {
+    // Nobody's marked traffic needs the way of a direct route that is shut.
+    if (!route.next && !route.blocked.empty()) continue;
+    own.push_back(route.next ? exactly(route.next->proxy) : route.destination);
+  }
   tidy(own);
   return own;
 }

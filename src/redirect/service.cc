@@ -194,6 +194,7 @@ Result<> Service::serve() {
 
 void Service::abandon() {
   redirector_.reset();
+  if (capture_.adopted()) return;
   auto removed = capture_.remove();
   if (!removed) log::error("redirect", removed.error());
 }
@@ -208,6 +209,8 @@ Result<int> Service::run() {
     const std::lock_guard lock(redirector_mutex_);
     redirector_.reset();
   }
+  // A failed start must not open what an earlier redirector, killed without a word, still guards.
+  if (!served && capture_.adopted()) return fail(std::move(served.error()));
   auto removed = capture_.remove();
   if (!served) return fail(std::move(served.error()));
   if (!removed) return fail(std::move(removed.error()));

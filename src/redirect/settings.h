@@ -15,11 +15,14 @@ struct Settings {
   std::uint16_t listen_port = 15001;
   unsigned threads = 1;
   int socks = 6;                           ///< 5 or 6
+  std::uint32_t max_flows = limits::max_connections;  ///< of all threads together
   std::size_t warm = limits::warm_pool_connections;
   bool fast_open = false;                  ///< to the proxy, and by stack option from the proxy to the server
   std::optional<ProxyUser> user;
   std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
   bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named
+
+  [[nodiscard]] std::uint32_t max_flows_per_thread() const { return max_flows / threads; }
 };
 
 }  // namespace epif::redirect
