@@ -38,7 +38,12 @@ void Speaker::forget_report() {
 void Speaker::requests(std::string_view kind, std::map<std::string, DomainRequest> requests) {
   const std::lock_guard lock(mutex_);
   std::erase_if(requests, [&](const auto& entry) { return entry.second.answerer != node_; });
-  requests_[std::string(kind)] = std::move(requests);
+  auto& known = requests_[std::string(kind)];
+  // A request that goes and comes back within one pause of the thread is a new one, and nobody has answered it.
+  for (const auto& [name, request] : known) {
+    if (!requests.contains(name)) withdrawn_.insert(std::string(kind) + "/" + name);
+  }
+  known = std::move(requests);
   news_ = true;
   wake_.notify_all();
 }
@@ -65,6 +70,13 @@ void Speaker::speak() {
   {
     const std::lock_guard lock(mutex_);
     requests = requests_;
+    for (const auto& key : withdrawn_) answered_.erase(key);
+    withdrawn_.clear();
+  }
+  // The orchestrator has the last word about what was answered: look there from time to time.
+  if (Clock::now() - checked_at_ >= std::chrono::seconds(limits::agent_report_s)) {
+    checked_at_ = Clock::now();
+    answered_.clear();
   }
   std::erase_if(answered_, [&](const auto& entry) {
     const auto slash = entry.first.find('/');

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -46,10 +47,12 @@ class Speaker {
   bool news_ = false;
   std::optional<AssignmentReport> report_;
   std::map<std::string, std::map<std::string, DomainRequest>> requests_;
+  std::set<std::string> withdrawn_;  ///< "kind/name" of requests that went away since the last speech
   // The speaker's thread alone:
   std::optional<AssignmentReport> said_;
   std::chrono::steady_clock::time_point said_at_{};
   std::map<std::string, DomainAnswer> answered_;  ///< by "kind/name"
+  std::chrono::steady_clock::time_point checked_at_{};
   bool trouble_ = false;
   std::jthread thread_;
 };
