@@ -67,20 +67,25 @@ Result<pid_t> spawn_service(const std::filesystem::path& folder, const std::file
   return pid;
 }
 
-// The process that serves `socket`, found by its arguments, so that a restarted agent finds it, too.
-std::vector<pid_t> service_processes(const std::filesystem::path& socket) {
+// Processes one of whose arguments is `argument` (only the last one, if `at_end`): they are found again whoever started them.
+std::vector<pid_t> processes_with(const std::string& argument, bool at_end) {
   std::vector<pid_t> found;
-  const auto wanted = "unix://" + socket.string();
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const auto name = entry.path().filename().string();
     if (!std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
     std::ifstream file(entry.path() / "cmdline", std::ios::binary);
-    std::string argument, last;
-    while (std::getline(file, argument, '\0')) last = argument;
-    if (last == wanted) found.push_back(static_cast<pid_t>(std::stol(name)));
+    std::string one, last;
+    bool any = false;
+    while (std::getline(file, one, '\0')) any |= (last = one) == argument;
+    if (at_end ? last == argument : any) found.push_back(static_cast<pid_t>(std::stol(name)));
   }
   return found;
+}
+
+// The process that serves `socket`.
+std::vector<pid_t> service_processes(const std::filesystem::path& socket) {
+  return processes_with("unix://" + socket.string(), true);
 }
 
 std::string tail_of(const std::filesystem::path& file) {
@@ -157,8 +162,9 @@ Result<> EngineService::destroy() {
   }
   if (auto stopped = stop(); !stopped) return stopped;
   const auto folder = engine_folder(std::filesystem::absolute(state_));
-  // A container's monitor cleans up on its own after the removal, and mounts the storage once more for it.
+  // A container's monitor cleans up on its own after the removal: it makes the folders and mounts the storage once more.
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(service_start_ms);
+  while (!processes_with(folder / "storage", false).empty() && std::chrono::steady_clock::now() < deadline) ::poll(nullptr, 0, 10);
   for (const auto& part : {run_folder(folder), folder}) {
     for (;;) {
       for (const auto& point : mounts_below(part)) ::umount2(point.c_str(), MNT_DETACH);

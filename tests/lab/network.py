@@ -20,6 +20,7 @@ from .wait import wait_until
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
+CLOSE_S = 20.0  # an agent takes down containers and their engine when it is stopped
 
 
 def _command(*words):
@@ -243,8 +244,8 @@ class Lab:
             except Exception as error:  # noqa: BLE001 - the rest must be cleaned up, too
                 print(f"lab: clean-up: {error}", file=sys.stderr)
         for process in reversed(self.processes):
-            process.signal(15)
-        deadline = time.monotonic() + 5.0
+            process.ask_to_stop()
+        deadline = time.monotonic() + CLOSE_S
         for process in reversed(self.processes):
             process.stop(max(0.1, deadline - time.monotonic()))
         names.remove_namespaces([node.netns for node in self.nodes])

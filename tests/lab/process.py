@@ -27,7 +27,7 @@ class Process:
             self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
                                            env={**os.environ, **(env or {})}, start_new_session=True,
                                            preexec_fn=_die_with_parent if tied else None)
-        self.pid = self._popen.pid
+        self.pid, self._asked = self._popen.pid, False
 
     def output(self):
         with open(self.log, encoding="utf-8", errors="replace") as log:
@@ -71,9 +71,15 @@ class Process:
         self.signal(signal.SIGKILL)
         return self.wait()
 
+    def ask_to_stop(self):
+        """SIGTERM, once: to many programs a second one means "at once, without cleaning up"."""
+        if not self._asked:
+            self._asked = True
+            self.signal(signal.SIGTERM)
+
     def stop(self, within=10.0):
         """SIGTERM; SIGKILL to its whole session if it does not obey. Returns the exit code."""
-        self.signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             return self._popen.wait(within)
         except subprocess.TimeoutExpired:

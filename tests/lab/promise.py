@@ -33,7 +33,7 @@ def stop_cleanly_on_signals():
     """SIGTERM and SIGHUP end like Ctrl-C, so that every `with` block cleans up."""
     def interrupt(number, frame):
         raise KeyboardInterrupt(signal.Signals(number).name)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background job starts with SIGINT ignored
         signal.signal(number, interrupt)
 
 

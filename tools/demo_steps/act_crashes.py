@@ -1,6 +1,7 @@
 """kill -9: a bridging function, the control plane, the redirector."""
 import os
 import signal
+import threading
 import time
 
 from lab import check, equal, wait_until
@@ -23,6 +24,7 @@ def function_killed(report, world, control):
     report.section("kill -9 of a bridging function's container")
     capture = world.wan.capture("umc", "tcp or udp")
     transfer = LongTransfer(world.modality, world.pacs, PORT)
+    killed = time.monotonic()
     try:
         with report.shows("its flows close with an error at both ends") as line:
             transfer.runs()
@@ -51,8 +53,6 @@ def function_killed(report, world, control):
 def _answered(world):
     """A new connection with a server behind it that answers one byte."""
     with world.pacs.listen(PORT) as listener:
-        import threading
-
         def answer():
             try:
                 peer, _ = listener.accept()

@@ -66,7 +66,7 @@ class Control:
     def stop(self):
         """A clean stop: agents take down what they put up, then the orchestrator ends."""
         for process in [*self.agents.values(), self.process]:
-            process.signal(signal.SIGTERM)
+            process.ask_to_stop()
         return {name: process.wait(within=30) for name, process in [*self.agents.items(), ("orchestrator", self.process)]}
 
     @contextlib.contextmanager

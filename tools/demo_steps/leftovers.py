@@ -9,6 +9,8 @@ from lab.names import start_time
 WATCHED_FOLDERS = ["/run", "/run/netns", "/tmp", "/var/lib", "/etc", "/etc/nftables.d", "/var/lib/containers/storage",
                    "/run/containers", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/memory"]
 
+PROGRAMS = ["epif", "orthanc", "nginx", "mysql", "mariadb", "podman", "containers", "conmon", "runc", "libpod", "dcm", "tcpdump"]
+
 
 def _listing(*command):
     done = subprocess.run(command, capture_output=True, text=True)
@@ -63,7 +65,7 @@ def snapshot():
     """What the demo could leave on this machine: {kind: names}."""
     return {"namespace": _entries("/run/netns"), "nftables table": _listing("nft", "list", "tables"), "mount": _mounts(),
             "container": _listing("podman", "ps", "-aq", "--no-trunc"), "image": _listing("podman", "images", "-q"),
-            "file": set().union(*(_entries(folder) for folder in WATCHED_FOLDERS)),
+            "file": {path for folder in WATCHED_FOLDERS for path in _entries(folder) if _may_be_ours(path)},
             "interface": _entries("/sys/class/net")}
 
 
@@ -71,6 +73,11 @@ def difference(before):
     """Lines that name what is there now and was not before. What other labs own, that still run, is not ours."""
     after = snapshot()
     return {f"{kind} {name}" for kind in before for name in after[kind] - before[kind] if not _other_labs(name)}
+
+
+def _may_be_ours(path):
+    """Every program of the machine writes to /tmp; there, only what is named like one of our programs counts."""
+    return not path.startswith("/tmp/") or any(word in path.lower() for word in PROGRAMS)
 
 
 def _other_labs(name):

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 from lab import Failure, epif, remove_leftovers, repository, wait_until
@@ -26,7 +27,14 @@ def remove_earlier(state):
     remove_leftovers()
     for pid in leftovers.marked_processes(None):
         _kill(pid)
+    destroy_engines(state)
     leftovers.remove_tree(state)
+
+
+def destroy_engines(state):
+    """What agents that were killed could not take down themselves: a container engine has files outside, in /run."""
+    for engine in pathlib.Path(state, "agents").glob("*/engine"):
+        subprocess.run([epif(), "agent", "--cleanup", "--state", engine.parent], check=False, capture_output=True, timeout=60)
 
 
 def _kill(pid):
@@ -75,6 +83,7 @@ def close(report, world, before, marker, keep_logs):
         for pid in alone:
             _kill(pid)
         wait_until(lambda: not leftovers.marked_processes(marker), "no process of the demo lives", within=10)
+        destroy_engines(world.state)
         if not keep_logs:
             leftovers.remove_tree(world.state)
         # Other programs of this machine make files, too (a compiler in /tmp); those go by themselves, ours would stay.
