@@ -1,7 +1,7 @@
 # make            build the program: build/release/epif
 # make demo       the main job on real software, in network namespaces; KEEP=1 leaves it running
 # make test       unit tests, fuzz corpora, tests end to end
-# make bench      the papers' experiments
+# make bench      the planner's benchmark
 # make install    PREFIX=/usr/local
 # Each target installs the Debian packages that it misses (root).
 PREFIX ?= /usr/local
@@ -34,8 +34,8 @@ test: configure
 	@tests/run
 
 bench: configure
-	@cmake --build --preset release -j $(JOBS)
-	@bench/run
+	@cmake --build --preset release -j $(JOBS) --target planner_bench
+	@$$(find $(RELEASE)/bench -name planner_bench -type f)
 
 install: program
 	@cmake --install $(RELEASE) --prefix $(PREFIX)

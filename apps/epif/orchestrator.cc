@@ -1,3 +1,4 @@
+#include <boost/json.hpp>
 #include <condition_variable>
 #include <cstdio>
 #include <filesystem>
@@ -17,6 +18,9 @@ struct OrchestratorArguments {
   std::string listen = "0.0.0.0:7443";
   std::string store;
   std::vector<std::string> hosts;
+  api::ClientConfig server;
+  std::string use = "join";
+  std::string subject;
 };
 
 Exit init(const OrchestratorArguments& arguments) {
@@ -55,6 +59,34 @@ Exit run(const OrchestratorArguments& arguments) {
   return Exit::done;
 }
 
+/// Asks the running orchestrator, since it alone writes the store.
+Exit token(const OrchestratorArguments& arguments) {
+  auto options = api::resolve_client(arguments.server);
+  if (!options) return report(options.error());
+  auto client = api::Client::make(std::move(*options));
+  if (!client) return report(client.error());
+  const auto body = boost::json::serialize(boost::json::object{{"use", arguments.use}, {"subject", arguments.subject}});
+  auto answer = (*client)->request("POST", "/v1/tokens", body);
+  if (!answer) return report(answer.error());
+  boost::system::error_code broken;
+  const auto parsed = boost::json::parse(*answer, broken);
+  const auto* text = parsed.is_object() ? parsed.get_object().if_contains("token") : nullptr;
+  if (text == nullptr || !text->is_string()) return report({Code::protocol, "the orchestrator's answer holds no token"});
+  std::printf("%s\n", text->get_string().c_str());
+  return Exit::done;
+}
+
+void add_token(CLI::App& command, const std::shared_ptr<OrchestratorArguments>& arguments, Exit& exit) {
+  auto* making = command.add_subcommand("token", "Print a new token, to join a node or to use the API");
+  making->add_option("subject", arguments->subject, "domain/node, a domain or * (join); a name (user)")->required();
+  making->add_option("--use", arguments->use, "join or user")->check(CLI::IsMember({"join", "user"}))->capture_default_str();
+  making->add_option("--server", arguments->server.server, "https://HOST:PORT; default EPIF_SERVER");
+  making->add_option("--token-file", arguments->server.token_file, "Your own token; default EPIF_TOKEN_FILE");
+  making->add_option("--ca", arguments->server.ca, "The authority's certificate; default EPIF_CA");
+  making->footer("Example:\n  epif orchestrator token umc/modality > join.token");
+  making->callback([arguments, &exit] { exit = token(*arguments); });
+}
+
 }  // namespace
 
 void add_orchestrator(CLI::App& root, Exit& exit) {
@@ -71,6 +103,7 @@ void add_orchestrator(CLI::App& root, Exit& exit) {
   initialise->add_option("--host", arguments->hosts, "Further name or address by which it is reached; repeats");
   initialise->footer("Example:\n  epif orchestrator init --dir /var/lib/epif/orchestrator --host epif.example.org");
   running->footer("Example:\n  epif orchestrator run --dir /var/lib/epif/orchestrator --listen 0.0.0.0:7443");
+  add_token(*command, arguments, exit);
   initialise->callback([arguments, &exit] { exit = init(*arguments); });
   running->callback([arguments, &exit] { exit = run(*arguments); });
 }

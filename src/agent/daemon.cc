@@ -84,7 +84,8 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
   if (pidfd_ && !running()) note_end();
   if (!pidfd_ && back_off_.count() == 0) find();
   if (pidfd_ && command_ != command) {
-    if (auto stopped = stop(); !stopped) return stopped;
+    // Not a clean stop: that would take the capture rules away, and the node would be open until the next one runs.
+    if (auto ended = end(SIGKILL); !ended) return ended;
   }
   if (pidfd_) {
     if (Clock::now() - started_ > std::chrono::seconds(5)) back_off_ = std::chrono::milliseconds(0);
@@ -139,10 +140,12 @@ Result<> Daemon::run(const std::vector<std::string>& command) {
   return fail(Code::io, name_ + " failed", log_, last_line());
 }
 
-Result<> Daemon::stop() {
+Result<> Daemon::stop() { return end(SIGTERM); }
+
+Result<> Daemon::end(int signal) {
   if (!pidfd_) find();
   if (!pidfd_) return {};
-  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGTERM, nullptr, 0);
+  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0);
   pollfd look{pidfd_.get(), POLLIN, 0};
   if (::poll(&look, 1, static_cast<int>(limits::daemon_stop_ms)) == 0) {
     log::warn("agent", name_ + " does not stop; it is killed", {{"pid", std::to_string(pid_)}});

@@ -37,6 +37,8 @@ class Daemon {
  private:
   void find();
   void note_end();
+  /// Ends the process with `signal`, and with SIGKILL if that does not help in time.
+  [[nodiscard]] Result<> end(int signal);
   [[nodiscard]] Result<> start(const std::vector<std::string>& command);
   [[nodiscard]] std::string last_line() const;
 

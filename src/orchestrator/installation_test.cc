@@ -123,6 +123,14 @@ TEST(Installation, a_flow_from_a_domain_without_a_proxy_goes_through_the_servers
   EXPECT_TRUE(all.at("umc/umc-proxy").routes.routes.empty());
 }
 
+TEST(Installation, a_selector_that_no_redirector_holds_to_is_refused_and_never_widened) {
+  const World world(application("push, selector: {user: alice}"));
+  const auto& verdict = world.judgement.applications.at("app");
+  EXPECT_EQ(verdict.kind, Verdict::Kind::failed);
+  EXPECT_THAT(verdict.reason, HasSubstr("selector"));
+  for (const auto& [node, assignment] : world.install()) EXPECT_TRUE(assignment.routes.routes.empty()) << node;
+}
+
 TEST(Installation, a_flow_that_is_not_granted_leaves_only_its_reason) {
   const auto all = World(application("push")).install({{"app", "consent was withdrawn"}});
   for (const auto& [node, assignment] : all) {

@@ -43,6 +43,11 @@ Verdict verdict_of(const planner::Plan& plan, const std::string& application) {
       out.kind = Verdict::Kind::failed;
       out.reason = fmt::format("flow {}: {}", install.flow, install.reason);
     }
+    // Fail closed: without the selector in the capture rules every program of the node would have the flow.
+    if (!install.selector.empty() && out.kind == Verdict::Kind::possible) {
+      out.kind = Verdict::Kind::failed;
+      out.reason = fmt::format("flow {}: its selector (user or cgroup) can be planned, but redirectors cannot hold to it", install.flow);
+    }
   }
   if (out.kind == Verdict::Kind::possible) out.reason = fmt::format("possible: all flows ({})", out.installs.size());
   return out;
