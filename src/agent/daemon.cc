@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/stat.h>
@@ -121,6 +122,8 @@ Result<> Daemon::start(const std::vector<std::string>& command) {
   if (error != 0) return fail(system_error(error, "cannot start " + name_, command.front()));
   pid_ = pid;
   pidfd_ = open_pid(pid);
+  // The kernel lets the parent go on a moment before the new arguments can be read; find() knows a process by them.
+  while (arguments_of("/proc/" + std::to_string(pid)).empty() && !ended(pidfd_.get())) ::sched_yield();
   command_ = command;
   started_ = Clock::now();
   trouble_.clear();
