@@ -68,7 +68,7 @@ def socks5():
         locked = w.proxy_node.start("microsocks", "-i", "0.0.0.0", "-p", "1082", "-u", "alice", "-P", "wonder", name="locked")
         w.proxy_node.wait_for_port(1081, process=plain).wait_for_port(1082, process=locked)
         secret = w.lab.path("user")
-        with open(secret, "w", encoding="ascii") as file:
+        with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
             file.write("alice:wonder\n")
         with Service(w.server, 7001, echo):
             for proxy, flags in (("10.3.0.30:1081", []), ("10.3.0.30:1082", ["--user-file", secret])):
