@@ -196,22 +196,27 @@ void Agent::watch_instances(const InstanceViews& views) {
 
 void Agent::write_routes(const Assignment& assignment, const InstanceViews& views) {
   auto table = complete(assignment, views, written_.generation + 1);
-  if (written_.generation != 0 && same_content(table, written_)) return;
-  auto written = api::write_file(paths_.routes, print_routes(table), 0600);
-  if (!written) {
-    write_error_ = written.error().text();
-    return log::error("agent", written.error());
-  }
-  write_error_.clear();
-  written_ = std::move(table);
-  log::info("agent", "routes written", {{"generation", std::to_string(written_.generation)},
-                                        {"routes", std::to_string(written_.routes.size())}});
+  const bool stands = written_.generation != 0 && same_content(table, written_);
+  if (stands && saved_) return;
   std::uint64_t generation = 0;
   {
     const std::lock_guard lock(mutex_);
     generation = wanted_generation_;
   }
-  if (auto saved = save_assignment(paths_.assignment, assignment, generation); !saved) log::error("agent", saved.error());
+  // The assignment first: after a crash between the two, a restart must not bring back the routes that this one withdrew.
+  const auto saved = save_assignment(paths_.assignment, assignment, generation);
+  saved_ = saved.has_value();
+  write_error_ = saved ? std::string() : saved.error().text();
+  if (!saved) log::error("agent", saved.error());
+  if (stands) return;
+  auto written = api::write_file(paths_.routes, print_routes(table), 0600);
+  if (!written) {
+    write_error_ = written.error().text();
+    return log::error("agent", written.error());
+  }
+  written_ = std::move(table);
+  log::info("agent", "routes written", {{"generation", std::to_string(written_.generation)},
+                                        {"routes", std::to_string(written_.routes.size())}});
 }
 
 void Agent::keep_daemon(const Assignment& assignment) {

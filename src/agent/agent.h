@@ -79,6 +79,7 @@ class Agent {
   // The loop's thread alone:
   RouteTable written_;
   std::string write_error_;
+  bool saved_ = true;  ///< the assignment on disk is the one that the routes are of
   std::string public_key_;
   std::unique_ptr<Daemon> daemon_;
   std::optional<Role> role_;

@@ -128,10 +128,14 @@ void Speaker::answer(std::string_view kind, const std::string& name, const Domai
   const bool granted = stands(kind, name, request);
   if (kind == access_request_kind) {
     auto record = client_->get("Domain", request.domain);
-    if (!record) return;  // asked again in a moment
-    auto resource = parse_resource(api::source_document(*record), "Domain/" + request.domain);
-    if (!resource || !std::holds_alternative<Domain>(*resource)) return;
-    answer = authorise(request, std::get<Domain>(*resource).allow, rules_);
+    if (!record && record.error().code != Code::not_found) return;  // asked again in a moment
+    std::optional<std::vector<AuthoriserRule>> allow;  // a domain that nobody described refuses nothing but by its own rules
+    if (record) {
+      auto resource = parse_resource(api::source_document(*record), "Domain/" + request.domain);
+      if (!resource || !std::holds_alternative<Domain>(*resource)) return;
+      allow = std::get<Domain>(*resource).allow;
+    }
+    answer = authorise(request, allow, rules_);
   } else {
     // What was given stays given: an engine that pauses later must not take a running application down.
     answer = provision(request, rules_, granted ? ImageCheck([](const std::string&) { return Result<>(); }) : image_);

@@ -13,6 +13,8 @@
 namespace epif::api {
 namespace {
 
+constexpr std::size_t member_status_max_bytes = 64 * 1024;  // what an agent reports in one document
+
 namespace json = boost::json;
 
 /// Fields that the API prints and the model does not read: `get` followed by `apply` must work.
@@ -209,9 +211,27 @@ Result<> Desk::remove(const Caller& caller, const Kind& kind, std::string_view n
   return {};
 }
 
+/// A request to a domain names the one member that speaks for it; its neighbours may not.
+Result<> Desk::check_answerer(const Caller& caller, const Kind& kind, std::string_view name) const {
+  if (caller.kind != Caller::Kind::agent || kind.agent_writes_status != Reach::own_domain) return {};
+  auto record = store_.get(kind.name, name);
+  if (!record) return fail(std::move(record.error()));
+  auto spec = parse_object(record->spec, fmt::format("{} {}", kind.name, name));
+  if (!spec) return fail(std::move(spec.error()));
+  const auto* answerer = spec->if_contains("answerer");
+  if (answerer == nullptr || (answerer->is_string() && std::string_view(answerer->get_string()) == caller.name)) return {};
+  return fail(Code::denied, caller.text() + " does not speak for its domain here", fmt::format("{} {}", kind.name, name));
+}
+
 Result<store::Record> Desk::put_status(const Caller& caller, const Kind& kind, std::string_view name, std::string_view status,
                                        std::optional<store::Revision> expected) {
   if (auto allowed = check_status_write(caller, kind, name); !allowed) return fail(std::move(allowed.error()));
+  // A member's words are copied into other documents: one that talks without end must not stop the commit of all.
+  if (status.size() > member_status_max_bytes && caller.kind == Caller::Kind::agent) {
+    return fail(Code::limit, "the status is too large", fmt::format("{} {}", kind.name, name),
+                fmt::format("{} bytes, at most {}", status.size(), member_status_max_bytes));
+  }
+  if (auto named = check_answerer(caller, kind, name); !named) return fail(std::move(named.error()));
   auto object = parse_object(status, fmt::format("status of {} {}", kind.name, name));
   if (!object) return fail(std::move(object.error()));
   auto done = store_.put_status(kind.name, std::string(name), json::serialize(*object), expected);

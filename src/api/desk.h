@@ -50,6 +50,7 @@ class Desk {
   [[nodiscard]] Result<ResourceSet> stored();
 
  private:
+  [[nodiscard]] Result<> check_answerer(const Caller& caller, const Kind& kind, std::string_view name) const;
   [[nodiscard]] Result<std::vector<store::Write>> read(const Caller& caller, std::string_view text, std::string_view source,
                                                        ResourceSet& resources);
   [[nodiscard]] Result<store::Write> read_internal(const Kind& kind, std::string_view text, std::string_view source);

@@ -30,7 +30,11 @@ std::vector<std::string> read_names(const Field& field) {
 
 std::vector<IpAddress> read_addresses(const Field& field) {
   std::vector<IpAddress> addresses;
-  for (const auto& item : field.list()) addresses.push_back(item.parsed(IpAddress::parse));
+  for (const auto& item : field.list()) {
+    // As rules and routes compare them: ::ffff:10.2.0.9 is the host 10.2.0.9.
+    addresses.push_back(item.parsed(IpAddress::parse).unmapped());
+    if (addresses.back().is_any() && item.tree) item.refuse("no host has this address", "write the address that others connect to");
+  }
   return addresses;
 }
 

@@ -61,7 +61,7 @@ class Tables {
 
   void add(const planner::Install& install) {
     const auto server = input_.resources.nodes.find(install.to);
-    if (server == input_.resources.nodes.end() || is_local(install)) return;
+    if (server == input_.resources.nodes.end() || (install.feasible && is_local(install))) return;
     const auto reason = refusal(install);
     for (const auto& address : server->second.addresses) {
       const auto destination = target(address, install.port);
@@ -110,6 +110,10 @@ class Tables {
       return install.feasible ? why->second : install.reason;
     }
     if (!install.feasible) return install.reason;
+    for (const auto& proxy : install.proxies) {
+      // Without a hop the route would lead straight to the server.
+      if (!hop_to(proxy)) return "proxy " + proxy + " has no address";
+    }
     return input_.granted.contains(install.application) ? "" : "the application is not ready yet";
   }
 

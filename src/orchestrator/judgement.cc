@@ -4,6 +4,8 @@
 #include <boost/json.hpp>
 #include <set>
 
+#include "base/limits.h"
+
 namespace json = boost::json;
 
 namespace epif::orchestrator {
@@ -23,7 +25,21 @@ ResourceSet only(const ResourceSet& all, const std::set<std::string>& applicatio
 
 Verdict failed(std::string reason) { return {Verdict::Kind::failed, std::move(reason), {}, {}}; }
 
-Verdict verdict_of(const planner::Plan& plan, const std::string& application) {
+/// Why a feasible flow cannot be installed as planned; empty if it can. Fail closed: no route is made that means more.
+std::string hindrance(const ResourceSet& resources, const planner::Install& install) {
+  if (!install.selector.empty()) return "its selector (user or cgroup) can be planned, but redirectors cannot hold to it";
+  for (const auto& name : install.proxies) {
+    const auto proxy = resources.proxies.find(name);
+    if (proxy == resources.proxies.end() || proxy->second.addresses.empty()) return "proxy " + name + " has no address";
+    const auto held = std::ranges::count(install.chain, name, &planner::PlacedFunction::proxy);
+    if (held > static_cast<std::ptrdiff_t>(limits::chain_max_functions)) {
+      return fmt::format("{} functions on proxy {} are more than {}", held, name, limits::chain_max_functions);
+    }
+  }
+  return {};
+}
+
+Verdict verdict_of(const ResourceSet& resources, const planner::Plan& plan, const std::string& application) {
   Verdict out;
   out.kind = Verdict::Kind::possible;
   for (const auto& flow : plan.flows) {
@@ -43,10 +59,9 @@ Verdict verdict_of(const planner::Plan& plan, const std::string& application) {
       out.kind = Verdict::Kind::failed;
       out.reason = fmt::format("flow {}: {}", install.flow, install.reason);
     }
-    // Fail closed: without the selector in the capture rules every program of the node would have the flow.
-    if (!install.selector.empty() && out.kind == Verdict::Kind::possible) {
+    if (const auto why = hindrance(resources, install); !why.empty() && out.kind == Verdict::Kind::possible) {
       out.kind = Verdict::Kind::failed;
-      out.reason = fmt::format("flow {}: its selector (user or cgroup) can be planned, but redirectors cannot hold to it", install.flow);
+      out.reason = fmt::format("flow {}: {}", install.flow, why);
     }
   }
   if (out.kind == Verdict::Kind::possible) out.reason = fmt::format("possible: all flows ({})", out.installs.size());
@@ -68,7 +83,7 @@ class Judge {
     }
     while (plan && set_aside_younger_of_conflicts(*plan)) plan = planner::plan(only(resources_, left_), options_);
     for (const auto& application : left_) {
-      out_.applications[application] = plan ? verdict_of(*plan, application) : failed(plan.error().text());
+      out_.applications[application] = plan ? verdict_of(resources_, *plan, application) : failed(plan.error().text());
     }
     if (plan) out_.plan = std::move(*plan);
     return std::move(out_);
@@ -92,7 +107,7 @@ class Judge {
       losers.try_emplace(application_of(younger), conflict.reason);
     }
     for (const auto& [application, reason] : losers) {
-      auto verdict = verdict_of(plan, application);
+      auto verdict = verdict_of(resources_, plan, application);
       verdict.kind = Verdict::Kind::failed;
       verdict.reason = "conflict: " + reason;
       out_.applications[application] = std::move(verdict);
