@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "net/descriptors.h"
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
 #include "proxy/routes_file.h"
@@ -32,18 +32,6 @@ sigset_t watched_signals() {
   sigemptyset(&watched);
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&watched, number);
   return watched;
-}
-
-/// Raises the soft limit to the hard one, and derives how many connections fit: two descriptors each in clear, and some for
-/// listeners, pools and functions.
-std::uint32_t connections_that_fit(std::uint32_t wanted) {
-  rlimit descriptors{};
-  ::getrlimit(RLIMIT_NOFILE, &descriptors);
-  descriptors.rlim_cur = descriptors.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &descriptors);
-  const auto usable = descriptors.rlim_max > 128 ? descriptors.rlim_max - 64 : descriptors.rlim_max / 2;
-  const auto fit = static_cast<std::uint32_t>(std::min<rlim_t>(usable / 2, limits::max_connections));
-  return wanted == 0 ? fit : wanted;
 }
 
 /// The proxy on its control thread: signals, routes file, admin socket. The bytes run on the team's threads.
@@ -77,7 +65,8 @@ class Server {
 Result<std::unique_ptr<Server>> Server::make(Settings settings) {
   const auto per_source =
       settings.max_connections_per_source != 0 ? settings.max_connections_per_source : limits::max_connections_per_source;
-  std::unique_ptr<Server> server(new Server(connections_that_fit(settings.max_connections), per_source));
+  const auto fit = net::connections_that_fit();
+  std::unique_ptr<Server> server(new Server(settings.max_connections != 0 ? settings.max_connections : fit, per_source));
   auto prepared = server->prepare(settings);
   if (!prepared) return fail(std::move(prepared.error()));
   return server;
@@ -202,7 +191,7 @@ Result<> Server::run() {
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(follow_signals(*this));
   team_->start();
-  log::info("proxy", "ready", {{"max_connections", std::to_string(connections_that_fit(0))}});
+  log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
   loop_->run();
   team_->stop();
   admin_.reset();

@@ -1,17 +1,9 @@
-#include <sys/socket.h>
-
 #include "redirect/capture.h"
 #include "redirect/worker.h"
 
 // One captured connection from accept to its end.
 namespace epif::redirect {
 namespace {
-
-/// With lingering at zero a crash of this process resets the connection: a cut transfer must never look complete.
-void reset_on_close(int fd, bool on) {
-  const linger wish{on ? 1 : 0, 0};
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &wish, sizeof wish);
-}
 
 net::RelayTimes times(const Route& route) {
   return {route.limits.idle_s != 0 ? route.limits.idle_s : limits::idle_timeout_s, limits::half_closed_timeout_s};
@@ -92,8 +84,8 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   if (outcome && flow.cut) outcome = fail(*flow.cut);
   if (outcome) {
     // Both ends are through: what is still on its way must get there.
-    reset_on_close(client.fd(), false);
-    reset_on_close(proxy->fd(), false);
+    net::reset_on_close(client.fd(), false);
+    net::reset_on_close(proxy->fd(), false);
   } else {
     client.abort(outcome.error());
     if (proxy) proxy->abort(outcome.error());
@@ -130,7 +122,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes ini
   auto connected = co_await net::connect(loop_, flow.destination, options, initial, deadline);
   if (!connected) co_return fail(std::move(connected.error()));
   if (flow.cut) co_return fail(*flow.cut);
-  reset_on_close(connected->stream->fd(), true);
+  net::reset_on_close(connected->stream->fd(), true);
   auto sent = co_await net::write_all(*connected->stream, ByteSpan(initial).subspan(connected->sent), deadline);
   if (!sent) co_return fail(std::move(sent.error()));
   co_return Upstream{std::move(connected->stream), {}};
@@ -151,7 +143,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
   if (!taken) co_return fail(std::move(taken.error()));
   if (flow.cut) co_return fail(*flow.cut);  // revoked while the connection was made: nothing was sent
   auto& stream = *taken->stream;
-  reset_on_close(stream.fd(), true);
+  net::reset_on_close(stream.fd(), true);
   flow.proxy_stream = &stream;
   Result<Bytes> early;
   if (settings_.socks == 6) {
