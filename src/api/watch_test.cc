@@ -59,8 +59,9 @@ TEST_F(WatchTest, ListsThenTellsEveryChange) {
   EXPECT_EQ(heard.known.size(), 1u);
   for (int i = 2; i <= 20; ++i) write(*store, i);
   ASSERT_TRUE(store->remove("Assignment", "a/n1"));
-  ASSERT_TRUE(heard.until([&] { return heard.known.size() == 19; }));
-  EXPECT_EQ(heard.revisions.size(), 20u);
+  // Not the number of records: 19 of them are known for a moment before the last two events, too.
+  ASSERT_TRUE(heard.until([&] { return heard.revisions.size() == 20; }));
+  EXPECT_EQ(heard.known.size(), 19u);
   EXPECT_EQ(heard.lists, 1);
 }
 
