@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "bridge/image.h"
+#include "model/image_reference.h"
 
 namespace epif::agent {
 namespace {
@@ -37,17 +38,14 @@ Result<bridge::Engine> open_engine(const KeeperOptions& options) {
 }
 
 Result<std::string> ensure_image(const bridge::Engine& engine, const KeeperOptions& options, const std::string& image) {
-  const auto digest = image.substr(image.rfind('@') + 1);  // npos + 1 is 0: `image` is an id already
-  for (const auto& reference : {digest, image}) {
-    auto there = engine.inspect_image(reference);
-    if (there) return there->id;
-    if (there.error().code != Code::not_found) return fail(there.error());
-  }
+  auto there = engine.find_image(image);
+  if (there) return there->id;
+  if (there.error().code != Code::not_found) return fail(there.error());
   std::error_code ignored;
   if (std::filesystem::exists(options.built_in, ignored)) {
     auto made = bridge::make_image(options.built_in, built_in_tag);
     // Only the very content that was asked for: the wish names a digest, and the digest decides.
-    if (made && digest == made->id) {
+    if (made && digest_of_image(image) == made->id) {
       auto loaded = engine.load_image(made->archive, built_in_tag);
       if (!loaded) return fail(loaded.error());
       return made->id;

@@ -29,8 +29,7 @@ struct KeeperOptions {
 /// The engine at `options.engine`, or the system's own where it answers, or (podman) a service of the agent's own whose
 /// storage lies in its folder. Blocks.
 [[nodiscard]] Result<bridge::Engine> open_engine(const KeeperOptions& options);
-/// The id ("sha256:...") of `image` in the engine. `image` is an id, or a name with the digest of its content or manifest;
-/// the built-in functions' image is loaded now if it is the one that is asked for and not there yet. Blocks.
+/// The id ("sha256:...") of `image` in the engine. `image` is pinned by the digest of its content or manifest; the built-in functions' image is loaded now if it is the one that is asked for and not there yet. Blocks.
 [[nodiscard]] Result<std::string> ensure_image(const bridge::Engine& engine, const KeeperOptions& options, const std::string& image);
 
 /// Holds the bridging functions of a proxy node in their wished state, on a thread of its own: engines are slow, and a

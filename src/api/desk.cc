@@ -7,6 +7,7 @@
 #include "api/access.h"
 #include "api/resources.h"
 #include "model/document.h"
+#include "model/image_reference.h"
 #include "planner/plan.h"
 #include "policy/flow_request.h"
 
@@ -124,6 +125,9 @@ Result<std::vector<store::Write>> Desk::read(const Caller& caller, std::string_v
   if (parsed->empty()) return fail(Code::invalid_input, "no resource in it", std::string(source));
   std::vector<store::Write> writes;
   for (auto& resource : *parsed) {
+    if (const auto* function = std::get_if<BridgingFunction>(&resource)) {
+      if (auto pinned = check_image(*function); !pinned) return fail(std::move(pinned.error()));
+    }
     auto write = to_write(resource);
     const auto* kind = kinds_.find(write.kind);
     if (!kind) return fail(Code::unsupported, "this server does not keep the kind", write.kind);

@@ -26,6 +26,21 @@ TEST_F(ResourcesTest, ApplyOfSeveralDocumentsIsAllOrNothing) {
   EXPECT_EQ(user->get("Node", "a/x")->name, "a/x");
 }
 
+TEST_F(ResourcesTest, AFunctionsImageBehindATagIsRefusedWithObjectAndField) {
+  auto user = client(as_user());
+  const auto function = [](const std::string& image) {
+    return "kind: BridgingFunction\nmetadata: {name: audit}\nspec: {provides: [audit], trust: platform, image: \"" + image + "\"}\n";
+  };
+  const auto refused = user->request("POST", "/v1/apply?source=f.yaml", function("localhost/epif-bf:latest"), "application/yaml");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::invalid_input);
+  EXPECT_NE(refused.error().text().find("BridgingFunction 'audit', spec.image"), std::string::npos) << refused.error().text();
+  EXPECT_NE(refused.error().where.find("f.yaml:"), std::string::npos) << refused.error().text();
+  EXPECT_TRUE(user->list("BridgingFunction")->records.empty());
+  const auto taken = user->request("POST", "/v1/apply", function("localhost/epif-bf@sha256:" + std::string(64, '0')), "application/yaml");
+  EXPECT_TRUE(taken) << taken.error().text();
+}
+
 TEST_F(ResourcesTest, ApplyingTheSameAgainChangesNothing) {
   auto user = client(as_user());
   ASSERT_TRUE(user->request("POST", "/v1/apply", domain_and_nodes));

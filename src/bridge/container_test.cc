@@ -79,13 +79,27 @@ TEST_F(Containers, an_image_is_found_by_id_name_and_digest) {
   ASSERT_TRUE(by_id) << by_id.error().text();
   EXPECT_EQ(engine.inspect_image(tag)->id, image_);
   ASSERT_FALSE(by_id->digests.empty());
-  auto pinned = spec("pinned");
-  pinned.image = by_id->digests[0];
+  const auto manifest = by_id->digests[0].substr(by_id->digests[0].find('@'));
+  ASSERT_NE(manifest, "@" + image_);
   auto all = instances();
-  const auto running = all.ensure_running(pinned);
-  ASSERT_TRUE(running) << running.error().text();
-  EXPECT_EQ(running->image, image_);
+  for (const auto& image : {image_, "localhost/epif-bf-test@" + image_, by_id->digests[0], "elsewhere/other" + manifest}) {
+    auto pinned = spec("pinned");
+    pinned.image = image;
+    const auto running = all.ensure_running(pinned);
+    ASSERT_TRUE(running) << image << ": " << running.error().text();
+    EXPECT_EQ(running->image, image_) << image;
+  }
   EXPECT_TRUE(all.remove_all());
+}
+
+TEST_F(Containers, an_image_behind_a_tag_is_refused) {
+  auto by_tag = spec("by-tag");
+  by_tag.image = tag;
+  auto all = instances();
+  const auto running = all.ensure_running(by_tag);
+  ASSERT_FALSE(running);
+  EXPECT_EQ(running.error().code, Code::invalid_input) << running.error().text();
+  EXPECT_FALSE(std::filesystem::exists(state_ / "bf" / "by-tag"));
 }
 
 TEST_F(Containers, a_function_runs_confined) {

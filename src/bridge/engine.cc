@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
 
 #include "bridge/unix_http.h"
+#include "model/image_reference.h"
 
 namespace epif::bridge {
 namespace {
@@ -80,6 +82,12 @@ json::object object_of(const std::map<std::string, std::string>& map) {
   json::object out;
   for (const auto& [name, value] : map) out[name] = value;
   return out;
+}
+
+ImageInfo image_of(const json::object& object) {
+  ImageInfo info{text_at(object, "Id"), texts_at(object, "RepoTags"), texts_at(object, "RepoDigests")};
+  if (!info.id.empty() && !info.id.starts_with("sha256:")) info.id.insert(0, "sha256:");
+  return info;
 }
 
 json::object limit_of(std::string_view name, std::uint32_t value) {
@@ -169,10 +177,30 @@ Result<ImageInfo> Engine::inspect_image(std::string_view reference) const {
   const auto value = parsed(*answer, reference);
   if (!value) return fail(value.error());
   if (!value->is_object()) return fail(Code::engine, "the engine's image is not an object", std::string(reference));
-  const auto& object = value->get_object();
-  ImageInfo info{text_at(object, "Id"), texts_at(object, "RepoTags"), texts_at(object, "RepoDigests")};
-  if (!info.id.empty() && !info.id.starts_with("sha256:")) info.id.insert(0, "sha256:");
-  return info;
+  return image_of(value->get_object());
+}
+
+// An engine resolves NAME@DIGEST by the manifest alone, and Podman 4.3 takes a manifest's digest without a name for an unknown
+// id. Its list holds both digests of every image.
+Result<ImageInfo> Engine::find_image(std::string_view pinned) const {
+  const auto digest = digest_of_image(pinned);
+  if (digest.empty()) return fail(Code::invalid_input, "the image is not pinned", std::string(pinned), {}, "name it by its digest");
+  const auto answer = Call{socket_, deadline_ms_}("GET", "/images/json?all=true");
+  if (!answer) return fail(answer.error());
+  if (answer->status != 200) return refused(*answer, "the engine does not list images", socket_.string());
+  const auto value = parsed(*answer, socket_.string());
+  if (!value) return fail(value.error());
+  if (!value->is_array()) return fail(Code::engine, "the engine's images are not a list", socket_.string());
+  std::optional<ImageInfo> by_manifest;
+  for (const auto& item : value->get_array()) {
+    if (!item.is_object()) continue;
+    auto info = image_of(item.get_object());
+    if (info.id == digest) return info;
+    const bool named = std::any_of(info.digests.begin(), info.digests.end(), [&](const auto& one) { return digest_of_image(one) == digest; });
+    if (named) by_manifest = std::move(info);
+  }
+  if (by_manifest) return std::move(*by_manifest);
+  return fail(Code::not_found, "there is no such image", std::string(pinned), {}, "build it, or check its digest");
 }
 
 Result<> Engine::remove_image(std::string_view reference) const {

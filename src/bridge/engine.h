@@ -59,6 +59,9 @@ class Engine {
   [[nodiscard]] Result<ImageInfo> load_image(ByteSpan archive, std::string_view tag) const;
   /// Code::not_found when the image is not there.
   [[nodiscard]] Result<ImageInfo> inspect_image(std::string_view reference) const;
+  /// The image that `pinned` ("sha256:..." or "NAME@sha256:...") names by its id or by the digest of its manifest, whichever
+  /// the engine itself would understand there. Code::not_found when there is none, invalid_input when it is not pinned.
+  [[nodiscard]] Result<ImageInfo> find_image(std::string_view pinned) const;
   [[nodiscard]] Result<> remove_image(std::string_view reference) const;
 
   /// Creates, does not start. Podman reads the seccomp file itself, Docker gets its content. Code::conflict if the name is taken. Returns the id.

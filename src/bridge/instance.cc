@@ -124,10 +124,11 @@ Result<RunningInstance> Instances::ensure_running(const InstanceSpec& spec) {
     return fail(present.error());
   }
 
-  if (const auto image = engine_.inspect_image(spec.image); !image) return fail(image.error());
+  const auto image = engine_.find_image(spec.image);
+  if (!image) return fail(image.error());
   ContainerSpec container;
   container.name = name;
-  container.image = spec.image.starts_with("sha256:") ? spec.image.substr(7) : spec.image;
+  container.image = image->id.substr(image->id.find(':') + 1);  // Podman 4.3 takes an id only without its algorithm
   container.environment = spec.environment;
   container.environment["EPIF_BF_FUNCTION"] = spec.function;
   container.environment["EPIF_BF_SOCKET"] = socket_inside;

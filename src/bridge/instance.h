@@ -16,7 +16,7 @@ namespace epif::bridge {
 struct InstanceSpec {
   std::string name;      ///< unique per owner: [a-z0-9-], at most 48 bytes
   std::string function;  ///< value of EPIF_BF_FUNCTION; ignored by images that do one thing
-  std::string image;     ///< pinned: "sha256:..." or "name@sha256:..."
+  std::string image;     ///< pinned (model/image_reference.h); what runs is the image of that id
   bool trusted = false;  ///< `trust: platform`: started under trusted_seccomp_profile()
   std::map<std::string, std::string> environment;
   friend bool operator==(const InstanceSpec&, const InstanceSpec&) = default;

@@ -17,7 +17,9 @@ constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
 
 /// Installs `applications` (all granted unless named in `refused`) in the sample's domains.
 struct World {
-  explicit World(const std::string& applications) : resources(sample::resources(std::string(sample::domains) + applications)) {
+  explicit World(const std::string& applications, const std::function<void(ResourceSet&)>& change = [](ResourceSet&) {})
+      : resources(sample::resources(std::string(sample::domains) + applications)) {
+    change(resources);
     std::vector<std::string> order;
     for (const auto& [name, application] : resources.applications) order.push_back(name);
     judgement = judge(resources, order, cedar_policies(), now);
@@ -129,6 +131,16 @@ TEST(Installation, a_selector_that_no_redirector_holds_to_is_refused_and_never_w
   EXPECT_EQ(verdict.kind, Verdict::Kind::failed);
   EXPECT_THAT(verdict.reason, HasSubstr("selector"));
   for (const auto& [node, assignment] : world.install()) EXPECT_TRUE(assignment.routes.routes.empty()) << node;
+}
+
+TEST(Installation, a_function_whose_image_is_not_pinned_is_never_installed) {
+  for (const auto* image : {"localhost/epif-bf:latest", ""}) {
+    const World world(application("push"), [&](ResourceSet& all) { all.functions.at("encrypt").image = image; });
+    const auto& verdict = world.judgement.applications.at("app");
+    EXPECT_EQ(verdict.kind, Verdict::Kind::failed);
+    EXPECT_THAT(verdict.reason, HasSubstr("BridgingFunction 'encrypt'"));
+    for (const auto& [node, assignment] : world.install()) EXPECT_TRUE(assignment.instances.empty()) << node;
+  }
 }
 
 TEST(Installation, a_flow_that_is_not_granted_leaves_only_its_reason) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/limits.h"
+#include "model/image_reference.h"
 
 namespace json = boost::json;
 
@@ -35,6 +36,12 @@ std::string hindrance(const ResourceSet& resources, const planner::Install& inst
     if (held > static_cast<std::ptrdiff_t>(limits::chain_max_functions)) {
       return fmt::format("{} functions on proxy {} are more than {}", held, name, limits::chain_max_functions);
     }
+  }
+  for (const auto& placed : install.chain) {
+    const auto& function = resources.functions.at(placed.function);
+    if (function.image.empty()) return "BridgingFunction '" + placed.function + "' has no spec.image, so it can only be planned with";
+    // The API takes no such image; a store that an older program wrote may hold one.
+    if (auto pinned = check_image(function); !pinned) return pinned.error().text();
   }
   return {};
 }

@@ -54,17 +54,17 @@ spec: {addresses: [10.3.0.10]}
 apiVersion: epif/v1
 kind: BridgingFunction
 metadata: {name: firewall}
-spec: {provides: [firewall], image: "sha256:aa", trust: platform, cost: {setup: 5ms}}
+spec: {provides: [firewall], image: "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef", trust: platform, cost: {setup: 5ms}}
 ---
 apiVersion: epif/v1
 kind: BridgingFunction
 metadata: {name: encrypt}
-spec: {provides: [encryption], image: "sha256:aa", pair: decrypt, cost: {setup: 5ms}}
+spec: {provides: [encryption], image: "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef", pair: decrypt, cost: {setup: 5ms}}
 ---
 apiVersion: epif/v1
 kind: BridgingFunction
 metadata: {name: decrypt}
-spec: {provides: [encryption], image: "sha256:aa"}
+spec: {provides: [encryption], image: "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"}
 ---
 apiVersion: epif/v1
 kind: Policy
