@@ -196,31 +196,50 @@ void Agent::watch_instances(const InstanceViews& views) {
 
 void Agent::write_routes(const Assignment& assignment, const InstanceViews& views) {
   auto table = complete(assignment, views, written_.generation + 1);
-  const bool stands = written_.generation != 0 && same_content(table, written_);
+  const bool stands = held_.empty() && written_.generation != 0 && same_content(table, written_);
   if (stands && saved_) return;
   std::uint64_t generation = 0;
   {
     const std::lock_guard lock(mutex_);
     generation = wanted_generation_;
   }
+  const bool narrower = written_.generation == 0 || takes_away(written_, assignment.routes);
   // The assignment first: after a crash between the two, a restart must not bring back the routes that this one withdrew.
   const auto saved = save_assignment(paths_.assignment, assignment, generation);
+  const auto written = stands ? Result<>() : api::write_file(paths_.routes, print_routes(table), 0600);
   saved_ = saved.has_value();
-  write_error_ = saved ? std::string() : saved.error().text();
-  if (!saved) log::error("agent", saved.error());
-  if (stands) return;
-  auto written = api::write_file(paths_.routes, print_routes(table), 0600);
-  if (!written) {
-    write_error_ = written.error().text();
-    return log::error("agent", written.error());
-  }
+  note_write(saved, written);
+  // What cannot be brought up to date must not be found by the next run: that one waits for the orchestrator instead.
+  if (!saved && narrower) ::unlink(paths_.assignment.c_str());
+  if (!written && narrower) hold_daemon(write_error_);
+  if (!written || stands) return;
+  held_.clear();
   written_ = std::move(table);
   log::info("agent", "routes written", {{"generation", std::to_string(written_.generation)},
                                         {"routes", std::to_string(written_.routes.size())}});
 }
 
+void Agent::note_write(const Result<>& saved, const Result<>& written) {
+  const auto error = !written ? written.error() : !saved ? saved.error() : Error{};
+  const auto text = written && saved ? std::string() : error.text();
+  if (!text.empty() && text != write_error_) log::error("agent", error);
+  write_error_ = text;
+}
+
+/// The routes on disk allow what was taken away, and cannot be replaced: nothing may read them. Flows are reset, the capture
+/// rules stay, and the process comes back with the first routes that can be written.
+void Agent::hold_daemon(const std::string& why) {
+  held_ = "it is stopped, since routes were withdrawn and the new ones cannot be written: " + why;
+  ::unlink(paths_.routes.c_str());
+  if (auto halted = daemon_->halt(held_); !halted) log::error("agent", halted.error());
+}
+
 void Agent::keep_daemon(const Assignment& assignment) {
   daemon_error_.clear();
+  if (!held_.empty()) {
+    if (daemon_->running()) hold_daemon(write_error_);
+    return;
+  }
   if (auto kept = daemon_->ensure(command(assignment)); !kept) {
     daemon_error_ = daemon_->trouble();
     return;

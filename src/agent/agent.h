@@ -53,6 +53,8 @@ class Agent {
   void wait();
   void step();
   void write_routes(const Assignment& assignment, const InstanceViews& views);
+  void note_write(const Result<>& saved, const Result<>& written);
+  void hold_daemon(const std::string& why);
   void keep_daemon(const Assignment& assignment);
   void watch_instances(const InstanceViews& views);
   void send_report(const Assignment& assignment, const InstanceViews& views);
@@ -79,6 +81,7 @@ class Agent {
   // The loop's thread alone:
   RouteTable written_;
   std::string write_error_;
+  std::string held_;   ///< why redirector or proxy must not run: the routes on disk allow what was taken away
   bool saved_ = true;  ///< the assignment on disk is the one that the routes are of
   std::string public_key_;
   std::unique_ptr<Daemon> daemon_;

@@ -145,6 +145,11 @@ Result<> Daemon::run(const std::vector<std::string>& command) {
 
 Result<> Daemon::stop() { return end(SIGTERM); }
 
+Result<> Daemon::halt(const std::string& why) {
+  trouble_ = why;
+  return end(SIGKILL);
+}
+
 Result<> Daemon::end(int signal) {
   if (!pidfd_) find();
   if (!pidfd_) return {};

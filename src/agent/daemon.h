@@ -25,6 +25,8 @@ class Daemon {
   [[nodiscard]] Result<> run(const std::vector<std::string>& command);
   /// SIGTERM, after 8 s SIGKILL; finds the process although it was never started here. Returns once it is gone.
   [[nodiscard]] Result<> stop();
+  /// SIGKILL: the flows are reset, and the capture rules of a redirector stay and refuse. trouble() is `why` until ensure().
+  [[nodiscard]] Result<> halt(const std::string& why);
 
   [[nodiscard]] bool running() const;
   [[nodiscard]] std::int64_t pid() const { return pid_; }

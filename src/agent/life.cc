@@ -122,6 +122,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Settings settings) {
 }
 
 void Agent::read_saved() {
+  for (const auto& path : {paths_.assignment, paths_.routes}) api::remove_unfinished(path);
   auto saved = load_assignment(paths_.assignment);
   if (!saved) {
     if (saved.error().code != Code::not_found) log::error("agent", saved.error());
@@ -158,6 +159,7 @@ Result<> Agent::take_down() {
   instance_fds_.clear();
   instance_pids_.clear();
   written_ = {};
+  held_.clear();
   return remove_traces(settings_.program, paths_, engine);
 }
 

@@ -26,6 +26,35 @@ RouteTable complete(const Assignment& assignment, const InstanceViews& instances
   return table;
 }
 
+namespace {
+
+/// What a route allows, apart from how long.
+Route permission_of(Route route) {
+  route.expires = {};
+  for (auto& link : route.chain) {
+    link.socket.clear();
+    link.peer_pid = 0;
+  }
+  return route;
+}
+
+bool ends_sooner(const Route& after, const Route& before) {
+  constexpr std::chrono::sys_seconds never{};
+  return after.expires != never && (before.expires == never || after.expires < before.expires);
+}
+
+}  // namespace
+
+bool takes_away(const RouteTable& before, const RouteTable& after) {
+  std::map<std::string_view, const Route*> left;
+  for (const auto& route : after.routes) left.emplace(route.id, &route);
+  return std::ranges::any_of(before.routes, [&](const Route& route) {
+    if (!route.blocked.empty()) return false;
+    const auto found = left.find(route.id);
+    return found == left.end() || ends_sooner(*found->second, route) || permission_of(*found->second) != permission_of(route);
+  });
+}
+
 InstanceViews running_instances(const Assignment& assignment, const RouteTable& written) {
   InstanceViews out;
   for (const auto& route : written.routes) {

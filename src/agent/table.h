@@ -21,6 +21,10 @@ using InstanceViews = std::map<std::string, InstanceView>;  ///< by instance nam
 /// A route with an instance that does not run is blocked, with the reason; nothing may pass around a function. Pure.
 [[nodiscard]] RouteTable complete(const Assignment& assignment, const InstanceViews& instances, std::uint64_t generation);
 
+/// Whether `after` takes anything away that `before` allows: a route is gone, blocked, ends sooner or says something else.
+/// Where an instance's socket lies does not count, nor do refusals, which only explain. Pure.
+[[nodiscard]] bool takes_away(const RouteTable& before, const RouteTable& after);
+
 /// The instances that an earlier agent left running, as its table names them, as far as their processes live: adopted, so
 /// that a restart of the agent touches no flow.
 [[nodiscard]] InstanceViews running_instances(const Assignment& assignment, const RouteTable& written);

@@ -43,6 +43,25 @@ TEST(Table, a_function_that_does_not_run_blocks_its_routes_and_no_others) {
   }
 }
 
+TEST(Table, a_route_that_goes_is_blocked_ends_sooner_or_changes_is_taken_away) {
+  auto before = complete(assignment(), {{"encrypt", {"running", {}, "/bf/encrypt/bf.sock", 42}}}, 1);
+  for (auto& route : before.routes) route.expires = std::chrono::sys_seconds(std::chrono::seconds(1'000));
+  EXPECT_FALSE(takes_away(before, before));
+  const auto changed = [&](auto change) {
+    auto after = before;
+    change(after.routes[1]);
+    return takes_away(before, after);
+  };
+  EXPECT_TRUE(changed([](Route& route) { route.id = "another"; }));
+  EXPECT_TRUE(changed([](Route& route) { route.blocked = "revoked"; }));
+  EXPECT_TRUE(changed([](Route& route) { route.expires -= std::chrono::seconds(1); }));
+  EXPECT_TRUE(changed([](Route& route) { route.chain.clear(); }));
+  EXPECT_FALSE(changed([](Route& route) { route.expires += std::chrono::seconds(1); }));
+  EXPECT_FALSE(changed([](Route& route) { route.chain[0].peer_pid = 43; }));
+  before.routes[1].blocked = "encrypt is starting";
+  EXPECT_FALSE(changed([](Route& route) { route.id = "another"; })) << "it was closed already";
+}
+
 TEST(Table, what_runs_after_a_restart_of_the_agent_gives_the_same_table) {
   const auto written = complete(assignment(), {{"encrypt", {"running", {}, "/bf/encrypt/bf.sock", ::getpid()}}}, 3);
   const auto adopted = running_instances(assignment(), written);

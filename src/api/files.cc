@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
 #include "api/pki.h"
 #include "base/fd.h"
@@ -11,6 +12,8 @@
 
 namespace epif::api {
 namespace {
+
+constexpr std::string_view unfinished = ".new.";
 
 Result<> write_fully(int fd, std::string_view text, const std::string& path) {
   while (!text.empty()) {
@@ -32,7 +35,8 @@ std::string folder_of(const std::string& path) {
 }  // namespace
 
 Result<> write_file(const std::string& path, std::string_view text, unsigned mode) {
-  const auto beside = fmt::format("{}.new.{}", path, ::getpid());
+  const auto beside = fmt::format("{}{}{}", path, unfinished, ::gettid());
+  ::unlink(beside.c_str());  // a crash left it, and the number has come round: no other thread of this machine has it now
   Fd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!file) return fail(system_error(errno, "cannot make", beside));
   Result<> done = write_fully(file.get(), text, path);
@@ -47,6 +51,15 @@ Result<> write_file(const std::string& path, std::string_view text, unsigned mod
   const Fd folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder) ::fsync(folder.get());  // the rename itself survives a power loss
   return {};
+}
+
+void remove_unfinished(const std::string& path) {
+  const std::filesystem::path whole(path);
+  const auto start = whole.filename().string() + std::string(unfinished);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_of(path), ignored)) {
+    if (entry.path().filename().string().starts_with(start)) ::unlink(entry.path().c_str());
+  }
 }
 
 Result<std::string> read_file(const std::string& path) {

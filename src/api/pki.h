@@ -63,6 +63,8 @@ class CertificateAuthority {
 
 /// Writes `text` to a new file beside `path`, syncs, and renames it over `path`, with `mode` from the first byte on.
 [[nodiscard]] Result<> write_file(const std::string& path, std::string_view text, unsigned mode);
+/// Removes what crashed writers of `path` left beside it. Only while nobody writes it.
+void remove_unfinished(const std::string& path);
 /// A whole file of at most limits::document_max_bytes.
 [[nodiscard]] Result<std::string> read_file(const std::string& path);
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "api/openssl.h"
 #include "api/tokens.h"
@@ -123,6 +124,18 @@ TEST_F(PkiTest, WriteFileReplacesAtomicallyWithTheMode) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   EXPECT_FALSE(write_file(folder + "/none/file", "x", 0600));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
+}
+
+TEST_F(PkiTest, WhatACrashLeftBesideAFileNeitherBlocksTheNextWriteNorStays) {
+  const auto path = folder + "/file";
+  std::ofstream(fmt::format("{}.new.{}", path, ::gettid())) << "half";
+  const auto written = write_file(path, "whole", 0600);
+  ASSERT_TRUE(written) << written.error().text();
+  EXPECT_EQ(*read_file(path), "whole");
+  std::ofstream(path + ".new.1") << "half";
+  remove_unfinished(path);
+  EXPECT_FALSE(std::filesystem::exists(path + ".new.1"));
+  EXPECT_TRUE(std::filesystem::exists(path));
 }
 
 }  // namespace
