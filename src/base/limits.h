@@ -41,6 +41,26 @@ inline constexpr std::uint32_t route_expiry_s = 24 * 3'600;          ///< routes
 inline constexpr std::uint32_t accept_backoff_ms = 50;               ///< pause of accept at EMFILE
 inline constexpr std::uint32_t max_connections = 9'000;              ///< per process; 2 descriptors each below the hard limit
 inline constexpr std::uint32_t max_connections_per_source = 4'096;
+inline constexpr std::uint32_t max_handshakes = 4'096;               ///< connections whose request is not whole yet
+inline constexpr std::uint32_t max_handshakes_per_source = 2'048;
+inline constexpr std::uint32_t connections_per_second = 40'000;      ///< accepted; as many may come at once
+inline constexpr std::uint32_t connections_per_second_per_source = 20'000;
+inline constexpr std::size_t handshake_free_bytes = 2 * 1024;        ///< of each handshake, not counted against the next two
+inline constexpr std::size_t handshake_memory_bytes = 64 * 1024 * 1024;
+inline constexpr std::size_t handshake_memory_bytes_per_source = 16 * 1024 * 1024;
+inline constexpr std::size_t rate_sources = 65'536;                  ///< addresses whose rate is remembered
+inline constexpr std::uint32_t refusals_waiting = 64;                ///< a thread's refused clients that get an answer; more are reset
+inline constexpr std::uint32_t refusal_patience_ms = 1'000;          ///< for a refused client to say which SOCKS it speaks
+inline constexpr std::uint32_t bind_deadline_ms = 60'000;            ///< BIND: the peer connects within this
+inline constexpr std::size_t bind_early_max_bytes = 64 * 1024;       ///< BIND: what a client may send before its peer is there
+inline constexpr std::uint16_t bind_backlog_max = 64;                ///< SOCKS6 Listen Backlog granted
+inline constexpr std::uint16_t bind_port_min = 1'024;                ///< lower ones only for --allow-all
+inline constexpr std::size_t sessions_max = 16'384;                  ///< SOCKS6 sessions of a process
+inline constexpr std::size_t sessions_per_owner = 256;               ///< of one identity or user at one address
+inline constexpr std::uint32_t session_idle_s = 600;                 ///< without a request
+inline constexpr std::uint32_t session_life_s = 24 * 3'600;
+inline constexpr std::uint32_t session_sweep_ms = 1'000;             ///< ended sessions are looked for this often at most
+inline constexpr std::uint32_t token_window_max = 4'096;             ///< idempotence tokens granted to a session
 inline constexpr std::uint32_t warm_pool_connections = 8;            ///< redirector to proxy, open and authenticated
 inline constexpr std::uint32_t warm_pool_connections_most = 64;      ///< grows up to this under load
 inline constexpr std::uint32_t warm_pool_idle_s = 60;
@@ -51,6 +71,19 @@ inline constexpr std::uint32_t warm_pool_short_life_s = 5;           ///< ended 
 inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
 inline constexpr std::uint32_t warm_pool_retry_max_ms = 5'000;       ///< this
 inline constexpr std::uint32_t socks4_user_max_bytes = 255;
+inline constexpr std::size_t capture_chain_devices = 128;            ///< in one egress chain; the kernel takes up to 256
+
+// Data plane: captured datagrams and DNS, each thread of a redirector
+inline constexpr std::size_t datagram_associations = 512;            ///< sockets of programs that talk through a proxy
+inline constexpr std::uint32_t datagram_idle_s = 120;                ///< an association without a datagram ends
+inline constexpr std::size_t datagrams_waiting = 64;                 ///< of one association, before it stands or while its proxy is slow
+inline constexpr std::size_t datagrams_waiting_bytes = 128 * 1024;
+inline constexpr std::uint32_t datagram_retry_ms = 1'000;            ///< after a refusal, datagrams of that socket drop this long
+inline constexpr std::size_t datagram_reply_sockets = 256;           ///< addresses that answers come from
+inline constexpr std::size_t datagrams_at_once = 64;                 ///< read before others get their turn
+inline constexpr std::uint32_t dns_deadline_ms = 5'000;              ///< a resolver answers within this
+inline constexpr std::size_t dns_queries = 256;                      ///< passed on and not answered yet
+inline constexpr std::uint32_t dns_lifetime_s = 60;                  ///< of our own answers
 
 // Files and documents
 inline constexpr std::size_t routes_file_max_bytes = 64 * 1024 * 1024;

@@ -39,6 +39,9 @@ class Loop {
   void stop();                   ///< any thread
   void post(Callback callback);  ///< any thread; runs on the loop's thread, in order of posting
 
+  /// Timers that wait now, for metrics.
+  [[nodiscard]] std::size_t timers() const { return timers_.size(); }
+
   /// The time at the start of this round.
   [[nodiscard]] TimePoint now() const { return now_; }
 
@@ -142,6 +145,11 @@ class Interest {
   /// co_await: an error if failed, Code::timeout past the deadline (the Interest stays usable), else readiness.
   [[nodiscard]] Wait readable(std::optional<TimePoint> deadline = {}) { return {*this, true, deadline}; }
   [[nodiscard]] Wait writable(std::optional<TimePoint> deadline = {}) { return {*this, false, deadline}; }
+
+  /// The reader that waits resumes as if there were something to read: what it waits for besides has happened.
+  void nudge_reader() {
+    if (reader_) wake(reader_);
+  }
 
   /// The reader waits until the socket takes bytes (TLS owes the peer an answer before it can read on).
   [[nodiscard]] Wait readable_by_write(std::optional<TimePoint> deadline = {}) { return {*this, true, deadline, true}; }

@@ -49,6 +49,8 @@ class Stream {
     return read_needs_write_ ? interest_.readable_by_write(deadline) : interest_.readable(deadline);
   }
   [[nodiscard]] Interest::Wait writable(std::optional<TimePoint> deadline = {}) { return interest_.writable(deadline); }
+  /// As Interest::nudge_reader().
+  void nudge_reader() { interest_.nudge_reader(); }
   [[nodiscard]] Error error() const;  ///< why the stream failed; Code::internal if it has not
   [[nodiscard]] Loop& loop() const { return interest_.loop(); }
   [[nodiscard]] int fd() const { return fd_.get(); }

@@ -20,6 +20,22 @@ int family(const SocketAddress& address) { return address.ip.is_v6() ? AF_INET6 
 
 bool set_int(int fd, int level, int option, int value) { return ::setsockopt(fd, level, option, &value, sizeof value) == 0; }
 
+/// An MPTCP socket if wanted and possible, else TCP's.
+Fd make_socket(int family, bool multipath) {
+  if (multipath) {
+    Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_MPTCP));
+    if (fd) return fd;
+  }
+  return Fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+int get_int(int fd, int level, int option) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  ::getsockopt(fd, level, option, &value, &size);
+  return value;
+}
+
 Result<> apply(int fd, const SocketAddress& to, const ConnectOptions& options) {
   set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (options.mark && !set_int(fd, SOL_SOCKET, SO_MARK, static_cast<int>(*options.mark))) {
@@ -28,6 +44,7 @@ Result<> apply(int fd, const SocketAddress& to, const ConnectOptions& options) {
   const bool six = to.ip.is_v6();
   if (options.tos) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, *options.tos);
   if (options.ttl) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, *options.ttl);
+  if (options.no_fragmentation) set_no_fragmentation(fd, *options.no_fragmentation);
   if (options.fast_open) set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
   if (options.source) {
     set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
@@ -48,6 +65,33 @@ SocketAddress name_of(int fd, int (*ask)(int, sockaddr*, socklen_t*)) {
 }
 
 }  // namespace
+
+void set_no_fragmentation(int fd, bool never) {
+  if (get_int(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6) {
+    set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, never ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_DONT);
+    set_int(fd, IPPROTO_IPV6, IPV6_DONTFRAG, never ? 1 : 0);
+  }
+  // An IPv6 socket may carry IPv4 (dual stack).
+  set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, never ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT);
+}
+
+bool never_fragments(int fd) {
+  if (get_int(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6) {
+    return get_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER) == IPV6_PMTUDISC_DO;
+  }
+  return get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DO;
+}
+
+bool speaks_multipath(int fd) {
+  if (get_int(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_MPTCP) return false;
+  if (get_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0) return true;
+  // linux/mptcp.h: MPTCP_INFO fails once the connection has fallen back to TCP.
+  constexpr int sol_mptcp = 284;
+  constexpr int mptcp_info_option = 1;
+  std::array<std::uint8_t, 256> info{};
+  socklen_t size = info.size();
+  return ::getsockopt(fd, sol_mptcp, mptcp_info_option, info.data(), &size) == 0;
+}
 
 unsigned to_sockaddr(const SocketAddress& address, sockaddr_storage& out) {
   out = {};
@@ -95,7 +139,7 @@ Result<SocketAddress> original_destination(int fd) {
 Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first, TimePoint deadline) {
   // With a cached cookie the kernel defers the SYN to the first write: without bytes to write it would never leave.
   options.fast_open = options.fast_open && !first.empty();
-  Fd fd(::socket(family(to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  Fd fd = make_socket(family(to), options.multipath);
   if (!fd) co_return fail(system_error(errno, "cannot make a socket", to.text()));
   auto applied = apply(fd.get(), to, options);
   if (!applied) co_return fail(std::move(applied.error()));
@@ -105,6 +149,7 @@ Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions opt
     co_return fail(system_error(errno, "cannot connect", to.text()));
   }
   Connected made{std::make_unique<SocketStream>(loop, std::move(fd))};
+  const Cancel::Stage stage(options.cancel, *made.stream);
   if (options.fast_open && !first.empty()) {
     // With TCP_FASTOPEN_CONNECT the SYN leaves with the first write; EAGAIN means it left without data.
     const Io io = made.stream->write_some(first);
@@ -123,7 +168,9 @@ Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions opt
     tcp_info info{};
     size = sizeof info;
     ::getsockopt(made.stream->fd(), IPPROTO_TCP, TCP_INFO, &info, &size);
-    if (info.tcpi_state != TCP_SYN_SENT) co_return made;
+    // An MPTCP socket tells of its first subflow, which may be ahead of it: then it has no peer yet.
+    const bool ahead = options.multipath && peer_address(made.stream->fd()) == SocketAddress{};
+    if (info.tcpi_state != TCP_SYN_SENT && !ahead) co_return made;
     made.stream->await_connection();
     auto ready = co_await made.stream->writable(deadline);
     if (!ready) {
@@ -136,10 +183,10 @@ Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions opt
 }
 
 Result<Fd> listen(SocketAddress at, const ListenOptions& options) {
-  Fd fd(::socket(family(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  Fd fd = make_socket(family(at), options.multipath);
   if (!fd) return fail(system_error(errno, "cannot make a socket", at.text()));
   set_int(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (at.ip.is_v6()) set_int(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  if (at.ip.is_v6()) set_int(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, options.dual_stack ? 0 : 1);
   if (options.reuse_port) set_int(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
   if (options.fast_open) set_int(fd.get(), IPPROTO_TCP, TCP_FASTOPEN, 4096);
   if (options.transparent) {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/ip.h"
+#include "net/cancel.h"
 #include "net/stream.h"
 
 struct sockaddr_storage;
@@ -17,7 +18,10 @@ struct ConnectOptions {
   std::optional<std::uint32_t> mark{}; ///< SO_MARK: the redirector's own traffic
   std::optional<std::uint8_t> tos{};
   std::optional<std::uint8_t> ttl{};
+  std::optional<bool> no_fragmentation{};  ///< true: the path's MTU is obeyed, DF set on IPv4; false: fragments allowed
+  bool multipath = false;              ///< MPTCP where the kernel has it, else TCP
   std::optional<SocketAddress> source{}; ///< bound with IP_BIND_ADDRESS_NO_PORT
+  Cancel* cancel = nullptr;              ///< may end the attempt
 };
 
 /// A connection and how many bytes of the first data it has already taken.
@@ -35,6 +39,8 @@ struct ListenOptions {
   bool reuse_port = false;   ///< one listener a thread
   bool fast_open = false;
   bool transparent = false;  ///< accepts for foreign addresses (tproxy)
+  bool dual_stack = false;   ///< an IPv6 listener takes IPv4, too
+  bool multipath = false;    ///< accepts MPTCP where the kernel has it
   int backlog = 4096;
 };
 /// A listening socket; IPv6 ones take IPv6 only. Errors: address_in_use (names the address), permission, io.
@@ -56,6 +62,12 @@ class Acceptor {
   static Task<void> run(std::shared_ptr<State> state);
   std::shared_ptr<State> state_;
 };
+
+/// IP_MTU_DISCOVER of either family: never fragment, or let fragment. And whether it is enforced now.
+void set_no_fragmentation(int fd, bool never);
+[[nodiscard]] bool never_fragments(int fd);
+/// True if the connection speaks MPTCP with its peer; of a listener, if it would.
+[[nodiscard]] bool speaks_multipath(int fd);
 
 [[nodiscard]] SocketAddress local_address(int fd);
 [[nodiscard]] SocketAddress peer_address(int fd);
