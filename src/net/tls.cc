@@ -165,11 +165,12 @@ TlsStream::~TlsStream() { ::SSL_free(session_); }
 
 Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<SocketStream> socket, const TlsContext& context,
                                                           bool as_server, std::string expected_identity,
-                                                          TimePoint deadline) {
+                                                          TimePoint deadline, Cancel* cancel) {
   Loop& loop = socket->loop();
   SSL* session = ::SSL_new(context.native());
   if (session == nullptr) co_return fail(Code::internal, "cannot start TLS", {}, last_reason());
   std::unique_ptr<TlsStream> stream(new TlsStream(loop, SocketStream::release(std::move(socket)), session));
+  const Cancel::Stage stage(cancel, *stream);
   BIO* wire = make_wire(stream->fd(), stream->interest_);
   ::SSL_set_bio(session, wire, wire);
   as_server ? ::SSL_set_accept_state(session) : ::SSL_set_connect_state(session);
@@ -201,12 +202,13 @@ Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<Socket
 
 Task<Result<std::unique_ptr<TlsStream>>> TlsStream::accept(std::unique_ptr<SocketStream> socket, const TlsContext& context,
                                                            TimePoint deadline) {
-  return shake(std::move(socket), context, true, {}, deadline);
+  return shake(std::move(socket), context, true, {}, deadline, nullptr);
 }
 
 Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(std::unique_ptr<SocketStream> socket, const TlsContext& context,
-                                                            std::string expected_identity, TimePoint deadline) {
-  return shake(std::move(socket), context, false, std::move(expected_identity), deadline);
+                                                            std::string expected_identity, TimePoint deadline,
+                                                            Cancel* cancel) {
+  return shake(std::move(socket), context, false, std::move(expected_identity), deadline, cancel);
 }
 
 Io TlsStream::outcome(int result, bool reading) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "net/cancel.h"
 #include "net/stream.h"
 
 // OpenSSL's own names, so that its headers stay in the .cc files.
@@ -43,7 +44,8 @@ class TlsStream final : public Stream {
                                                                        const TlsContext& context, TimePoint deadline);
   [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> connect(std::unique_ptr<SocketStream> socket,
                                                                         const TlsContext& context,
-                                                                        std::string expected_identity, TimePoint deadline);
+                                                                        std::string expected_identity, TimePoint deadline,
+                                                                        Cancel* cancel = nullptr);
   ~TlsStream() override;
 
   /// Identity in the peer's certificate: its URI SAN "epif://domain/node" without the scheme. Never empty after a handshake.
@@ -59,7 +61,8 @@ class TlsStream final : public Stream {
   TlsStream(Loop& loop, Fd fd, ssl_st* session) : Stream(loop, std::move(fd)), session_(session) {}
   [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> shake(std::unique_ptr<SocketStream> socket,
                                                                       const TlsContext& context, bool as_server,
-                                                                      std::string expected_identity, TimePoint deadline);
+                                                                      std::string expected_identity, TimePoint deadline,
+                                                                      Cancel* cancel);
   [[nodiscard]] Io outcome(int result, bool reading);
 
   ssl_st* session_;

@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <deque>
+#include <set>
 
 #include "base/log.h"
 
@@ -35,6 +36,7 @@ struct WarmPool::State {
   std::uint64_t lost = 0;
   std::uint64_t failed = 0;
   std::deque<Idle> idle{};  ///< oldest first
+  std::set<Cancel*> openings{};  ///< of the background: end with the pool
   std::size_t wanted = 0;   ///< between settings.keep and the most
   std::size_t opening = 0;
   std::uint64_t misses_seen = 0;
@@ -45,7 +47,7 @@ struct WarmPool::State {
 
   State(Loop& on, Settings wishes) : loop(on), settings(std::move(wishes)), wanted(settings.keep) {}
 
-  static Task<Result<Taken>> open(std::shared_ptr<State> self, ByteSpan first, TimePoint deadline);
+  static Task<Result<Taken>> open(std::shared_ptr<State> self, ByteSpan first, TimePoint deadline, Cancel* cancel);
   static Task<void> open_idle(std::shared_ptr<State> self);
   static void refill(const std::shared_ptr<State>& self);
   static void arm(const std::shared_ptr<State>& self);
@@ -54,9 +56,11 @@ struct WarmPool::State {
   [[nodiscard]] std::chrono::milliseconds check_after() const;
 };
 
-Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self, ByteSpan first, TimePoint deadline) {
+Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self, ByteSpan first, TimePoint deadline,
+                                                        Cancel* cancel) {
   const auto& options = self->settings;
   auto connect_options = options.connect;
+  connect_options.cancel = cancel;
   if (options.tls || options.prepare) {
     connect_options.fast_open = false;
     first = {};
@@ -65,7 +69,7 @@ Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self,
   if (!connected) co_return fail(std::move(connected.error()));
   Taken opened{nullptr, connected->sent, false};
   if (options.tls) {
-    auto shaken = co_await TlsStream::connect(std::move(connected->stream), *options.tls, options.identity, deadline);
+    auto shaken = co_await TlsStream::connect(std::move(connected->stream), *options.tls, options.identity, deadline, cancel);
     if (!shaken) {
       auto error = std::move(shaken.error());
       if (error.where.empty()) error.where = options.to.text();
@@ -76,6 +80,7 @@ Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self,
     opened.stream = std::move(connected->stream);
   }
   if (options.prepare) {
+    const Cancel::Stage stage(cancel, *opened.stream);
     auto ready = co_await options.prepare(*opened.stream, deadline);
     if (!ready) co_return fail(std::move(ready.error()));
   }
@@ -98,7 +103,10 @@ void WarmPool::State::back_off(const Error& error) {
 
 Task<void> WarmPool::State::open_idle(std::shared_ptr<State> self) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(limits::handshake_deadline_ms);
-  auto opened = co_await open(self, {}, deadline);
+  Cancel cancel;
+  self->openings.insert(&cancel);
+  auto opened = co_await open(self, {}, deadline, &cancel);
+  self->openings.erase(&cancel);
   --self->opening;
   if (self->closed) co_return;
   if (!opened) {
@@ -163,6 +171,7 @@ WarmPool::~WarmPool() {
   state_->closed = true;
   state_->check.cancel();
   state_->idle.clear();
+  for (auto* opening : state_->openings) opening->cancel({Code::internal, "the pool is closed"});
 }
 
 std::unique_ptr<Stream> WarmPool::take_ready() {
@@ -183,9 +192,9 @@ std::unique_ptr<Stream> WarmPool::take_ready() {
   return taken;
 }
 
-Task<Result<WarmPool::Taken>> WarmPool::take(ByteSpan first, TimePoint deadline) {
+Task<Result<WarmPool::Taken>> WarmPool::take(ByteSpan first, TimePoint deadline, Cancel* cancel) {
   if (auto ready = take_ready()) co_return Taken{std::move(ready), 0, true};
-  auto made = co_await State::open(state_, first, deadline);
+  auto made = co_await State::open(state_, first, deadline, cancel);
   co_return made;
 }
 

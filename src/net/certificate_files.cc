@@ -1,15 +1,15 @@
-#include "proxy/certificate_files.h"
+#include "net/certificate_files.h"
 
 #include "base/limits.h"
 #include "base/log.h"
 
-namespace epif::proxy {
+namespace epif::net {
 
-Result<std::unique_ptr<CertificateFiles>> CertificateFiles::open(net::Loop& loop, net::TlsFiles files, OnRenewal on_renewal) {
+Result<std::unique_ptr<CertificateFiles>> CertificateFiles::open(Loop& loop, TlsFiles files, OnRenewal on_renewal) {
   std::unique_ptr<CertificateFiles> made(new CertificateFiles(loop, std::move(files), std::move(on_renewal)));
   // Watched before the first reading, so that no change falls between.
   for (const auto& path : {made->files_.certificate, made->files_.key, made->files_.authority}) {
-    auto watch = net::FileWatch::start(loop, path, [self = made.get()] { self->changed(); });
+    auto watch = FileWatch::start(loop, path, [self = made.get()] { self->changed(); });
     if (!watch) return fail(std::move(watch.error()));
     made->watches_.push_back(std::move(*watch));
   }
@@ -19,9 +19,9 @@ Result<std::unique_ptr<CertificateFiles>> CertificateFiles::open(net::Loop& loop
 }
 
 Result<> CertificateFiles::read() {
-  auto client = net::TlsContext::client(files_);
+  auto client = TlsContext::client(files_);
   if (!client) return fail(std::move(client.error()));
-  auto server = net::TlsContext::server(files_);
+  auto server = TlsContext::server(files_);
   if (!server) return fail(std::move(server.error()));
   certified_ = {std::move(*server), std::move(*client)};
   return {};
@@ -39,11 +39,11 @@ void CertificateFiles::changed() {
 void CertificateFiles::reload() {
   const auto outcome = read();
   if (!outcome) {
-    log::error("proxy", outcome.error(), {{"kept", "the certificate before stays in use"}});
+    log::error("tls", outcome.error(), {{"kept", "the certificate before stays in use"}});
     return;
   }
-  log::info("proxy", "certificate read", {{"file", files_.certificate}});
+  log::info("tls", "certificate read", {{"file", files_.certificate}});
   on_renewal_(certified_);
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::net
