@@ -26,6 +26,7 @@ Result<planner::PolicyEngine> policy_engine(const ResourceSet& resources) {
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   auto made = policy::FlowPolicies::make(resources, now);
   if (!made) return fail(std::move(made.error()));
+  if (auto known = made->check_required(resources); !known) return fail(std::move(known.error()));
   return planner::PolicyEngine([policies = std::make_shared<const policy::FlowPolicies>(std::move(*made))](
                                    const planner::PolicyQuery& query) -> Result<planner::PolicyDecision> {
     auto decision = policies->decide(query.application, query.flow, query.direction, query.source, query.destination);

@@ -20,6 +20,7 @@ Result<std::string> plan_of(const ResourceSet& resources) {
   if (!resources.policies.empty()) {
     auto policies = policy::FlowPolicies::make(resources, now());
     if (!policies) return fail(std::move(policies.error()));
+    if (auto known = policies->check_required(resources); !known) return fail(std::move(known.error()));
     options.policy = [shared = std::make_shared<policy::FlowPolicies>(std::move(*policies))](
                          const planner::PolicyQuery& query) -> Result<planner::PolicyDecision> {
       auto answer = shared->decide(query.application, query.flow, query.direction, query.source, query.destination);

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 namespace epif::policy {
 namespace {
@@ -67,6 +68,22 @@ Result<FlowPolicies> FlowPolicies::make(const ResourceSet& resources, std::chron
   flow_policies.domains_ = resources.domains;
   flow_policies.now_ = now;
   return flow_policies;
+}
+
+Result<> FlowPolicies::check_required(const ResourceSet& resources) const {
+  std::set<std::string_view> known;
+  for (const auto& [name, node] : resources.nodes) known.insert(node.attributes.begin(), node.attributes.end());
+  for (const auto& [name, function] : resources.functions) known.insert(function.provides.begin(), function.provides.end());
+  for (const auto& [name, more] : resources.attributes) known.insert(more.attributes.begin(), more.attributes.end());
+  for (const auto& policy : policies_.policies) {
+    for (const auto& attribute : policy.requires_attributes) {
+      if (known.contains(attribute)) continue;
+      return fail(Code::not_found, fmt::format("policy {} requires attribute '{}', which is not known", policy.id, attribute),
+                  policy.where(), "no Node, BridgingFunction or Attributes resource names it",
+                  "correct it, or name it in an Attributes resource");
+    }
+  }
+  return {};
 }
 
 FlowPolicies::ConsentState FlowPolicies::consent(const std::string& flow, const std::string& purpose) const {

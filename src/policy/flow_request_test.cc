@@ -185,6 +185,23 @@ TEST(FlowPolicies, RefuseTextWithItsPlaceInTheDocument) {
   EXPECT_EQ(policies.error().code, Code::conflict);
 }
 
+TEST(FlowPolicies, RefuseARequiredAttributeThatNobodyKnowsWhoeverItPermits) {
+  Topology topology;
+  topology.policy("p", "permit(principal, action, resource)\nwhen { context.purpose == \"nobody's\" };\n\n@require(\"audit,adit\") permit("
+                       "principal == Node::\"no/body\", action, resource);");
+  topology.resources.policies["p"].text_origin = {"site.yaml", 8, 1};
+  const auto policies = FlowPolicies::make(topology.resources, now);
+  ASSERT_TRUE(policies) << policies.error().text();
+  topology.resources.nodes["umc/modality"] = topology.modality;
+  const auto unknown = policies->check_required(topology.resources);
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, Code::not_found);
+  EXPECT_THAT(unknown.error().text(), HasSubstr("site.yaml:11:"));
+  EXPECT_THAT(unknown.error().text(), HasSubstr("policy p/policy1 requires attribute 'adit', which is not known"));
+  topology.resources.attributes["more"] = {.metadata = Topology::named("more"), .attributes = {"adit"}};
+  EXPECT_TRUE(policies->check_required(topology.resources));
+}
+
 TEST(FlowPolicies, DenyWithoutAnyPolicy) {
   const auto answer = Topology().push();
   EXPECT_FALSE(answer.permitted);
