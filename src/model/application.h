@@ -35,6 +35,7 @@ struct Flow {
   std::string from;  ///< client, "domain/node"
   std::string to;    ///< server, "domain/node"
   std::uint16_t port = 0;
+  Protocol protocol = Protocol::tcp;
   DataDirection data = DataDirection::both;
   Profile profile = Profile::general;
   Method method = Method::automatic;

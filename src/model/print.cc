@@ -117,6 +117,7 @@ json::object spec_of(const Consent& consent) {
 json::object flow_object(const Flow& flow) {
   json::object made{
       {"name", flow.name}, {"from", flow.from}, {"to", flow.to}, {"port", flow.port}, {"data", name(flow.data)}};
+  if (flow.protocol != Protocol::tcp) made["protocol"] = name(flow.protocol);
   if (flow.profile != Profile::general) made["profile"] = name(flow.profile);
   if (flow.method != Method::automatic) made["method"] = name(flow.method);
   if (flow.volume != 0) made["volume"] = print_volume(flow.volume);

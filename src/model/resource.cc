@@ -91,6 +91,8 @@ Metadata& metadata_of(Resource& resource) {
   return std::visit([](auto& value) -> Metadata& { return value.metadata; }, resource);
 }
 
+std::string_view name(Protocol protocol) { return protocol == Protocol::udp ? "udp" : "tcp"; }
+
 std::string_view name(DataDirection direction) {
   switch (direction) {
     case DataDirection::push: return "push";

@@ -83,6 +83,7 @@ NextHop read_next(const Field& field) {
   next.proxy = fields.required("proxy").parsed(SocketAddress::parse);
   next.identity = fields.get("identity").text();
   next.public_key = fields.get("public_key").text();
+  next.dialect = fields.get("dialect").choice<Dialect>({{"draft", Dialect::draft}, {"socksx", Dialect::socksx}}, Dialect::draft);
   fields.done();
   return next;
 }
@@ -98,6 +99,25 @@ RouteLimits read_limits(const Field& field) {
   return made;
 }
 
+std::vector<std::string> read_words(const Field& field) {
+  std::vector<std::string> words;
+  for (const auto& item : field.list()) {
+    words.push_back(item.text());
+    if (words.back().empty()) item.refuse("an entry is empty");
+  }
+  return words;
+}
+
+RouteSelector read_selector(const Field& field) {
+  RouteSelector selector;
+  if (!field) return selector;
+  Fields fields(field);
+  selector.users = read_words(fields.get("users"));
+  selector.cgroups = read_words(fields.get("cgroups"));
+  fields.done();
+  return selector;
+}
+
 Route read_route(const Field& field) {
   Fields fields(field);
   Route route;
@@ -107,10 +127,16 @@ Route read_route(const Field& field) {
   for (const auto& [peer, key] : fields.get("peer_keys").map()) route.peer_keys[peer] = key.text();
   for (const auto& item : fields.get("sources").list()) route.sources.push_back(item.parsed(Cidr::parse));
   route.destination = read_target(fields.required("destination"));
+  route.protocol = fields.get("protocol").choice<Protocol>({{"tcp", Protocol::tcp}, {"udp", Protocol::udp}}, Protocol::tcp);
+  route.selector = read_selector(fields.get("selector"));
   route.name = fields.get("name").text();
   route.data = fields.get("data").choice<DataDirection>(
       {{"push", DataDirection::push}, {"pull", DataDirection::pull}, {"both", DataDirection::both}}, DataDirection::both);
-  route.chain = read_chain(fields.get("chain"));
+  const auto chain = fields.get("chain");
+  route.chain = read_chain(chain);
+  if (route.protocol == Protocol::udp && !route.chain.empty()) {
+    chain.refuse("a udp route has a chain", "bridging functions carry byte streams only");
+  }
   if (const auto next = fields.get("next")) route.next = read_next(next);
   route.purpose = fields.get("purpose").text();
   route.policy = fields.get("policy").text();
@@ -118,6 +144,11 @@ Route read_route(const Field& field) {
   route.limits = read_limits(fields.get("limits"));
   if (const auto expires = fields.get("expires")) route.expires = expires.parsed(parse_time);
   route.replay_safe = fields.get("replay_safe").boolean();
+  const auto bind = fields.get("bind");
+  route.bind = bind.boolean();
+  if (route.bind && (route.next || route.protocol == Protocol::udp)) {
+    bind.refuse("a route with bind leads to a next proxy or is udp", "the proxy that listens must be the last one, for tcp");
+  }
   route.preconnect = read_u32(fields.get("preconnect"));
   route.blocked = fields.get("blocked").text();
   fields.done();

@@ -21,6 +21,10 @@ using Identity = std::string;
 /// The direction in which data moves, whoever opened the connection: push is client to server.
 enum class DataDirection { push, pull, both };
 
+/// What a flow's packets are. A TCP route never lets a datagram through, nor a UDP route a connection.
+enum class Protocol { tcp, udp };
+[[nodiscard]] std::string_view name(Protocol protocol);  ///< "tcp", "udp"
+
 /// One bridging function of an installed chain, as the proxy reaches it.
 struct ChainLink {
   std::string function;   ///< BridgingFunction name
@@ -33,11 +37,15 @@ struct ChainLink {
   friend bool operator==(const ChainLink&, const ChainLink&) = default;
 };
 
+/// How SOCKS6 is written: as the draft has it, or as the EPI project's own proxies (socksx) do.
+enum class Dialect { draft, socksx };
+
 /// Where a flow goes after this hop. Without `proxy`: directly to the destination.
 struct NextHop {
   SocketAddress proxy;
   Identity identity;                 ///< certificate identity that the proxy must show; empty: leg in clear
   std::string public_key;            ///< X25519, base64, for key encapsulation (architecture.md rule 7); may be empty
+  Dialect dialect = Dialect::draft;  ///< socksx: a proxy of the EPI project, which knows no flow ids
   friend bool operator==(const NextHop&, const NextHop&) = default;
 };
 
@@ -49,6 +57,15 @@ struct RouteLimits {
   friend bool operator==(const RouteLimits&, const RouteLimits&) = default;
 };
 
+/// Which programs of the node a route is for. An empty list means all; both lists must fit. Users: name or number; cgroups: path
+/// below /sys/fs/cgroup, with all that lies under it.
+struct RouteSelector {
+  std::vector<std::string> users;
+  std::vector<std::string> cgroups;
+  [[nodiscard]] bool empty() const { return users.empty() && cgroups.empty(); }
+  friend bool operator==(const RouteSelector&, const RouteSelector&) = default;
+};
+
 struct Route {
   std::string id;                    ///< flow id on the wire: opaque, 1..64 bytes of [A-Za-z0-9._/-]
   std::string flow;                  ///< "application/flow", for people
@@ -56,6 +73,8 @@ struct Route {
   std::map<Identity, std::string> peer_keys;  ///< X25519 public keys (base64) of those peers that encapsulate keys for us
   std::vector<Cidr> sources;         ///< standalone use without certificates; empty with empty peers: nobody
   CaptureTarget destination;         ///< addresses and ports of the server
+  Protocol protocol = Protocol::tcp; ///< udp: the chain is empty, bridging functions carry byte streams only
+  RouteSelector selector;            ///< at the client only: a redirector holds to it
   std::string name;                  ///< if set, the server's host name: matches requests by this name, too
   DataDirection data = DataDirection::both;
   std::vector<ChainLink> chain;      ///< this proxy's part, nearest to the client first
@@ -66,6 +85,7 @@ struct Route {
   RouteLimits limits;
   std::chrono::sys_seconds expires{};  ///< zero: never (standalone files only)
   bool replay_safe = false;          ///< data in a SYN allowed
+  bool bind = false;                 ///< BIND allowed: hosts of `destination` may connect to a port that the client asks for
   std::uint32_t preconnect = 0;
   std::string blocked;               ///< not empty: refuse with this reason (a BF is being replaced, consent revoked ...)
   friend bool operator==(const Route&, const Route&) = default;
@@ -88,7 +108,7 @@ struct RouteTable {
   friend bool operator==(const RouteTable&, const RouteTable&) = default;
 };
 
-/// Reads routes.json. Unknown fields, wrong types, duplicate ids, and a chain longer than the limit are errors that name
+/// Reads routes.json. Unknown fields, wrong types, duplicate ids, a chain longer than the limit, and any chain on UDP are errors that name
 /// line and column (of syntax) or the path "routes[3].destination" (of content). `file` is used in messages only.
 [[nodiscard]] Result<RouteTable> parse_routes(std::string_view json, std::string_view file = "routes.json");
 /// The inverse; stable: fields in schema order, two-space indent, newline at the end.

@@ -43,6 +43,7 @@ json::object next_object(const NextHop& next) {
   json::object made{{"proxy", next.proxy.text()}};
   put(made, "identity", next.identity);
   put(made, "public_key", next.public_key);
+  if (next.dialect == Dialect::socksx) made["dialect"] = "socksx";
   return made;
 }
 
@@ -51,6 +52,13 @@ json::object limits_object(const RouteLimits& limits) {
   put(made, "reverse_bytes", limits.reverse_bytes);
   put(made, "connections", std::uint64_t{limits.connections});
   put(made, "idle_s", std::uint64_t{limits.idle_s});
+  return made;
+}
+
+json::object selector_object(const RouteSelector& selector) {
+  json::object made;
+  if (!selector.users.empty()) made["users"] = json::array(selector.users.begin(), selector.users.end());
+  if (!selector.cgroups.empty()) made["cgroups"] = json::array(selector.cgroups.begin(), selector.cgroups.end());
   return made;
 }
 
@@ -69,6 +77,8 @@ json::object route_object(const Route& route) {
     made["sources"] = std::move(sources);
   }
   made["destination"] = route.destination.text();
+  if (route.protocol != Protocol::tcp) made["protocol"] = name(route.protocol);
+  if (!route.selector.empty()) made["selector"] = selector_object(route.selector);
   put(made, "name", route.name);
   if (route.data != DataDirection::both) made["data"] = name(route.data);
   if (!route.chain.empty()) {
@@ -83,6 +93,7 @@ json::object route_object(const Route& route) {
   if (route.limits != RouteLimits{}) made["limits"] = limits_object(route.limits);
   if (route.expires != std::chrono::sys_seconds{}) made["expires"] = print_time(route.expires);
   put_true(made, "replay_safe", route.replay_safe);
+  put_true(made, "bind", route.bind);
   put(made, "preconnect", std::uint64_t{route.preconnect});
   put(made, "blocked", route.blocked);
   return made;

@@ -38,6 +38,8 @@ RouteTable full_table() {
   Route small;
   small.id = "b";
   small.destination = *CaptureTarget::parse("0.0.0.0/0");
+  small.protocol = Protocol::udp;
+  small.selector = {{"alice", "1000"}, {"system.slice/app.service"}};
   table.routes.push_back(small);
   table.refusals.push_back(
       {*CaptureTarget::parse("10.3.0.0/16:80-90"), "stroke-imaging/backup", "unfeasible: anonymisation"});
@@ -48,6 +50,13 @@ Error error_of(std::string_view text) {
   const auto table = parse_routes(text);
   EXPECT_FALSE(table) << text;
   return table ? Error{} : table.error();
+}
+
+TEST(Routes, DatagramsHaveNoChain) {
+  const auto error = error_of(
+      R"({"routes": [{"id": "a", "destination": "10.2.0.10:53", "protocol": "udp", "chain": [{"function": "f", "socket": "/s"}]}]})");
+  EXPECT_NE(error.text().find("a udp route has a chain"), std::string::npos) << error.text();
+  EXPECT_EQ(error_of(R"({"routes": [{"id": "a", "destination": "10.2.0.10:53", "protocol": "sctp"}]})").code, Code::invalid_input);
 }
 
 TEST(Routes, PrintingAndReadingGivesTheSameTable) {

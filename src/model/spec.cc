@@ -52,6 +52,7 @@ Flow read_flow(const Field& field) {
   flow.from = read_full_name(fields.required("from"));
   flow.to = read_full_name(fields.required("to"));
   flow.port = static_cast<std::uint16_t>(fields.required("port").number(1, 65535));
+  flow.protocol = fields.get("protocol").choice<Protocol>({{"tcp", Protocol::tcp}, {"udp", Protocol::udp}}, Protocol::tcp);
   flow.data = fields.get("data").choice<DataDirection>(
       {{"push", DataDirection::push}, {"pull", DataDirection::pull}, {"both", DataDirection::both}}, DataDirection::both);
   flow.profile = fields.get("profile").choice<Profile>({{"general", Profile::general},

@@ -129,7 +129,10 @@ class Tables {
     route.policy_version = input_.policy_version;
     const auto end = input_.expires.find(route.flow);
     route.expires = end == input_.expires.end() ? input_.default_expires : end->second;
-    if (const auto* flow = find_flow(input_.resources, install)) route.replay_safe = flow->replay_safe;
+    if (const auto* flow = find_flow(input_.resources, install)) {
+      route.protocol = flow->protocol;
+      route.replay_safe = flow->replay_safe;
+    }
     return route;
   }
 
@@ -145,6 +148,8 @@ class Tables {
   void add_routes(const planner::Install& install, const Node& server, const CaptureTarget& destination) {
     const auto plain = route_for(install, server, destination);
     auto at_client = plain;
+    if (!install.selector.user.empty()) at_client.selector.users = {install.selector.user};
+    if (!install.selector.cgroup.empty()) at_client.selector.cgroups = {install.selector.cgroup};
     if (!install.proxies.empty()) at_client.next = hop_to(install.proxies.front());
     out_[install.from].routes.routes.push_back(std::move(at_client));
     for (std::size_t i = 0; i < install.proxies.size(); ++i) {

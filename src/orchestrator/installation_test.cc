@@ -50,6 +50,17 @@ std::string application(const std::string& data, const std::string& from = "umc/
          from + ", to: " + to + ", port: 4242, data: " + data + "}\n";
 }
 
+TEST(Installation, a_flow_of_datagrams_becomes_routes_for_datagrams) {
+  const World world(application("push, protocol: udp", "research/pacs", "umc/modality"));
+  ASSERT_EQ(world.judgement.applications.at("app").kind, Verdict::Kind::possible) << world.judgement.applications.at("app").reason;
+  const auto all = world.install();
+  for (const auto* node : {"research/pacs", "research/research-proxy"}) {
+    const auto* route = route_to(all.at(node), "10.1.0.10/32:4242");
+    ASSERT_NE(route, nullptr) << node;
+    EXPECT_EQ(route->protocol, Protocol::udp);
+  }
+}
+
 TEST(Installation, a_pushed_flow_passes_both_proxies_and_each_holds_its_part_of_the_chain) {
   const World world(application("push"));
   ASSERT_EQ(world.judgement.applications.at("app").kind, Verdict::Kind::possible) << world.judgement.applications.at("app").reason;
@@ -125,12 +136,14 @@ TEST(Installation, a_flow_from_a_domain_without_a_proxy_goes_through_the_servers
   EXPECT_TRUE(all.at("umc/umc-proxy").routes.routes.empty());
 }
 
-TEST(Installation, a_selector_that_no_redirector_holds_to_is_refused_and_never_widened) {
-  const World world(application("push, selector: {user: alice}"));
-  const auto& verdict = world.judgement.applications.at("app");
-  EXPECT_EQ(verdict.kind, Verdict::Kind::failed);
-  EXPECT_THAT(verdict.reason, HasSubstr("selector"));
-  for (const auto& [node, assignment] : world.install()) EXPECT_TRUE(assignment.routes.routes.empty()) << node;
+TEST(Installation, a_selector_stands_in_the_clients_route_alone) {
+  const World world(application("push, selector: {user: alice, cgroup: lab.slice}"));
+  const auto all = world.install();
+  const auto* route = route_to(all.at("umc/modality"), "10.2.0.10/32:4242");
+  ASSERT_NE(route, nullptr);
+  EXPECT_THAT(route->selector.users, ElementsAre("alice"));
+  EXPECT_THAT(route->selector.cgroups, ElementsAre("lab.slice"));
+  EXPECT_TRUE(route_to(all.at("umc/umc-proxy"), "10.2.0.10/32:4242")->selector.empty());
 }
 
 TEST(Installation, a_function_whose_image_is_not_pinned_is_never_installed) {

@@ -33,7 +33,7 @@ std::vector<Conflict> settle_conflicts(std::vector<Install>& installs) {
   }
   const auto key = [&](std::size_t at) {
     const auto& install = installs[at];
-    return std::tie(install.port, install.from, install.to);
+    return std::tie(install.port, install.protocol, install.from, install.to);
   };
   std::ranges::sort(granted, [&](std::size_t left, std::size_t right) {
     return std::pair(key(left), left) < std::pair(key(right), right);
@@ -59,8 +59,8 @@ std::vector<Conflict> settle_conflicts(std::vector<Install>& installs) {
     const auto& other = installs[right];
     conflicts.push_back(
         {full_name(one), full_name(other),
-         fmt::format("both go from {} to {} port {} with {}; a selector (user or cgroup) must tell them apart", one.from,
-                     one.to, one.port, difference(one, other))});
+         fmt::format("both go from {} to {} {}port {} with {}; a selector (user or cgroup) must tell them apart", one.from,
+                     one.to, one.protocol == Protocol::udp ? "UDP " : "", one.port, difference(one, other))});
   }
   for (std::size_t at = 0; at < pairs.size(); ++at) {
     for (const auto index : {pairs[at].first, pairs[at].second}) {

@@ -33,6 +33,7 @@ Path make_path(const Catalog& catalog, const Landscape& landscape, const Landsca
 
 Method choose_method(const Flow& flow, const Path& path) {
   if (path.proxies.empty()) return Method::direct;
+  if (flow.protocol == Protocol::udp) return flow.method == Method::socks5 ? Method::socks5 : Method::socks6;
   switch (flow.method) {
     case Method::socks5: return Method::socks5;
     case Method::nginx: return path.chain.empty() ? Method::nginx : Method::socks6;
@@ -47,6 +48,8 @@ Method choose_method(const Flow& flow, const Path& path) {
 std::string method_reason(const Flow& flow, const Path& path) {
   const auto method = choose_method(flow, path);
   if (method == Method::direct) return "Direct: neither end has a proxy.";
+  if (flow.method == Method::nginx && flow.protocol == Protocol::udp)
+    return "socks6, although nginx is asked for: nginx is used for TCP only.";
   if (flow.method == Method::nginx && method != Method::nginx)
     return "socks6, although nginx is asked for: nginx carries no chain.";
   if (flow.method != Method::automatic) return fmt::format("{}, as the flow asks.", name(method));

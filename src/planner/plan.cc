@@ -70,6 +70,12 @@ Result<Judged> judge_direction(const Planning& planning, const Application& appl
     plan.reason = unfeasible_reason(told, plan.gap, *judgement->choice, planning.options.gap);
     return judged;
   }
+  if (plan.verdict == Verdict::bridged && flow.protocol == Protocol::udp) {
+    plan.verdict = Verdict::unfeasible;
+    plan.missing = plan.gap;
+    plan.reason = datagram_reason(told, plan.gap, planning.options.gap);
+    return judged;
+  }
   static const std::vector<Step> no_steps;
   const auto& steps = judgement->choice ? judgement->choice->steps : no_steps;
   judged.path = make_path(planning.catalog, planning.landscape, client, server, steps, push);
@@ -126,6 +132,7 @@ Result<> plan_flow(const Planning& planning, const Application& application, con
                   flow.from,
                   flow.to,
                   flow.port,
+                  flow.protocol,
                   flow.data,
                   flow.selector,
                   true,

@@ -102,6 +102,7 @@ struct Install {
   std::string from;  ///< client node
   std::string to;    ///< server node
   std::uint16_t port = 0;
+  Protocol protocol = Protocol::tcp;
   DataDirection data = DataDirection::both;
   Selector selector;
   bool feasible = false;              ///< every carried direction is supported or bridged, and there is no conflict

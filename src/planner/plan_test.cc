@@ -181,6 +181,26 @@ TEST(Plan, TableTwoChoosesTheMethodAndNginxNeverCarriesAChain) {
   EXPECT_DOUBLE_EQ(made.installs[4].predicted_setup_ms, 4 * 1 + 2 * 12);
 }
 
+TEST(Plan, DatagramsGetNoChainAndShareNoPortWithTcp) {
+  const auto made =
+      plan_of(application("  - {name: gap, from: x/client, to: y/server, port: 53, data: push, protocol: udp}\n"
+                          "  - {name: tcp, from: x/client, to: y/server, port: 53, data: push}\n"
+                          "  - {name: udp, from: z/lone, to: y/server, port: 53, data: push, protocol: udp, profile: time-critical}\n"
+                          "  - {name: asked, from: z/lone, to: y/server, port: 54, data: push, protocol: udp, method: nginx}"));
+  EXPECT_EQ(made.flows[0].verdict, Verdict::unfeasible);
+  EXPECT_EQ(made.flows[0].missing, (AttributeSet{"a", "b"}));
+  EXPECT_NE(made.flows[0].reason.find("bridging functions carry byte streams only, and this flow is UDP"), std::string::npos)
+      << made.flows[0].reason;
+  EXPECT_FALSE(made.installs[0].feasible);
+  EXPECT_TRUE(made.installs[1].feasible);
+  EXPECT_TRUE(made.installs[2].feasible);
+  EXPECT_EQ(made.installs[2].protocol, Protocol::udp);
+  EXPECT_EQ(made.installs[2].method, Method::socks6);
+  EXPECT_NE(made.installs[3].reason.find("nginx is used for TCP only"), std::string::npos);
+  EXPECT_TRUE(made.conflicts.empty());
+  EXPECT_NE(print_json(made).find("\"protocol\": \"udp\""), std::string::npos);
+}
+
 TEST(Plan, PoliciesDenyRequireAndAreNeverPassedOver) {
   const auto policy = std::string("kind: Policy\nmetadata: {name: one}\nspec: {text: \"x\"}\n---\n");
   const auto flows = application("  - {name: f, from: z/lone, to: y/server, port: 80, data: push}");

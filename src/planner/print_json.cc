@@ -68,6 +68,7 @@ json::object install_object(const Install& install) {
                     {"proxies", texts(install.proxies)},
                     {"method", nullptr},
                     {"reason", install.reason}};
+  if (install.protocol != Protocol::tcp) made["protocol"] = epif::name(install.protocol);
   if (install.feasible) made["method"] = epif::name(install.method);
   return made;
 }

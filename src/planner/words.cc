@@ -68,6 +68,10 @@ std::string bridged_reason(const Told& told, const AttributeSet& gap, const std:
   return fmt::format("{}; supplied by {}.", gap_words(told, gap, rule), chain_words(chain));
 }
 
+std::string datagram_reason(const Told& told, const AttributeSet& gap, GapRule rule) {
+  return fmt::format("{}; bridging functions carry byte streams only, and this flow is UDP.", gap_words(told, gap, rule));
+}
+
 std::string unfeasible_reason(const Told& told, const AttributeSet& gap, const Choice& choice, GapRule rule) {
   auto text = gap_words(told, gap, rule);
   const auto missing = told.landscape.names(choice.missing);

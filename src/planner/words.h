@@ -25,6 +25,8 @@ struct Told {
 [[nodiscard]] std::string supported_reason(const Told& told, const Permission& permission, GapRule rule);
 [[nodiscard]] std::string bridged_reason(const Told& told, const AttributeSet& gap, const std::vector<PlacedFunction>& chain,
                                          GapRule rule);
+/// A gap that a flow of datagrams cannot have bridged.
+[[nodiscard]] std::string datagram_reason(const Told& told, const AttributeSet& gap, GapRule rule);
 /// Names the missing attributes and, where a function exists that could not be placed, which and why.
 [[nodiscard]] std::string unfeasible_reason(const Told& told, const AttributeSet& gap, const Choice& choice, GapRule rule);
 

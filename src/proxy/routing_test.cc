@@ -73,6 +73,20 @@ TEST(Routing, NamesMatchTheRoutesNameOnly) {
   EXPECT_EQ(found(routing, clear("10.1.0.1"), "elsewhere.example:80"), "no_route") << "no name is resolved to decide";
 }
 
+TEST(Routing, ARouteAdmitsItsOwnProtocolOnly) {
+  auto datagrams = make_route("datagrams", "10.2.0.10:53");
+  datagrams.protocol = Protocol::udp;
+  const auto routing = Routing::of({"", 0, {datagrams, make_route("stream", "10.2.0.11:53")}, {}});
+  auto asker = clear("10.1.0.1");
+  EXPECT_EQ(found(routing, asker, "10.2.0.10:53"), "no_route");
+  EXPECT_EQ(found(routing, asker, "10.2.0.11:53"), "stream");
+  asker.protocol = Protocol::udp;
+  EXPECT_EQ(found(routing, asker, "10.2.0.10:53"), "datagrams");
+  EXPECT_EQ(found(routing, asker, "10.2.0.11:53"), "no_route");
+  asker.flow = "stream";
+  EXPECT_EQ(found(routing, asker, "10.2.0.11:53"), "no_route") << "naming the flow changes nothing";
+}
+
 TEST(Routing, BlockedAndExpiredRoutesRefuseWithTheirReason) {
   auto blocked = make_route("blocked", "10.2.0.10:80");
   blocked.blocked = "consent revoked";
