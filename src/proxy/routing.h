@@ -18,7 +18,7 @@ struct Asker {
   Identity identity;      ///< empty in clear
   IpAddress address;
   std::string_view flow;  ///< flow id that the request names; may be empty
-  Protocol protocol = Protocol::tcp;  ///< routes of the other protocol admit nobody
+  epif::Protocol protocol = epif::Protocol::tcp;  ///< routes of the other protocol admit nobody
 };
 
 using RoutePtr = std::shared_ptr<const Route>;

@@ -75,12 +75,12 @@ TEST(Routing, NamesMatchTheRoutesNameOnly) {
 
 TEST(Routing, ARouteAdmitsItsOwnProtocolOnly) {
   auto datagrams = make_route("datagrams", "10.2.0.10:53");
-  datagrams.protocol = Protocol::udp;
+  datagrams.protocol = epif::Protocol::udp;
   const auto routing = Routing::of({"", 0, {datagrams, make_route("stream", "10.2.0.11:53")}, {}});
   auto asker = clear("10.1.0.1");
   EXPECT_EQ(found(routing, asker, "10.2.0.10:53"), "no_route");
   EXPECT_EQ(found(routing, asker, "10.2.0.11:53"), "stream");
-  asker.protocol = Protocol::udp;
+  asker.protocol = epif::Protocol::udp;
   EXPECT_EQ(found(routing, asker, "10.2.0.10:53"), "datagrams");
   EXPECT_EQ(found(routing, asker, "10.2.0.11:53"), "no_route");
   asker.flow = "stream";
