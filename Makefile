@@ -23,7 +23,7 @@ configure: setup
 	@cmake --preset release > build-configure.log 2>&1 && rm -f build-configure.log || { cat build-configure.log; rm -f build-configure.log; exit 1; }
 
 program: configure
-	@cmake --build --preset release -j $(JOBS) --target epif epif-bf
+	@cmake --build --preset release -j $(JOBS) --target epif epif-bf manual
 
 demo: program
 	@KEEP=$(KEEP) tools/demo
