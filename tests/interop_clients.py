@@ -1,0 +1,163 @@
+#!/usr/bin/python3
+"""Clients of other makes against epif proxy: every row of interop_table.py, every case of the row."""
+import concurrent.futures
+import re
+import socket
+import time
+
+from interop_table import CLIENTS, Target
+from interop_world import (CLOSED, ECHO, FIRST, GO, GREETING, LATE, LOGIN, WORDS, Talk, World, admin_get, digest, payload)
+from lab import Failure, check, equal, promise, run, wait_until
+
+AT_ONCE = 6
+CLOSE_WAIT = 8  # tcp_states.h: the other side has ended
+OPEN, LOCKED = 1080, 1081
+
+
+def carries(world, client, scheme, target):
+    """A megabyte there and back, by hash, both ways."""
+    data = payload(f"{scheme} {target}")
+    words = world.named(world.client, *client.words(world, scheme, target))
+    with Talk(world.client, words, client.env) as talk:
+        code, out, err = talk.finish(data)
+        check(digest(out) == digest(data), f"{len(out)} bytes came back, others than were sent; it ended with {code}: {err.strip()}")
+        equal(code, 0, f"exit code ({err.strip()})")
+        wait_until(lambda: digest(data) in world.services.heard, "the server received what was sent")
+
+
+def says_words(talk, client_is):
+    got = talk.read(len(WORDS))
+    check(got == WORDS, lambda: f"{got!r} came {client_is}, wanted {WORDS!r}: {talk.finish()}")
+
+
+def server_ends_first(world, client, scheme, target):
+    data = payload(f"{scheme} {target}")
+    with Talk(world.client, world.named(world.client, *client.words(world, scheme, target)), client.env) as talk:
+        talk.write(GO)
+        says_words(talk, "before the server's end")
+        wait_until(lambda: talk.has_socket_in(CLOSE_WAIT), "the server's end reaches the client")
+        code, out, err = talk.finish(data)
+        equal((code, out), (0, WORDS), f"exit code and output ({err.strip()})")
+        wait_until(lambda: digest(data) in world.services.heard, "the server received what was sent after its end")
+
+
+def server_speaks_first(world, client, scheme, target):
+    data = payload(f"{scheme} {target}")
+    with Talk(world.client, world.named(world.client, *client.words(world, scheme, target)), client.env) as talk:
+        says_words(talk, "while the client was silent")
+        code, out, err = talk.finish(data)
+        check(code == 0 and out == WORDS + data, f"{len(out)} bytes came in all; it ended with {code}: {err.strip()}")
+
+
+def fails(world, client, scheme, target, case):
+    wanted = (client.says4 if "socks4" in scheme else client.says5)[case]
+    with Talk(world.client, world.named(world.client, *client.words(world, scheme, target)), client.env) as talk:
+        code, out, err = talk.finish(b"nobody shall read this")
+        check(code != 0 and not out, f"it ended with {code} and printed {out[:80]!r}: {err.strip()}")
+        check(re.search(wanted, err), f"it should say {wanted!r}, and says {err.strip()!r}")
+
+
+def keep(world, client, scheme, case):
+    """One case of one row. The client's own names are near4 and near6, those of the proxy far4 and far6."""
+    where = "far" if scheme[-1] in "ah" else "near"
+    via = ("10.1.0.1", OPEN)
+    port = client.echo_port
+    if case in ("IPv4", "IPv6"):
+        carries(world, client, scheme, Target(*via, world.address[int(case[-1])], port))
+    elif case in ("name to IPv4", "name to IPv6"):
+        carries(world, client, scheme, Target(*via, where + case[-1], port))
+    elif case == "proxy over IPv6":
+        carries(world, client, scheme, Target("fd01::1", OPEN, world.address[4], port))
+    elif case == "password":
+        carries(world, client, scheme, Target("10.1.0.1", LOCKED, world.address[4], port, LOGIN))
+    elif case == "client ends first":
+        carries(world, client, scheme, Target(*via, world.address[4], LATE))
+    elif case == "server ends first":
+        server_ends_first(world, client, scheme, Target(*via, world.address[4], FIRST))
+    elif case == "server speaks first":
+        server_speaks_first(world, client, scheme, Target(*via, world.address[4], GREETING))
+    else:
+        fails(world, client, scheme, {
+            "refused": Target(*via, world.address[4], CLOSED),
+            "host unreachable": Target(*via, "10.9.0.1", ECHO),
+            "network unreachable": Target(*via, "10.8.0.1", ECHO),
+            "name unknown": Target(*via, "nobody.invalid", ECHO),
+            "password wrong": Target("10.1.0.1", LOCKED, world.address[4], ECHO, (LOGIN[0], "wrong")),
+            "password missing": Target("10.1.0.1", LOCKED, world.address[4], ECHO),
+        }[case], case)
+
+
+def keep_all(name):
+    """All rows of a client, several cases at a time; a case that fails is named with its client and scheme."""
+    client, broken = CLIENTS[name], []
+
+    def one(world, scheme, case):
+        started = time.monotonic()
+        try:
+            keep(world, client, scheme, case)
+        except (Failure, OSError) as failure:
+            broken.append(f"{name} {scheme}: {case}: {failure}")
+        return time.monotonic() - started
+
+    with World(re.sub(r"\W+", "-", name)) as world:
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            jobs = [pool.submit(one, world, scheme, case) for scheme, cases in client.rows.items() for case in cases]
+            for job in jobs:
+                job.result()
+        check(not broken, lambda: f"{len(broken)} of {len(jobs)} cases:\n" + "\n".join(broken))
+        for proxy in (world.open, world.locked):
+            wait_until(lambda: '"flows":[]' in admin_get(proxy, "/flows"), "no flow is left in the proxy")
+        print(f"      {name}: {len(jobs)} cases of {len(client.rows)} schemes", flush=True)
+
+
+@promise("curl: every SOCKS scheme, with and without a password")
+def with_curl():
+    keep_all("curl")
+
+
+@promise("ncat --proxy-type socks4 and socks5, with and without --proxy-auth")
+def with_ncat():
+    keep_all("ncat")
+
+
+@promise("netcat-openbsd -X 4 and -X 5")
+def with_netcat_openbsd():
+    keep_all("netcat-openbsd")
+
+
+@promise("connect-proxy -4 and -5, resolving there and here")
+def with_connect_proxy():
+    keep_all("connect-proxy")
+
+
+@promise("proxychains4, and its strict chains over two proxies")
+def with_proxychains():
+    keep_all("proxychains4")
+
+
+@promise("socksify of Dante: CONNECT")
+def with_socksify():
+    keep_all("socksify")
+
+
+@promise("PySocks")
+def with_pysocks():
+    keep_all("PySocks")
+
+
+@promise("python-socks, blocking and asyncio, both versions of each")
+def with_python_socks():
+    keep_all("python-socks")
+
+
+@promise("IO::Socket::Socks of Perl")
+def with_perl():
+    keep_all("IO::Socket::Socks")
+
+
+@promise("node-socks")
+def with_node():
+    keep_all("node-socks")
+
+
+run()
