@@ -85,6 +85,22 @@ inline constexpr std::uint32_t dns_deadline_ms = 5'000;              ///< a reso
 inline constexpr std::size_t dns_queries = 256;                      ///< passed on and not answered yet
 inline constexpr std::uint32_t dns_lifetime_s = 60;                  ///< of our own answers
 
+// Data plane: UDP associations of the proxy
+inline constexpr std::uint32_t udp_associations = 2'048;             ///< per process; up to 4 descriptors each
+inline constexpr std::uint32_t udp_associations_per_source = 512;
+inline constexpr std::uint32_t udp_first_datagram_s = 60;            ///< an association that nobody uses is closed
+inline constexpr std::uint32_t udp_idle_s = 600;                     ///< an association without a datagram is closed
+inline constexpr std::size_t udp_destinations = 256;                 ///< of one association
+inline constexpr std::uint32_t udp_destination_idle_s = 30;          ///< one that is quiet this long gives way to a new one
+inline constexpr std::size_t udp_denied_remembered = 256;            ///< refused destinations of one association, told once each
+inline constexpr std::size_t udp_waiting_bytes = 64 * 1024;          ///< of one association, for names and next proxies
+inline constexpr std::size_t udp_stream_queue_bytes = 256 * 1024;    ///< datagrams that wait for room in a TCP connection
+inline constexpr std::uint32_t udp_queued_ms = 2'000;                ///< older ones are not worth their way
+inline constexpr std::uint32_t udp_name_valid_s = 60;                ///< then a destination's name is resolved again
+inline constexpr std::uint32_t udp_next_retry_ms = 1'000;            ///< pause after a next proxy refused an association
+inline constexpr std::size_t udp_batch = 16;                         ///< datagrams for one system call
+inline constexpr unsigned udp_parity_attempts = 32;                  ///< ports tried for a wished parity
+
 // Files and documents
 inline constexpr std::size_t routes_file_max_bytes = 64 * 1024 * 1024;
 inline constexpr std::size_t document_max_bytes = 16 * 1024 * 1024;  ///< one YAML/JSON input file or API body
