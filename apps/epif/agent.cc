@@ -40,6 +40,7 @@ Result<agent::Settings> settings_of(const AgentArguments& arguments) {
     if (!token) return fail(token.error());
     out.token = token->substr(0, token->find_last_not_of(" \t\r\n") + 1);
   }
+  out.rejoin = flags.rejoin;
   if (out.state.empty()) out.state = "/var/lib/epif/agent";
   out.program = own_path();
   if (arguments.cleanup) return out;
@@ -75,6 +76,7 @@ void add_agent(CLI::App& root, Exit& exit) {
   command->add_option("--state", arguments->flags.state, "Folder for all that the agent keeps (default /var/lib/epif/agent)");
   command->add_option("--engine", arguments->flags.engine, "Container engine's Unix socket; by default an own podman service");
   command->add_option("--config", arguments->config, "YAML with the same, and the domain's own rules");
+  command->add_flag("--rejoin", arguments->flags.rejoin, "Join again with the token: the orchestrator, or its store, is another one");
   command->add_flag("--cleanup", arguments->cleanup, "Take down what an agent left in --state, and end");
   command->footer(
       "A stop (Ctrl-C) takes down everything. After a crash the redirector or proxy goes on; the next run adopts it.\n"

@@ -30,7 +30,8 @@ Agent::Agent(Settings settings, Paths paths, Fd lock, api::Membership member)
       paths_(std::move(paths)),
       lock_(std::move(lock)),
       member_(std::move(member)),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      assigned_(settings_.node) {}
 
 Agent::~Agent() {
   watches_.clear();
@@ -75,13 +76,12 @@ void Agent::watch() {
   });
   api::WatchCalls own;
   own.listed = [this](const store::Listing& all) {
-    const auto mine = std::ranges::find(all.records, settings_.node, &store::Record::name);
-    assigned(mine == all.records.end() ? std::nullopt : std::optional(*mine));
+    const std::lock_guard lock(mutex_);
+    heard(assigned_.listed(all));
   };
   own.changed = [this](const store::Event& event) {
-    if (event.record.name != settings_.node) return;
-    if (event.type == store::Event::Type::removed) assigned(std::nullopt);
-    else assigned(event.record);
+    const std::lock_guard lock(mutex_);
+    heard(assigned_.changed(event));
   };
   own.connection = [](const std::optional<Error>& error) {
     if (error) log::warn("agent", "the orchestrator cannot be reached; what runs goes on", {{"error", error->text()}});
@@ -110,22 +110,10 @@ void Agent::watch() {
   }
 }
 
-void Agent::assigned(const std::optional<store::Record>& record) {
-  std::optional<Assignment> assignment;
-  if (record) {
-    auto parsed = parse_assignment(record->spec);
-    // Refused as a whole: what stands goes on until it expires, and the orchestrator sees no newer generation.
-    if (!parsed) return log::error("agent", parsed.error());
-    assignment = std::move(*parsed);
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    const auto generation = record ? record->generation : 0;
-    if (informed_ && wanted_ == assignment && wanted_generation_ == generation) return;
-    wanted_ = std::move(assignment);
-    wanted_generation_ = generation;
-    informed_ = true;
-  }
+/// Under the lock.
+void Agent::heard(bool news) {
+  if (!news) return;
+  if (!assigned_.trouble().empty()) log::error("agent", Error{Code::conflict, assigned_.trouble()});
   nudge();
 }
 
@@ -147,8 +135,13 @@ void Agent::step() {
   std::optional<Assignment> assignment;
   {
     const std::lock_guard lock(mutex_);
-    if (!informed_) return;
-    assignment = wanted_;
+    if (!assigned_.wanted() && !assigned_.trouble().empty() && speaker_) {
+      AssignmentReport report;
+      report.errors = {assigned_.trouble()};
+      speaker_->report(std::move(report));
+    }
+    if (!assigned_.informed()) return;
+    assignment = assigned_.wanted();
   }
   if (!assignment) return step_aside();
   if (role_ && *role_ != assignment->role) step_aside();
@@ -197,17 +190,20 @@ void Agent::watch_instances(const InstanceViews& views) {
 void Agent::write_routes(const Assignment& assignment, const InstanceViews& views) {
   auto table = complete(assignment, views, written_.generation + 1);
   const bool stands = held_.empty() && written_.generation != 0 && same_content(table, written_);
-  if (stands && saved_) return;
-  std::uint64_t generation = 0;
+  SavedAssignment save{.assignment = assignment};
   {
     const std::lock_guard lock(mutex_);
-    generation = wanted_generation_;
+    save.generation = assigned_.generation();
+    save.store = assigned_.store();
+    save.version = assigned_.version();
   }
+  if (stands && saved_ && saved_store_ == save.store) return;
   const bool narrower = written_.generation == 0 || takes_away(written_, assignment.routes);
   // The assignment first: after a crash between the two, a restart must not bring back the routes that this one withdrew.
-  const auto saved = save_assignment(paths_.assignment, assignment, generation);
+  const auto saved = save_assignment(paths_.assignment, save);
   const auto written = stands ? Result<>() : api::write_file(paths_.routes, print_routes(table), 0600);
   saved_ = saved.has_value();
+  saved_store_ = save.store;
   note_write(saved, written);
   // What cannot be brought up to date must not be found by the next run: that one waits for the orchestrator instead.
   if (!saved && narrower) ::unlink(paths_.assignment.c_str());
@@ -269,8 +265,9 @@ KeeperOptions Agent::keeper_options(const Assignment& assignment) const {
 
 std::optional<KeeperOptions> Agent::keeper_options_now() {
   const std::lock_guard lock(mutex_);
-  if (!wanted_ || wanted_->role != Role::proxy) return {};
-  return keeper_options(*wanted_);
+  const auto& wanted = assigned_.wanted();
+  if (!wanted || wanted->role != Role::proxy) return {};
+  return keeper_options(*wanted);
 }
 
 void Agent::send_report(const Assignment& assignment, const InstanceViews& views) {
@@ -288,8 +285,13 @@ void Agent::send_report(const Assignment& assignment, const InstanceViews& views
   report.processes.push_back({name, up ? "running" : hopeless ? "failed" : "starting", daemon_->pid(), up ? "" : daemon_->trouble()});
   if (!write_error_.empty()) report.errors.push_back(write_error_);
   const std::lock_guard lock(mutex_);
-  if (write_error_.empty() && daemon_error_.empty() && wanted_ == assignment) applied_ = wanted_generation_;
-  report.generation = applied_;
+  if (!assigned_.trouble().empty()) report.errors.push_back(assigned_.trouble());
+  if (write_error_.empty() && daemon_error_.empty() && assigned_.wanted() == assignment) {
+    applied_ = assigned_.generation();
+    applied_store_ = assigned_.store();
+  }
+  // Generations of another store mean nothing to the one that listens.
+  report.generation = assigned_.foreign() || applied_store_ != assigned_.store() ? 0 : applied_;
   speaker_->report(std::move(report));
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/assigned.h"
 #include "agent/daemon.h"
 #include "agent/instance_keeper.h"
 #include "agent/settings.h"
@@ -49,7 +50,7 @@ class Agent {
   Agent(Settings settings, Paths paths, Fd lock, api::Membership member);
   void read_saved();
   void watch();
-  void assigned(const std::optional<store::Record>& record);
+  void heard(bool news);
   void wait();
   void step();
   void write_routes(const Assignment& assignment, const InstanceViews& views);
@@ -74,15 +75,15 @@ class Agent {
   Fd wake_;
   std::shared_ptr<std::mutex> opening_ = std::make_shared<std::mutex>();
   std::mutex mutex_;
-  std::optional<Assignment> wanted_;       ///< guarded: the latest Assignment, empty if the node has none
-  std::uint64_t wanted_generation_ = 0;    ///< guarded
-  std::uint64_t applied_ = 0;              ///< guarded: the last generation that the data plane serves
-  bool informed_ = false;                  ///< guarded: the orchestrator or the saved file has said something
+  Assigned assigned_;                      ///< guarded
   // The loop's thread alone:
   RouteTable written_;
   std::string write_error_;
   std::string held_;   ///< why redirector or proxy must not run: the routes on disk allow what was taken away
   bool saved_ = true;  ///< the assignment on disk is the one that the routes are of
+  std::string saved_store_;     ///< the store that it names
+  std::uint64_t applied_ = 0;   ///< the last generation that the data plane serves
+  std::string applied_store_;   ///< the store that counts it
   std::string public_key_;
   std::unique_ptr<Daemon> daemon_;
   std::optional<Role> role_;
@@ -96,9 +97,9 @@ class Agent {
   std::vector<std::unique_ptr<api::Watch>> watches_;
 };
 
-/// The last Assignment on disk, with the generation of its resource. not_found if there is none.
-[[nodiscard]] Result<> save_assignment(const std::string& path, const Assignment& assignment, std::uint64_t generation);
-[[nodiscard]] Result<std::pair<Assignment, std::uint64_t>> load_assignment(const std::string& path);
+/// The last Assignment on disk. not_found if there is none.
+[[nodiscard]] Result<> save_assignment(const std::string& path, const SavedAssignment& saved);
+[[nodiscard]] Result<SavedAssignment> load_assignment(const std::string& path);
 
 /// Takes down what an agent left in `state`, whatever ended it: redirector and its rules, proxy, containers, engine storage.
 /// The membership stays, so that the host need not join again. Code::conflict while an agent runs there.

@@ -32,8 +32,23 @@ Result<> make_folder(const std::string& path) {
   return {};
 }
 
+/// The node's place under another orchestrator, or under the same one with another store: what was assigned goes on until
+/// that one assigns something, and no longer counts as word of a store that must be the same.
+Result<api::Membership> join_again(const Settings& settings, const Paths& paths) {
+  if (settings.token.empty()) return fail(Code::usage, "joining again needs a token", settings.state, {}, "give --token or --token-file");
+  auto joined = api::join(settings.orchestrator, settings.token, settings.node, paths.membership);
+  if (!joined) return joined;
+  auto saved = load_assignment(paths.assignment);
+  if (!saved) return joined;
+  saved->store.clear();
+  saved->version = 0;
+  if (auto done = save_assignment(paths.assignment, *saved); !done) return fail(done.error());
+  return joined;
+}
+
 Result<api::Membership> member(const Settings& settings, const Paths& paths) {
   auto known = api::open_membership(paths.membership);
+  if (settings.rejoin) return join_again(settings, paths);
   if (known) {
     if (known->identity == settings.node || settings.node.empty()) return known;
     return fail(Code::conflict, "this folder belongs to " + known->identity + ", not to " + settings.node, settings.state, {},
@@ -82,20 +97,23 @@ Paths::Paths(const std::string& state)
       redirect(state + "/redirect"),
       lock(state + "/agent.lock") {}
 
-Result<> save_assignment(const std::string& path, const Assignment& assignment, std::uint64_t generation) {
-  boost::json::object out{{"generation", generation}};
-  out["assignment"] = boost::json::parse(print(assignment));
+Result<> save_assignment(const std::string& path, const SavedAssignment& saved) {
+  boost::json::object out{{"generation", saved.generation}, {"store", saved.store}, {"version", saved.version}};
+  out["assignment"] = boost::json::parse(print(saved.assignment));
   return api::write_file(path, boost::json::serialize(out) + "\n", 0600);
 }
 
-Result<std::pair<Assignment, std::uint64_t>> load_assignment(const std::string& path) {
+Result<SavedAssignment> load_assignment(const std::string& path) {
   auto text = api::read_file(path);
   if (!text) return fail(text.error());
   try {
     const auto from = boost::json::parse(*text).as_object();
     auto assignment = parse_assignment(boost::json::serialize(from.at("assignment")));
     if (!assignment) return fail(assignment.error());
-    return std::pair{std::move(*assignment), from.at("generation").to_number<std::uint64_t>()};
+    SavedAssignment out{.assignment = std::move(*assignment), .generation = from.at("generation").to_number<std::uint64_t>()};
+    if (const auto* store = from.if_contains("store")) out.store = std::string(store->as_string());
+    if (const auto* version = from.if_contains("version")) out.version = version->to_number<std::uint64_t>();
+    return out;
   } catch (const std::exception& error) {
     return fail(Code::invalid_input, "the saved assignment cannot be read", path, error.what());
   }
@@ -133,10 +151,9 @@ void Agent::read_saved() {
     else log::error("agent", table.error());
   }
   const std::lock_guard lock(mutex_);
-  wanted_ = std::move(saved->first);
-  wanted_generation_ = saved->second;
-  informed_ = true;
-  log::info("agent", "goes on with what was assigned before", {{"generation", std::to_string(wanted_generation_)}});
+  saved_store_ = saved->store;
+  assigned_.restore(std::move(*saved));
+  log::info("agent", "goes on with what was assigned before", {{"generation", std::to_string(assigned_.generation())}});
 }
 
 void Agent::step_aside() {
@@ -173,8 +190,8 @@ Result<> clean_up(const std::string& state, const std::string& program) {
   KeeperOptions engine;
   engine.state = folder;
   if (const auto saved = load_assignment(paths.assignment)) {
-    engine.owner = saved->first.node;
-    engine.kind = saved->first.engine.empty() ? "podman" : saved->first.engine;
+    engine.owner = saved->assignment.node;
+    engine.kind = saved->assignment.engine.empty() ? "podman" : saved->assignment.engine;
   }
   return remove_traces(program, paths, engine);
 }

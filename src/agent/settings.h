@@ -23,6 +23,7 @@ struct Settings {
   std::string node;          ///< "domain/node"
   std::string state;         ///< folder that holds everything the agent writes
   std::string engine;        ///< Unix socket of a container engine; empty: the system's, else one of the agent's own
+  bool rejoin = false;       ///< join again although this folder has a membership
   std::string program;       ///< the epif binary, for redirector and proxy
   LocalRules rules;
 };

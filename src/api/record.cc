@@ -110,7 +110,9 @@ std::string resource_path(std::string_view kind, std::string_view name) {
 std::string print_listing(const store::Listing& listing) {
   json::array items;
   for (const auto& record : listing.records) items.push_back(to_object(record));
-  return json::serialize(json::object{{"apiVersion", "epif/v1"}, {"kind", "List"}, {"revision", listing.revision}, {"items", std::move(items)}});
+  json::object out{{"apiVersion", "epif/v1"}, {"kind", "List"}, {"revision", listing.revision}, {"items", std::move(items)}};
+  if (!listing.store.empty()) out["store"] = listing.store;
+  return json::serialize(out);
 }
 
 Result<store::Listing> parse_listing(std::string_view text) {
@@ -119,7 +121,7 @@ Result<store::Listing> parse_listing(std::string_view text) {
   const auto* object = bad ? nullptr : value.if_object();
   const auto* items = object && object->contains("items") ? object->at("items").if_array() : nullptr;
   if (!items) return fail(broken("not a list"));
-  store::Listing listing{.revision = number_at(*object, "revision"), .records = {}};
+  store::Listing listing{.revision = number_at(*object, "revision"), .records = {}, .store = string_at(*object, "store")};
   for (const auto& item : *items) {
     auto record = to_record(item);
     if (!record) return fail(std::move(record.error()));

@@ -82,6 +82,11 @@ Reply list_or_watch(const Shared& shared, const Request& request) {
   const auto wanted = request.query.contains("name") ? request.query.at("name") : named->name;
   auto& store = *shared->services.store;
   if (request.query.contains("watch") && request.query.at("watch") != "0") {
+    const auto known = request.query.find("store");
+    if (known != request.query.end() && known->second != shared->services.store_identity) {
+      return error_response({Code::expired, "this is another store", known->second, "it was replaced",
+                             "list again and watch from the listing's revision"});
+    }
     auto since = number(request, "since", store.revision());
     if (!since) return error_response(since.error());
     if (*since > store.revision()) {
@@ -94,6 +99,7 @@ Reply list_or_watch(const Shared& shared, const Request& request) {
   }
   auto listing = store.list(kind.name);
   if (!listing) return error_response(listing.error());
+  listing->store = shared->services.store_identity;
   std::erase_if(listing->records, [&](const store::Record& record) {
     return (!wanted.empty() && record.name != wanted) || !may_read(request.caller, kind, record.name);
   });
@@ -177,7 +183,7 @@ void add_resource_routes(Router& router, const Shared& shared) {
   };
   const std::string resource = R"({"$ref":"#/components/schemas/Resource"})";
   const std::string list = R"({"$ref":"#/components/schemas/List"})";
-  router.add("GET", "/v1/{kind}", bind(list_or_watch), {"List a kind; ?watch=1&since=REVISION streams its changes as server-sent events", {}, list});
+  router.add("GET", "/v1/{kind}", bind(list_or_watch), {"List a kind; ?watch=1&since=REVISION (and store=, as the list says it) streams its changes as server-sent events", {}, list});
   router.add("POST", "/v1/{kind}", bind(post_one), {"Create a resource; 409 if it exists", resource, resource});
   router.add("GET", "/v1/{kind}/{name*}", bind(get_one), {"Read a resource; names are NAME or DOMAIN/NAME; ?watch=1 follows it", {}, resource});
   router.add("PUT", "/v1/{kind}/{name*}", bind(put_one),

@@ -17,6 +17,7 @@ namespace epif::api {
 struct Services {
   store::Store* store = nullptr;
   const Kinds* kinds = nullptr;
+  std::string store_identity = {};                  ///< of `store` (api/store_identity.h); empty: listings carry none
   const CertificateAuthority* authority = nullptr;  ///< null: no /v1/join
   std::function<Result<>()> ready = {};             ///< /readyz; absent: the store answers
   std::function<std::string()> metrics = {};        ///< more lines in Prometheus text form for /metrics

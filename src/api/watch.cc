@@ -77,6 +77,7 @@ class Watch::Run {
   asio::io_context loop_{1};
   asio::steady_timer pause_;
   std::unique_ptr<Connection> connection_;
+  std::string store_;                      ///< identity of the store that `since_` is of; empty: it says none
   std::optional<store::Revision> since_;  ///< all up to here is known; empty: list first
   bool stopping_ = false;
   bool working_ = false;
@@ -141,12 +142,13 @@ asio::awaitable<Result<>> Watch::Run::list() {
   if (stopping_) co_return Result<>{};
   calls_.listed(*listing);
   since_ = listing->revision;
+  store_ = listing->store;
   co_return Result<>{};
 }
 
 asio::awaitable<Result<>> Watch::Run::stream() {
   if (!connection_->reusable()) co_return fail(Code::reset, "the server keeps no connection open", options_.url);
-  const Question question{"GET", query(fmt::format("watch=1&since={}", *since_)), {}, {}, options_.token};
+  const Question question{"GET", query(fmt::format("watch=1&since={}{}{}", *since_, store_.empty() ? "" : "&store=", encode(store_))), {}, {}, options_.token};
   auto answer = co_await connection_->open_stream(question, options_.deadline);
   if (!answer) co_return fail(std::move(answer.error()));
   if (answer->status != 200) co_return fail(error_of(*answer));

@@ -6,6 +6,7 @@
 #include <condition_variable>
 
 #include "api/resources.h"
+#include "api/store_identity.h"
 #include "api/tokens.h"
 #include "base/log.h"
 #include "orchestrator/kinds.h"
@@ -77,8 +78,10 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
 }
 
 Result<> Service::serve(const ServiceOptions& options) {
+  auto identity = api::store_identity(*store_);
+  if (!identity) return fail(identity.error());
   api::Router router;
-  api::add_endpoints(router, {.store = store_.get(), .kinds = &kinds_, .authority = &authority_});
+  api::add_endpoints(router, {.store = store_.get(), .kinds = &kinds_, .store_identity = *identity, .authority = &authority_});
   auto tls = read_tls(folder_, authority_);
   if (!tls) return fail(tls.error());
   api::ServerOptions server;

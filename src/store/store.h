@@ -36,6 +36,7 @@ struct Record {
 struct Listing {
   Revision revision = 0;
   std::vector<Record> records;
+  std::string store{};  ///< identity of the store, where the API says it (api/store_identity.h)
 };
 
 /// One change. For `removed`, `record` is the resource as it was last.

@@ -1,0 +1,83 @@
+#include "agent/assigned.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace epif::agent {
+
+void Assigned::restore(SavedAssignment saved) {
+  wanted_ = std::move(saved.assignment);
+  generation_ = saved.generation;
+  store_ = std::move(saved.store);
+  version_ = saved.version;
+  informed_ = true;
+}
+
+bool Assigned::say(std::string trouble) {
+  if (trouble_ == trouble) return false;
+  trouble_ = std::move(trouble);
+  return true;
+}
+
+bool Assigned::listed(const store::Listing& all) {
+  heard_ = all.store;
+  const bool known = heard_ == store_;
+  foreign_ = wanted_ && !store_.empty() && !known;
+  if (foreign_) {
+    return say(fmt::format("the orchestrator has another store ({}) than the one that assigned what runs here ({}); it goes on; "
+                           "give the orchestrator its store back, or join this host again with --rejoin",
+                           heard_.empty() ? "without identity" : heard_, store_));
+  }
+  const auto mine = std::ranges::find(all.records, node_, &store::Record::name);
+  if (mine != all.records.end()) return take(*mine);
+  if (wanted_ && (!known || all.revision < version_)) {
+    return say("the orchestrator does not know " + node_ + " and never removed it; what was assigned goes on");
+  }
+  return withdraw();
+}
+
+bool Assigned::changed(const store::Event& event) {
+  if (foreign_ || event.record.name != node_) return false;
+  return event.type == store::Event::Type::removed ? withdraw() : take(event.record);
+}
+
+bool Assigned::withdraw() {
+  const bool news = !informed_ || wanted_ || !trouble_.empty();
+  wanted_.reset();
+  generation_ = version_ = 0;
+  store_ = heard_;
+  informed_ = true;
+  trouble_.clear();
+  return news;
+}
+
+bool Assigned::take(const store::Record& record) {
+  auto assignment = parse_assignment(record.spec);
+  if (!assignment) return refuse(record, assignment.error().text());
+  const bool news = !informed_ || wanted_ != *assignment || generation_ != record.generation || store_ != heard_ || !trouble_.empty();
+  wanted_ = std::move(*assignment);
+  generation_ = record.generation;
+  store_ = heard_;
+  version_ = record.version;
+  informed_ = true;
+  trouble_.clear();
+  return news;
+}
+
+/// The change may be a revocation. To guess which routes it spares would be to parse what cannot be parsed, so none is
+/// spared; they are blocked rather than removed, so that users, logs and `epif trace` get the reason, and the redirector
+/// goes on to capture.
+bool Assigned::refuse(const store::Record& record, const std::string& why) {
+  const auto text = fmt::format("assignment {} of {} cannot be read: {}", record.generation, node_, why);
+  bool news = say(text);
+  if (!wanted_ || (store_ == heard_ && generation_ == record.generation)) return news;
+  for (auto& route : wanted_->routes.routes) {
+    if (!route.blocked.empty()) continue;
+    route.blocked = text;
+    news = true;
+  }
+  return news;
+}
+
+}  // namespace epif::agent

@@ -1,0 +1,61 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "model/assignment.h"
+#include "store/store.h"
+
+namespace epif::agent {
+
+/// An Assignment and where it came from.
+struct SavedAssignment {
+  Assignment assignment;
+  std::uint64_t generation = 0;  ///< of its resource
+  std::string store{};           ///< identity of the orchestrator's store (api/store_identity.h)
+  std::uint64_t version = 0;     ///< revision of that store at which it stood there
+};
+
+/// What one node's orchestrator said last, and what of it counts. Not thread-safe; no I/O.
+///
+/// Silence and ignorance take nothing away: rules and routes stay until an orchestrator that knows the node says otherwise.
+///   another store (it was lost, or is another site's)   what was assigned stays, trouble() says so, until the host joins again
+///   a store from before the assignment (a backup)       the same, unless it assigns something to this node
+///   a new assignment that cannot be read                something changed and nobody knows what: every route is blocked
+///   the node was deleted from the store that knew it    no assignment
+class Assigned {
+ public:
+  explicit Assigned(std::string node) : node_(std::move(node)) {}
+
+  /// What the last run of the agent saved; before anything is heard.
+  void restore(SavedAssignment saved);
+  /// Both return whether anything changed: the assignment, where it comes from, or trouble().
+  [[nodiscard]] bool listed(const store::Listing& all);
+  [[nodiscard]] bool changed(const store::Event& event);
+
+  [[nodiscard]] bool informed() const { return informed_; }  ///< something was restored or heard
+  [[nodiscard]] const std::optional<Assignment>& wanted() const { return wanted_; }
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  [[nodiscard]] const std::string& store() const { return store_; }
+  [[nodiscard]] std::uint64_t version() const { return version_; }
+  [[nodiscard]] bool foreign() const { return foreign_; }            ///< wanted() is of another store than the one that is heard
+  [[nodiscard]] const std::string& trouble() const { return trouble_; }  ///< for people; empty: none
+
+ private:
+  bool take(const store::Record& record);
+  bool withdraw();
+  bool refuse(const store::Record& record, const std::string& why);
+  bool say(std::string trouble);
+
+  std::string node_;
+  std::optional<Assignment> wanted_;
+  std::uint64_t generation_ = 0;
+  std::string store_;
+  std::uint64_t version_ = 0;
+  std::string heard_;  ///< the store that is listened to
+  bool informed_ = false;
+  bool foreign_ = false;
+  std::string trouble_;
+};
+
+}  // namespace epif::agent

@@ -1,0 +1,119 @@
+#include "agent/assigned.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace epif::agent {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* node = "umc/modality";
+
+Assignment assignment(const std::string& route = "imaging") {
+  Assignment out;
+  out.node = out.routes.node = node;
+  Route one;
+  one.id = route;
+  one.flow = "app/flow";
+  one.destination = *CaptureTarget::parse("10.2.0.10:4242");
+  out.routes.routes = {one};
+  return out;
+}
+
+store::Record record(std::uint64_t generation, const std::string& spec, store::Revision version) {
+  return {.kind = std::string(assignment_kind), .name = node, .metadata = "{}", .spec = spec, .status = {}, .version = version,
+          .generation = generation};
+}
+store::Record record(std::uint64_t generation, const Assignment& what, store::Revision version = 40) {
+  return record(generation, print(what), version);
+}
+
+/// Heard from store A, at its revision 50.
+Assigned heard() {
+  Assigned out(node);
+  EXPECT_TRUE(out.listed({.revision = 50, .records = {record(3, assignment())}, .store = "A"}));
+  EXPECT_TRUE(out.trouble().empty());
+  return out;
+}
+
+TEST(AssignedByAnOrchestrator, a_deleted_node_has_no_assignment) {
+  auto one = heard();
+  EXPECT_TRUE(one.changed({.type = store::Event::Type::removed, .revision = 51, .record = record(3, assignment())}));
+  EXPECT_FALSE(one.wanted());
+  auto other = heard();
+  EXPECT_TRUE(other.listed({.revision = 60, .records = {}, .store = "A"})) << "deleted while the agent was away";
+  EXPECT_FALSE(other.wanted());
+}
+
+TEST(AssignedByAnOrchestrator, an_empty_new_store_takes_nothing_away) {
+  auto one = heard();
+  EXPECT_TRUE(one.listed({.revision = 1, .records = {}, .store = "B"}));
+  EXPECT_EQ(one.wanted(), assignment());
+  EXPECT_TRUE(one.foreign());
+  EXPECT_THAT(one.trouble(), HasSubstr("another store"));
+  EXPECT_THAT(one.trouble(), HasSubstr("--rejoin"));
+  EXPECT_FALSE(one.listed({.revision = 2, .records = {}, .store = "B"})) << "said once";
+}
+
+TEST(AssignedByAnOrchestrator, a_foreign_store_cannot_assign_until_the_host_joins_again) {
+  auto one = heard();
+  EXPECT_TRUE(one.listed({.revision = 9, .records = {record(1, assignment("less"), 9)}, .store = "B"}));
+  EXPECT_FALSE(one.changed({.type = store::Event::Type::put, .revision = 10, .record = record(2, assignment("less"), 10)}));
+  EXPECT_FALSE(one.changed({.type = store::Event::Type::removed, .revision = 11, .record = record(2, assignment("less"), 10)}));
+  EXPECT_EQ(one.wanted(), assignment());
+  EXPECT_TRUE(one.listed({.revision = 55, .records = {record(3, assignment())}, .store = "A"})) << "the store came back";
+  EXPECT_TRUE(one.trouble().empty());
+}
+
+TEST(AssignedByAnOrchestrator, a_host_that_joined_again_keeps_its_rules_until_the_new_store_knows_it) {
+  Assigned one(node);
+  one.restore({.assignment = assignment(), .generation = 3, .store = "", .version = 0});
+  EXPECT_TRUE(one.listed({.revision = 1, .records = {}, .store = "B"}));
+  EXPECT_EQ(one.wanted(), assignment());
+  EXPECT_THAT(one.trouble(), HasSubstr("does not know"));
+  EXPECT_TRUE(one.changed({.type = store::Event::Type::put, .revision = 4, .record = record(1, assignment("other"), 4)}));
+  EXPECT_EQ(one.wanted(), assignment("other"));
+  EXPECT_EQ(one.store(), "B");
+  EXPECT_TRUE(one.trouble().empty());
+}
+
+TEST(AssignedByAnOrchestrator, a_store_from_before_the_assignment_takes_nothing_away_and_may_assign) {
+  auto one = heard();
+  EXPECT_TRUE(one.listed({.revision = 20, .records = {}, .store = "A"}));
+  EXPECT_EQ(one.wanted(), assignment());
+  EXPECT_TRUE(one.listed({.revision = 21, .records = {record(1, assignment("other"), 21)}, .store = "A"}));
+  EXPECT_EQ(one.wanted(), assignment("other"));
+}
+
+TEST(AssignedByAnOrchestrator, a_new_assignment_that_cannot_be_read_blocks_every_route_with_the_reason) {
+  for (const auto* spec : {R"({"node":"umc/modality","role":"endpoint","routes":{"surprise":1}})", "{}", R"({"role":"king"})"}) {
+    auto one = heard();
+    EXPECT_TRUE(one.changed({.type = store::Event::Type::put, .revision = 51, .record = record(4, spec, 51)}));
+    ASSERT_TRUE(one.wanted());
+    EXPECT_THAT(one.wanted()->routes.routes.at(0).blocked, HasSubstr("assignment 4 of umc/modality cannot be read")) << spec;
+    EXPECT_EQ(one.generation(), 3u) << "the new one is not in place";
+    EXPECT_FALSE(one.trouble().empty());
+    EXPECT_FALSE(one.changed({.type = store::Event::Type::put, .revision = 51, .record = record(4, spec, 51)})) << "said once";
+    EXPECT_TRUE(one.changed({.type = store::Event::Type::put, .revision = 52, .record = record(5, assignment(), 52)}));
+    EXPECT_EQ(one.wanted(), assignment());
+    EXPECT_TRUE(one.trouble().empty());
+  }
+}
+
+TEST(AssignedByAnOrchestrator, an_assignment_that_did_not_change_blocks_nothing) {
+  auto one = heard();  // its status was written, for one
+  EXPECT_TRUE(one.changed({.type = store::Event::Type::put, .revision = 51, .record = record(3, "{}", 51)}));
+  EXPECT_EQ(one.wanted(), assignment());
+}
+
+TEST(AssignedByAnOrchestrator, a_first_assignment_that_cannot_be_read_is_reported) {
+  Assigned one(node);
+  EXPECT_TRUE(one.listed({.revision = 5, .records = {record(1, "{}", 5)}, .store = "A"}));
+  EXPECT_FALSE(one.wanted());
+  EXPECT_FALSE(one.informed());
+  EXPECT_THAT(one.trouble(), HasSubstr("cannot be read"));
+}
+
+}  // namespace
+}  // namespace epif::agent
