@@ -102,12 +102,13 @@ def proxychains(world, scheme, to):
 
 def socksify(world, scheme, to):
     user, password = to.login or ("", "")
-    route = "route {{ from: {0} to: {1} via: {2} port = {3}\n protocol: tcp\n command: connect\n proxyprotocol: socks_v{4}\n method: {5}\n}}\n"
+    route = ("route {{ from: {0} to: {1} via: {2} port = {3}\n protocol: tcp\n command: connect\n"
+             " proxyprotocol: socks_v{4}\n method: {5}\n}}\n")
     method = "username" if to.login else "none"
     path = world.file(f"dante-{scheme}-{to.proxy.replace(':', '.')}-{to.proxy_port}-{user}",
                       f"logoutput: stderr\nresolveprotocol: {'fake' if remote(scheme) else 'udp'}\n" +
                       "".join(route.format(*ends, to.proxy, to.proxy_port, version(scheme), method)
-                              for ends in (("0.0.0.0/0", "0.0.0.0/0"), ("0.0.0.0/0", "."), ("::/0", "::/0"))))
+                              for ends in (("0.0.0.0/0", "0.0.0.0/0"), ("0.0.0.0/0", "."))))
     return ["env", f"SOCKS_CONF={path}", "SOCKS_AUTOADD_LANROUTES=no", "SOCKS_DISABLE_THREADLOCK=1", f"SOCKS_USERNAME={user}",
             f"SOCKS_PASSWORD={password}", "socksify", "nc.openbsd", "-v", "-N", to.host, to.port]
 

@@ -1,4 +1,5 @@
 """What the interop tests share: a proxy between a client and a server that cannot reach each other, and a run of a client."""
+import contextlib
 import hashlib
 import os
 import random
@@ -83,10 +84,11 @@ class World:
 
 
 class Services:
-    """What listens on the server, on both families. `heard` holds the SHA-256 of all that each connection received."""
+    """What listens on the server, on both families. `heard` holds the SHA-256 of all that each connection received,
+    `peers` who connected."""
 
     def __init__(self, world):
-        self.heard = set()
+        self.heard, self.peers = set(), []
         for port, serve in ((ECHO, self._echo), (LATE, self._late), (FIRST, self._first), (GREETING, self._greeting), (HTTP, self._http)):
             with world.server.inside():
                 listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=256)
@@ -97,9 +99,10 @@ class Services:
         with listener:
             while True:
                 try:
-                    peer, _ = listener.accept()
+                    peer, address = listener.accept()
                 except OSError:
                     return
+                self.peers.append(address[0])
                 peer.settimeout(DEADLINE_S)
                 threading.Thread(target=self._one, args=(peer, serve), daemon=True).start()
 
@@ -128,7 +131,7 @@ class Services:
 
     def _first(self, peer):
         """Asked to, says its words and ends, then listens on."""
-        peer.recv(len(GO), socket.MSG_WAITALL)
+        read(peer, len(GO))
         peer.sendall(WORDS)
         peer.shutdown(socket.SHUT_WR)
         self._note(list(iter(lambda: peer.recv(65536), b"")))
@@ -172,9 +175,10 @@ class Talk:
             pass
 
     def write(self, data):
-        """Some bytes of stdin, at once."""
-        self._popen.stdin.write(data)
-        self._popen.stdin.flush()
+        """Some bytes of stdin, at once. That the program is gone shows when it is read from."""
+        with contextlib.suppress(BrokenPipeError):
+            self._popen.stdin.write(data)
+            self._popen.stdin.flush()
 
     def read(self, count):
         """The next `count` bytes of stdout, or fewer at its end."""
@@ -233,6 +237,14 @@ def _session(leader):
             except OSError:
                 pass
     return found
+
+
+def read(connection, count):
+    """The next `count` bytes, or fewer at the end."""
+    data = bytearray()
+    while len(data) < count and (more := connection.recv(count - len(data))):
+        data += more
+    return bytes(data)
 
 
 def admin_get(process, path):

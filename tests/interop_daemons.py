@@ -1,0 +1,85 @@
+"""Starts the daemons of other makes that the interop tests set before, behind and between ours: each in a node, in the
+foreground, with its whole configuration in the lab's folder."""
+import os
+import subprocess
+
+REDSOCKS = 12345
+
+
+def write(lab, name, text):
+    path = lab.path(name)
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+    return path
+
+
+def danted(lab, node, port=1085, method="none", upstream="", devices=()):
+    """A SOCKS4 and SOCKS5 server. `upstream`, ADDR:PORT, is the SOCKS5 proxy that it asks in turn. With method username its user
+    is ann:secret, a user of a system of its own, since danted asks the system's password file."""
+    routes = ""
+    if upstream:
+        host, _, upstream_port = upstream.rpartition(":")
+        routes = f"route {{ from: 0.0.0.0/0 to: 0.0.0.0/0 via: {host} port = {upstream_port}\n proxyprotocol: socks_v5\n method: none\n}}\n"
+    settings = write(lab, f"danted-{port}.conf", "logoutput: stderr\nuser.privileged: root\nuser.unprivileged: nobody\n" +
+                     f"internal: 0.0.0.0 port = {port}\n" + "".join(f"external: {device}\n" for device in devices) +
+                     f"external.rotation: route\nclientmethod: none\nsocksmethod: {method}\n" +
+                     "client pass { from: 0.0.0.0/0 to: 0.0.0.0/0\n}\n" +
+                     "".join(f"socks pass {{ from: 0.0.0.0/0 to: {every}\n}}\n" for every in ("0.0.0.0/0", "::/0")) + routes)
+    command = ["danted", "-N", "1", "-f", settings, "-p", lab.path(f"danted-{port}.pid")]
+    if method == "username":
+        command = with_user(lab, "ann", "secret", command)
+    process = node.start(*command, name=f"danted-{port}")
+    node.wait_for_port(port, process=process)
+    return process
+
+
+def with_user(lab, name, password, command):
+    """The command line that runs `command` where /etc/passwd and /etc/shadow have one user more."""
+    crypted = subprocess.run(["openssl", "passwd", "-6", password], capture_output=True, text=True, check=True).stdout.strip()
+    files = []
+    for path, line in (("/etc/passwd", f"{name}:x:64000:65534::/nonexistent:/usr/sbin/nologin\n"),
+                       ("/etc/shadow", f"{name}:{crypted}:19000::::::\n")):
+        with open(path, encoding="utf-8") as file:
+            files.append(write(lab, os.path.basename(path), file.read() + line))
+    mounts = 'mount --bind "$0" /etc/passwd && mount --bind "$1" /etc/shadow && shift && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", mounts, *files, *command]
+
+
+def microsocks(node, port=1086):
+    process = node.start("microsocks", "-i", "0.0.0.0", "-p", port)
+    node.wait_for_port(port, process=process)
+    return process
+
+
+def redsocks(lab, node, kind, proxy, login=(), capture="10.2.0.0/24"):
+    """Redirects what `node` itself opens to `capture` to the proxy, ADDR:PORT; SOCKS of `kind` socks4 or socks5."""
+    host, _, port = proxy.rpartition(":")
+    secret = f'login = "{login[0]}"; password = "{login[1]}";' if login else ""
+    settings = write(lab, f"redsocks-{kind}.conf",
+                     "base { log_debug = off; log_info = on; log = stderr; daemon = off; redirector = iptables; }\n"
+                     f"redsocks {{ local_ip = 127.0.0.1; local_port = {REDSOCKS}; ip = {host}; port = {port}; type = {kind}; {secret} }}\n")
+    node.run("nft", "add table ip redsocks\ndelete table ip redsocks\ntable ip redsocks {\nchain out {\ntype nat hook output priority -100\n"
+             f"ip daddr {capture} tcp dport != 1080-1089 redirect to :{REDSOCKS}\n}}\n}}\n")
+    process = node.start("redsocks", "-c", settings, name=f"redsocks-{kind}")
+    node.wait_for_port(REDSOCKS, process=process)
+    return process
+
+
+def haproxy(lab, node, text, port):
+    """`text`: frontends, backends and listens; listens in the end on `port`."""
+    settings = write(lab, f"haproxy-{port}.cfg", "global\n  log stderr local0\n  maxconn 500\n"
+                     "defaults\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n" + text)
+    process = node.start("haproxy", "-db", "-f", settings, name=f"haproxy-{port}")
+    node.wait_for_port(port, process=process)
+    return process
+
+
+def nginx(lab, node, text, port):
+    """`text`: the http or stream block."""
+    folder = lab.path(f"nginx-{port}", "x")[:-2]
+    module = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n" if text.startswith("stream") else ""
+    settings = write(lab, f"nginx-{port}.conf", f"{module}daemon off; user root; worker_processes 1; pid {folder}/pid; error_log stderr;\n"
+                     f"events {{ worker_connections 256; }}\n{text}")
+    process = node.start("nginx", "-p", folder, "-e", "stderr", "-c", settings, name=f"nginx-{port}")
+    node.wait_for_port(port, process=process)
+    return process
