@@ -1,0 +1,129 @@
+#include "net/datagrams.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace epif::net {
+namespace {
+
+SocketAddress at(std::string_view text) { return *SocketAddress::parse(text); }
+
+struct Sockets {
+  std::unique_ptr<Loop> loop = *Loop::make();
+  PacketReader reader;
+  PacketSender sender;
+
+  std::unique_ptr<DatagramSocket> open(std::string_view address, const DatagramOptions& options = {}) {
+    auto made = DatagramSocket::open(*loop, at(address), options);
+    EXPECT_TRUE(made) << made.error().text();
+    return std::move(*made);
+  }
+};
+
+TEST(Datagrams, ABatchIsSentAndReadWithHeadersInFront) {
+  Sockets world;
+  auto from = world.open("127.0.0.1:0");
+  auto to = world.open("127.0.0.1:0");
+  const std::string payload = "hello";
+  for (std::uint8_t i = 0; i < limits::udp_batch; ++i) {
+    world.sender.header()[0] = i;
+    world.sender.add(*from, to->address(), 1, as_bytes(payload));
+  }
+  world.sender.flush();
+  EXPECT_EQ(world.sender.take_outcome().sent, limits::udp_batch);
+  const auto packets = world.reader.read(*to);
+  ASSERT_EQ(packets.size(), limits::udp_batch);
+  for (std::uint8_t i = 0; i < limits::udp_batch; ++i) {
+    EXPECT_EQ(packets[i].from, from->address());
+    EXPECT_EQ(packets[i].payload[0], i);
+    EXPECT_EQ(as_text(packets[i].payload.subspan(1)), payload);
+  }
+  EXPECT_TRUE(world.reader.read(*to).empty());
+}
+
+TEST(Datagrams, OneSocketCarriesBothFamilies) {
+  Sockets world;
+  auto both = world.open("[::]:0", {.dual_stack = true, .tos = 0x20, .ttl = 33, .no_fragmentation = true});
+  auto four = world.open("127.0.0.1:0");
+  auto six = world.open("[::1]:0");
+  for (auto* other : {four.get(), six.get()}) {
+    world.sender.add(*both, other->address(), 0, as_bytes("x"));
+    world.sender.flush();
+    const auto packets = world.reader.read(*other);
+    ASSERT_EQ(packets.size(), 1u);
+    EXPECT_EQ(packets[0].from.port, both->address().port);
+    EXPECT_EQ(packets[0].from.ip.is_v4(), other == four.get());
+  }
+  EXPECT_EQ(ttl_in_force(both->fd()), 33);
+  EXPECT_EQ(tos_in_force(both->fd()), 0x20);
+}
+
+TEST(Datagrams, AnswersComeFromTheAddressThatWasAsked) {
+  Sockets world;
+  auto wide = world.open("0.0.0.0:0", {.local_address = true});
+  auto client = world.open("127.0.0.1:0");
+  world.sender.add(*client, {*IpAddress::parse("127.0.0.9"), wide->address().port}, 0, as_bytes("x"));
+  world.sender.flush();
+  const auto packets = world.reader.read(*wide);
+  ASSERT_EQ(packets.size(), 1u);
+  EXPECT_EQ(packets[0].local.text(), "127.0.0.9");
+  world.sender.add(*wide, packets[0].from, 0, as_bytes("y"), packets[0].local);
+  world.sender.flush();
+  const auto answers = world.reader.read(*client);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].from.ip.text(), "127.0.0.9");
+}
+
+TEST(Datagrams, WhatCannotLeaveIsCountedAndTakesNothingElseAlong) {
+  Sockets world;
+  auto from = world.open("127.0.0.1:0");
+  auto to = world.open("127.0.0.1:0");
+  const Bytes huge(65'536, 7);
+  world.sender.add(*from, to->address(), 0, huge);
+  world.sender.add(*from, at("[::1]:9"), 0, as_bytes("x"));
+  world.sender.add(*from, to->address(), 0, as_bytes("x"));
+  world.sender.flush();
+  const auto outcome = world.sender.take_outcome();
+  EXPECT_EQ(outcome.too_big, 1u);
+  EXPECT_EQ(outcome.unreachable, 1u);
+  EXPECT_EQ(outcome.sent, 1u);
+  EXPECT_EQ(world.reader.read(*to).size(), 1u);
+}
+
+TEST(Datagrams, SharedPortsAreChosenByTheNumberInTheDatagram) {
+  Sockets world;
+  auto first = world.open("127.0.0.1:0", {.reuse_port = true});
+  auto second = world.open(first->address().text(), {.reuse_port = true});
+  ASSERT_TRUE(steer_by_number(first->fd(), 4, 2));
+  auto client = world.open("127.0.0.1:0");
+  for (std::uint8_t number = 0; number < 8; ++number) {
+    const std::array<std::uint8_t, 6> message{6, 3, 0, 0, 0x7f, number};
+    world.sender.add(*client, first->address(), 0, message);
+    world.sender.flush();
+    EXPECT_EQ(world.reader.read(*first).size(), number % 2 == 0 ? 1u : 0u);
+    EXPECT_EQ(world.reader.read(*second).size(), number % 2 == 0 ? 0u : 1u);
+  }
+}
+
+TEST(Datagrams, ARefusedDatagramIsReported) {
+  Sockets world;
+  for (const auto* host : {"127.0.0.1", "[::1]"}) {
+    auto from = world.open("[::]:0", {.dual_stack = true, .icmp_errors = true});
+    auto closed = world.open(std::string(host) + ":0");
+    const auto nobody = closed->address();
+    closed.reset();
+    world.sender.add(*from, nobody, 0, as_bytes("x"));
+    world.sender.flush();
+    const auto error = next_icmp_error(from->fd());
+    ASSERT_TRUE(error) << host;
+    EXPECT_EQ(error->destination, nobody);
+    EXPECT_EQ(error->reporter, nobody.ip);
+    EXPECT_EQ(error->six, nobody.ip.is_v6());
+    EXPECT_EQ(error->type, nobody.ip.is_v6() ? 1 : 3);
+    EXPECT_FALSE(next_icmp_error(from->fd()));
+  }
+}
+
+}  // namespace
+}  // namespace epif::net
