@@ -101,6 +101,25 @@ inline constexpr std::uint32_t udp_next_retry_ms = 1'000;            ///< pause 
 inline constexpr std::size_t udp_batch = 16;                         ///< datagrams for one system call
 inline constexpr unsigned udp_parity_attempts = 32;                  ///< ports tried for a wished parity
 
+// NGINX method (docs/nginx-method.md)
+inline constexpr std::uint16_t nginx_port_first = 21'000;            ///< a proxy's ports for pairs of nodes, both ends
+inline constexpr std::uint16_t nginx_port_last = 28'999;             ///< included
+inline constexpr std::uint32_t nginx_workers = 4;                    ///< processes for each client node; fewer with fewer cores
+inline constexpr std::uint32_t nginx_worker_connections = 4'096;     ///< two for each flow
+inline constexpr std::size_t nginx_kept_connections = 16;            ///< idle ones to an HTTP server, each worker
+inline constexpr std::uint32_t nginx_ready_ms = 5'000;               ///< a start or reload is done within this
+inline constexpr std::uint32_t nginx_ready_look_ms = 10;
+inline constexpr std::uint32_t nginx_count_ms = 100;                 ///< flows with one direction of data are counted this often
+inline constexpr std::uint64_t nginx_reverse_bytes_per_s = 8 * 1024 * 1024;  ///< speed of the direction without data
+
+// Tools of a node: leak-test, observe
+inline constexpr std::size_t leak_targets = 32;                      ///< protected blocks that a leak test tries, the first ones
+inline constexpr std::uint32_t leak_control_patience_ms = 1'000;     ///< for a control probe, or the detector's mark, to be seen
+inline constexpr std::uint32_t leak_moment_ms = 5'000;               ///< for a step of a moment to have happened
+inline constexpr std::size_t observed_flows = 4'096;                 ///< peers and ports that are told apart; more are counted only
+inline constexpr std::size_t observed_exchanges = 16'384;            ///< connections and datagram exchanges that are followed at once
+inline constexpr std::size_t observed_names = 16'384;                ///< addresses whose names are remembered
+
 // Files and documents
 inline constexpr std::size_t routes_file_max_bytes = 64 * 1024 * 1024;
 inline constexpr std::size_t document_max_bytes = 16 * 1024 * 1024;  ///< one YAML/JSON input file or API body
@@ -133,6 +152,7 @@ inline constexpr std::size_t api_header_max_bytes = 32 * 1024;       ///< reques
 inline constexpr std::size_t api_watch_batch = 256;                  ///< events read from the store at once
 inline constexpr std::size_t store_events_kept = 100'000;            ///< history for watchers; older ones list again
 inline constexpr std::size_t resource_max_bytes = 4 * 1024 * 1024;   ///< one stored resource part (metadata, spec, status)
+inline constexpr std::size_t member_status_max_bytes = 64 * 1024;    ///< what an agent reports in one document
 inline constexpr std::uint32_t watch_retry_min_ms = 100;             ///< pause before a watch reconnects, doubled up to
 inline constexpr std::uint32_t watch_retry_max_ms = 5'000;           ///< this
 
