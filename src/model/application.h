@@ -10,8 +10,8 @@
 namespace epif {
 
 /// What a flow is sensitive to; chooses the method (article, Table II). In documents: "general", "bulk", "streaming",
-/// "interactive", "time-critical".
-enum class Profile { general, bulk, streaming, interactive, time_critical };
+/// "interactive", "time-critical", "http" (plain HTTP, request by request).
+enum class Profile { general, bulk, streaming, interactive, time_critical, http };
 /// How a flow is carried (dataplane.md "Methods"). `automatic` ("auto") lets the planner choose; `direct` is only a
 /// result: no proxy at either end.
 enum class Method { automatic, socks6, socks5, nginx, direct };

@@ -108,6 +108,7 @@ std::string_view name(Profile profile) {
     case Profile::bulk: return "bulk";
     case Profile::streaming: return "streaming";
     case Profile::interactive: return "interactive";
+    case Profile::http: return "http";
     case Profile::time_critical: break;
   }
   return "time-critical";

@@ -88,6 +88,35 @@ NextHop read_next(const Field& field) {
   return next;
 }
 
+NginxPort read_nginx(const Field& field) {
+  Fields fields(field);
+  NginxPort port;
+  const auto listen = fields.required("listen");
+  port.listen = listen.parsed(SocketAddress::parse);
+  if (listen && port.listen.port == 0) listen.refuse("port 0 cannot be listened on");
+  for (const auto& item : fields.required("clients").list()) {
+    port.clients.push_back(item.parsed(IpAddress::parse));
+    if (port.clients.back().is_v6() != port.listen.ip.is_v6()) {
+      item.refuse("the client's address and 'listen' are of different families", "IPv4 goes to IPv4, IPv6 to IPv6");
+    }
+  }
+  port.http = fields.get("carries").choice<bool>({{"bytes", false}, {"http", true}}, false);
+  fields.done();
+  return port;
+}
+
+/// NGINX knows a client by its address and the server by the port that it listens on, and nothing else.
+void check_nginx(const Field& field, const Route& route) {
+  const auto& [block, ports] = route.destination;
+  if (block.prefix != (block.address.is_v6() ? 128 : 32) || ports.first != ports.last) {
+    field.refuse("NGINX carries to one address and one port", "give such a destination");
+  } else if (block.address.is_v6() != route.nginx->listen.ip.is_v6()) {
+    field.refuse("the destination and 'listen' are of different families", "IPv4 goes to IPv4, IPv6 to IPv6");
+  } else if (!route.chain.empty() || route.next || route.protocol == Protocol::udp || route.bind || !route.selector.empty()) {
+    field.refuse("NGINX carries TCP of a whole node, without chain, next, bind or selector", "let SOCKS carry this flow");
+  }
+}
+
 RouteLimits read_limits(const Field& field) {
   RouteLimits made;
   if (!field) return made;
@@ -148,6 +177,10 @@ Route read_route(const Field& field) {
   route.bind = bind.boolean();
   if (route.bind && (route.next || route.protocol == Protocol::udp)) {
     bind.refuse("a route with bind leads to a next proxy or is udp", "the proxy that listens must be the last one, for tcp");
+  }
+  if (const auto nginx = fields.get("nginx")) {
+    route.nginx = read_nginx(nginx);
+    check_nginx(nginx, route);
   }
   route.preconnect = read_u32(fields.get("preconnect"));
   route.blocked = fields.get("blocked").text();

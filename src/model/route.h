@@ -66,6 +66,15 @@ struct RouteSelector {
   friend bool operator==(const RouteSelector&, const RouteSelector&) = default;
 };
 
+/// A flow that a real NGINX carries (docs/nginx-method.md): the client's kernel sends its connections to `listen` in clear, where
+/// NGINX lets `clients` in and connects to the destination.
+struct NginxPort {
+  SocketAddress listen;            ///< at the proxy; one for each pair of nodes and server port
+  std::vector<IpAddress> clients;  ///< the client node's addresses, of the family of `listen`
+  bool http = false;               ///< request by request; else bytes as they come
+  friend bool operator==(const NginxPort&, const NginxPort&) = default;
+};
+
 struct Route {
   std::string id;                    ///< flow id on the wire: opaque, 1..64 bytes of [A-Za-z0-9._/-]
   std::string flow;                  ///< "application/flow", for people
@@ -79,6 +88,7 @@ struct Route {
   DataDirection data = DataDirection::both;
   std::vector<ChainLink> chain;      ///< this proxy's part, nearest to the client first
   std::optional<NextHop> next;
+  std::optional<NginxPort> nginx;    ///< TCP to one address and port, no chain, no next, no selector; no SOCKS hop carries it
   std::string purpose;
   std::string policy;                ///< id of the deciding policy
   std::string policy_version;

@@ -47,6 +47,15 @@ json::object next_object(const NextHop& next) {
   return made;
 }
 
+json::object nginx_object(const NginxPort& nginx) {
+  json::object made{{"listen", nginx.listen.text()}};
+  json::array clients;
+  for (const auto& client : nginx.clients) clients.emplace_back(client.text());
+  made["clients"] = std::move(clients);
+  if (nginx.http) made["carries"] = "http";
+  return made;
+}
+
 json::object limits_object(const RouteLimits& limits) {
   json::object made;
   put(made, "reverse_bytes", limits.reverse_bytes);
@@ -87,6 +96,7 @@ json::object route_object(const Route& route) {
     made["chain"] = std::move(chain);
   }
   if (route.next) made["next"] = next_object(*route.next);
+  if (route.nginx) made["nginx"] = nginx_object(*route.nginx);
   put(made, "purpose", route.purpose);
   put(made, "policy", route.policy);
   put(made, "policy_version", route.policy_version);

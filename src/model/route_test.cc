@@ -1,5 +1,6 @@
 #include "model/route.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -41,6 +42,12 @@ RouteTable full_table() {
   small.protocol = Protocol::udp;
   small.selector = {{"alice", "1000"}, {"system.slice/app.service"}};
   table.routes.push_back(small);
+  Route by_nginx;
+  by_nginx.id = "c";
+  by_nginx.peers = {"umc/modality"};
+  by_nginx.destination = *CaptureTarget::parse("[fd02::10]:80");
+  by_nginx.nginx = NginxPort{*SocketAddress::parse("[fd01::2]:21000"), {*IpAddress::parse("fd01::10")}, true};
+  table.routes.push_back(by_nginx);
   table.refusals.push_back(
       {*CaptureTarget::parse("10.3.0.0/16:80-90"), "stroke-imaging/backup", "unfeasible: anonymisation"});
   return table;
@@ -57,6 +64,25 @@ TEST(Routes, DatagramsHaveNoChain) {
       R"({"routes": [{"id": "a", "destination": "10.2.0.10:53", "protocol": "udp", "chain": [{"function": "f", "socket": "/s"}]}]})");
   EXPECT_NE(error.text().find("a udp route has a chain"), std::string::npos) << error.text();
   EXPECT_EQ(error_of(R"({"routes": [{"id": "a", "destination": "10.2.0.10:53", "protocol": "sctp"}]})").code, Code::invalid_input);
+}
+
+TEST(Routes, NginxCarriesTcpToOneAddressAndPortAndNothingElse) {
+  const auto with = [](std::string_view destination, std::string_view more, std::string_view listen = "10.1.0.2:21000",
+                       std::string_view client = "10.1.0.10") {
+    return fmt::format(R"({{"routes": [{{"id": "a", "destination": "{}", "nginx": {{"listen": "{}", "clients": ["{}"]}}{}}}]}})",
+                       destination, listen, client, more);
+  };
+  EXPECT_TRUE(parse_routes(with("10.2.0.10:80", "")));
+  for (const auto* destination : {"10.2.0.10", "10.2.0.0/24:80", "10.2.0.10:80-81"}) {
+    EXPECT_NE(error_of(with(destination, "")).text().find("one address and one port"), std::string::npos) << destination;
+  }
+  for (const auto* more : {R"(, "next": {"proxy": "10.1.0.2:1083"})", R"(, "protocol": "udp")", R"(, "selector": {"users": ["a"]})",
+                           R"(, "chain": [{"function": "f", "socket": "/s"}])", R"(, "bind": true)"}) {
+    EXPECT_NE(error_of(with("10.2.0.10:80", more)).text().find("without chain, next, bind or selector"), std::string::npos) << more;
+  }
+  EXPECT_NE(error_of(with("[fd02::10]:80", "")).text().find("different families"), std::string::npos);
+  EXPECT_NE(error_of(with("10.2.0.10:80", "", "10.1.0.2:21000", "fd01::10")).text().find("different families"), std::string::npos);
+  EXPECT_NE(error_of(with("10.2.0.10:80", "", "10.1.0.2:0")).text().find("port 0"), std::string::npos);
 }
 
 TEST(Routes, PrintingAndReadingGivesTheSameTable) {

@@ -59,7 +59,8 @@ Flow read_flow(const Field& field) {
                                                         {"bulk", Profile::bulk},
                                                         {"streaming", Profile::streaming},
                                                         {"interactive", Profile::interactive},
-                                                        {"time-critical", Profile::time_critical}},
+                                                        {"time-critical", Profile::time_critical},
+                                                        {"http", Profile::http}},
                                                        Profile::general);
   flow.method = fields.get("method").choice<Method>(
       {{"auto", Method::automatic}, {"socks6", Method::socks6}, {"socks5", Method::socks5}, {"nginx", Method::nginx}},

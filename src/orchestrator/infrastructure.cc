@@ -49,6 +49,9 @@ class Pass {
     for (const auto& [name, report] : reports_) {
       if (!report.public_key.empty()) input.public_keys[name] = report.public_key;
     }
+    for (const auto& [name, record] : world_.assignments) {
+      if (const auto before = parse_assignment(record.spec)) note_nginx_ports(*before, input.nginx_ports);
+    }
     input.expires = ends.flows;
     input.default_expires = ends.ordinary;
     input.policy_version = world_.policy_version;

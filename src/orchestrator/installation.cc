@@ -46,7 +46,7 @@ const Flow* find_flow(const ResourceSet& resources, const planner::Install& inst
 /// The tables of all nodes while flows are put into them.
 class Tables {
  public:
-  explicit Tables(const InstallationInput& input) : input_(input) {
+  explicit Tables(const InstallationInput& input) : input_(input), ports_(input.nginx_ports) {
     for (const auto& [name, node] : input.resources.nodes) {
       out_[name].node = out_[name].routes.node = name;
     }
@@ -147,6 +147,7 @@ class Tables {
 
   void add_routes(const planner::Install& install, const Node& server, const CaptureTarget& destination) {
     const auto plain = route_for(install, server, destination);
+    if (install.method == Method::nginx) return add_nginx_routes(install, plain);
     auto at_client = plain;
     if (!install.selector.user.empty()) at_client.selector.users = {install.selector.user};
     if (!install.selector.cgroup.empty()) at_client.selector.cgroups = {install.selector.cgroup};
@@ -166,6 +167,23 @@ class Tables {
       }
       out_[proxy].routes.routes.push_back(std::move(route));
     }
+  }
+
+  /// The planner gives NGINX one proxy, no chain and no selector, and the judgement has looked at all addresses.
+  void add_nginx_routes(const planner::Install& install, const Route& plain) {
+    const auto& proxy = install.proxies.front();
+    const bool six = plain.destination.block.address.is_v6();
+    const auto of_family = [six](const IpAddress& address) { return address.is_v6() == six; };
+    const auto& listens = input_.resources.proxies.at(proxy).addresses;
+    const auto listen = std::ranges::find_if(listens, of_family);
+    const auto port = ports_.take(proxy, plain.id);
+    if (!port) return add_refusals(install, plain.destination, "all ports for NGINX at " + proxy + " are taken");
+    auto route = plain;
+    route.nginx = NginxPort{{*listen, *port}, {}, find_flow(input_.resources, install)->profile == Profile::http};
+    std::ranges::copy_if(input_.resources.nodes.at(install.from).addresses, std::back_inserter(route.nginx->clients), of_family);
+    out_[install.from].routes.routes.push_back(route);
+    route.peers = {install.from};
+    out_[proxy].routes.routes.push_back(std::move(route));
   }
 
   ChainLink link(Assignment& at, const std::string& name) const {
@@ -189,6 +207,7 @@ class Tables {
   }
 
   const InstallationInput& input_;
+  PortBook ports_;
   std::map<std::string, Assignment> out_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "model/assignment.h"
 #include "model/resource.h"
+#include "orchestrator/nginx_ports.h"
 #include "planner/plan.h"
 
 /// From decisions to what stands on each node: the redirector's table of the client, the table of every proxy on the
@@ -22,11 +23,13 @@ struct InstallationInput {
   std::map<std::string, std::chrono::sys_seconds> expires{};   ///< "application/flow" -> end; absent: `default_expires`
   std::chrono::sys_seconds default_expires{};
   std::string policy_version{};
+  NginxPorts nginx_ports{};                        ///< as assigned before: a flow keeps its port
 };
 
 /// One Assignment for every Node and ProxyNode, by "domain/node". Per granted flow and server address:
 ///   client node     route: destination, next = first proxy (its identity and public key)
 ///   each proxy      route: peers = the hop before, its part of the chain, next = the following proxy or none
+/// A flow of method nginx has instead, at the client and at its one proxy, the port that its NGINX listens on.
 /// A flow with an empty chain takes the same path. Flows inside of one domain without a proxy need nothing and get nothing.
 /// A client's table refuses, with the reason, flows that were not granted and every other destination in foreign domains.
 [[nodiscard]] std::map<std::string, Assignment> install(const InstallationInput& input);

@@ -24,13 +24,14 @@ struct World {
     for (const auto& [name, application] : resources.applications) order.push_back(name);
     judgement = judge(resources, order, cedar_policies(), now);
   }
-  std::map<std::string, Assignment> install(std::map<std::string, std::string> refused = {}) const {
+  std::map<std::string, Assignment> install(std::map<std::string, std::string> refused = {}, const NginxPorts& ports = {}) const {
     InstallationInput input{.resources = resources, .plan = judgement.plan, .default_expires = now + std::chrono::hours(24)};
     for (const auto& [name, verdict] : judgement.applications) {
       if (verdict.kind == Verdict::Kind::possible && !refused.contains(name)) input.granted.insert(name);
       else refused.try_emplace(name, verdict.reason);
     }
     input.refused = std::move(refused);
+    input.nginx_ports = ports;
     input.public_keys = {{"umc/umc-proxy", "KEY-UMC"}, {"research/research-proxy", "KEY-RESEARCH"}};
     return orchestrator::install(input);
   }
@@ -134,6 +135,44 @@ TEST(Installation, a_flow_from_a_domain_without_a_proxy_goes_through_the_servers
   EXPECT_EQ(client->next->identity, "research/research-proxy");
   EXPECT_THAT(route_to(all.at("research/research-proxy"), "10.2.0.10/32:4242")->peers, ElementsAre("vendor/backup"));
   EXPECT_TRUE(all.at("umc/umc-proxy").routes.routes.empty());
+}
+
+TEST(Installation, a_flow_of_method_nginx_has_its_port_at_both_ends_of_the_leg_and_keeps_it) {
+  const World world(application("pull, profile: time-critical"), [](ResourceSet& all) {
+    all.proxies.at("umc/umc-proxy").addresses.push_back(*IpAddress::parse("fd01::2"));
+    all.nodes.at("umc/modality").addresses.push_back(*IpAddress::parse("fd01::10"));
+  });
+  ASSERT_EQ(world.judgement.applications.at("app").kind, Verdict::Kind::possible) << world.judgement.applications.at("app").reason;
+  EXPECT_THAT(print_flows(world.judgement.applications.at("app").flows), HasSubstr("nginx: time-critical"));
+  const auto all = world.install();
+  for (const auto& [destination, listen, from] : {std::tuple("10.2.0.10/32:4242", "10.1.0.2", "10.1.0.10"), std::tuple("[fd02::10/128]:4242", "fd01::2", "fd01::10")}) {
+    const auto* client = route_to(all.at("umc/modality"), destination);
+    const auto* proxy = route_to(all.at("umc/umc-proxy"), destination);
+    ASSERT_TRUE(client != nullptr && proxy != nullptr && client->nginx && proxy->nginx) << destination;
+    EXPECT_FALSE(client->next);
+    EXPECT_EQ(client->nginx, proxy->nginx);
+    EXPECT_EQ(client->nginx->listen.ip.text(), listen);
+    ASSERT_EQ(client->nginx->clients.size(), 1u);
+    EXPECT_EQ(client->nginx->clients.front().text(), from);
+    EXPECT_THAT(proxy->peers, ElementsAre("umc/modality"));
+  }
+  NginxPorts before;
+  note_nginx_ports(all.at("umc/umc-proxy"), before);
+  EXPECT_EQ(before.at("umc/umc-proxy").size(), 2u);
+  const auto again = world.install({}, before);
+  EXPECT_EQ(print(again.at("umc/modality")), print(all.at("umc/modality")));
+  auto moved = before;
+  for (auto& [id, port] : moved.at("umc/umc-proxy")) port = static_cast<std::uint16_t>(port == 28'999 ? 21'000 : port + 1);
+  EXPECT_NE(print(world.install({}, moved).at("umc/modality")), print(all.at("umc/modality"))) << "what was assigned before counts";
+}
+
+TEST(Installation, a_flow_of_method_nginx_without_addresses_of_one_family_goes_by_socks) {
+  const World world(application("pull, profile: time-critical"));  // pacs has IPv6, modality and proxy have none
+  const auto all = world.install();
+  const auto* client = route_to(all.at("umc/modality"), "10.2.0.10/32:4242");
+  ASSERT_NE(client, nullptr);
+  EXPECT_FALSE(client->nginx);
+  EXPECT_TRUE(client->next);
 }
 
 TEST(Installation, a_selector_stands_in_the_clients_route_alone) {

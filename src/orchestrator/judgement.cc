@@ -26,9 +26,21 @@ ResourceSet only(const ResourceSet& all, const std::set<std::string>& applicatio
 
 Verdict failed(std::string reason) { return {Verdict::Kind::failed, std::move(reason), {}, {}}; }
 
+/// The planner takes a machine without addresses for one that has all of them; a route needs real ones.
+std::string nginx_lacks(const ResourceSet& resources, const planner::Install& install) {
+  const auto& client = resources.nodes.at(install.from);
+  const auto& proxy = resources.proxies.at(install.proxies.front());
+  for (const auto& server : resources.nodes.at(install.to).addresses) {
+    const auto same = [&](const IpAddress& one) { return one.is_v6() == server.is_v6(); };
+    const auto* family = server.is_v6() ? "IPv6" : "IPv4";
+    if (std::ranges::none_of(client.addresses, same)) return fmt::format("{} has no {} address that NGINX could let in", install.from, family);
+    if (std::ranges::none_of(proxy.addresses, same)) return fmt::format("proxy {} has no {} address", install.proxies.front(), family);
+  }
+  return {};
+}
+
 /// Why a feasible flow cannot be installed as planned; empty if it can. Fail closed: no route is made that means more.
 std::string hindrance(const ResourceSet& resources, const planner::Install& install) {
-  if (!install.selector.empty()) return "its selector (user or cgroup) can be planned, but redirectors cannot hold to it";
   for (const auto& name : install.proxies) {
     const auto proxy = resources.proxies.find(name);
     if (proxy == resources.proxies.end() || proxy->second.addresses.empty()) return "proxy " + name + " has no address";
@@ -36,6 +48,9 @@ std::string hindrance(const ResourceSet& resources, const planner::Install& inst
     if (held > static_cast<std::ptrdiff_t>(limits::chain_max_functions)) {
       return fmt::format("{} functions on proxy {} are more than {}", held, name, limits::chain_max_functions);
     }
+  }
+  if (install.method == Method::nginx) {
+    if (const auto lacking = nginx_lacks(resources, install); !lacking.empty()) return lacking;
   }
   for (const auto& placed : install.chain) {
     const auto& function = resources.functions.at(placed.function);
@@ -146,10 +161,6 @@ Judgement judge(const ResourceSet& resources, const std::vector<std::string>& ol
 std::string print_flows(const std::vector<planner::DirectionPlan>& flows) {
   json::array out;
   for (const auto& flow : flows) {
-    // The agents run no NGINX: what the planner would give to it is carried by SOCKS6, and the status says so.
-    const bool carried = flow.method == Method::nginx;
-    const auto method = carried ? Method::socks6 : flow.method;
-    const auto reason = carried ? flow.reason + " Carried by socks6, since agents run no NGINX." : flow.reason;
     std::vector<std::string> chain;
     for (const auto& placed : flow.chain) chain.push_back(placed.function);
     std::string policy;
@@ -163,9 +174,9 @@ std::string print_flows(const std::vector<planner::DirectionPlan>& flows) {
                                   {"missing", texts(flow.missing)},
                                   {"chain", texts(chain)},
                                   {"proxies", texts(flow.proxies)},
-                                  {"method", name(method)},
+                                  {"method", name(flow.method)},
                                   {"policy", policy},
-                                  {"reason", reason},
+                                  {"reason", flow.reason},
                                   {"predicted_setup_ms", flow.predicted_setup_ms}});
   }
   return json::serialize(out);

@@ -31,30 +31,42 @@ Path make_path(const Catalog& catalog, const Landscape& landscape, const Landsca
   return path;
 }
 
-Method choose_method(const Flow& flow, const Path& path) {
-  if (path.proxies.empty()) return Method::direct;
-  if (flow.protocol == Protocol::udp) return flow.method == Method::socks5 ? Method::socks5 : Method::socks6;
+Carrier choose_method(const Flow& flow, const Path& path, const std::string& against_nginx) {
+  if (path.proxies.empty()) return {Method::direct, "Direct: neither end has a proxy."};
   switch (flow.method) {
-    case Method::socks5: return Method::socks5;
-    case Method::nginx: return path.chain.empty() ? Method::nginx : Method::socks6;
+    case Method::socks5:
+    case Method::socks6: return {flow.method, fmt::format("{}, as the flow asks.", name(flow.method))};
+    case Method::nginx:
+      if (against_nginx.empty()) return {Method::nginx, "nginx, as the flow asks."};
+      return {Method::socks6, fmt::format("socks6, although nginx is asked for: {}.", against_nginx)};
     case Method::automatic:
-      return path.chain.empty() && flow.profile == Profile::time_critical ? Method::nginx : Method::socks6;
-    case Method::socks6:
     case Method::direct: break;
   }
-  return Method::socks6;
+  if (!path.chain.empty()) return {Method::socks6, "socks6: it carries a chain for each connection."};
+  const bool urgent = flow.profile == Profile::time_critical;
+  if (!urgent && flow.profile != Profile::http) return {Method::socks6, "socks6: the default."};
+  if (!against_nginx.empty()) return {Method::socks6, fmt::format("socks6: {}.", against_nginx)};
+  return {Method::nginx, fmt::format("nginx: {} and no chain to carry.", urgent ? "time-critical" : "HTTP")};
 }
 
-std::string method_reason(const Flow& flow, const Path& path) {
-  const auto method = choose_method(flow, path);
-  if (method == Method::direct) return "Direct: neither end has a proxy.";
-  if (flow.method == Method::nginx && flow.protocol == Protocol::udp)
-    return "socks6, although nginx is asked for: nginx is used for TCP only.";
-  if (flow.method == Method::nginx && method != Method::nginx)
-    return "socks6, although nginx is asked for: nginx carries no chain.";
-  if (flow.method != Method::automatic) return fmt::format("{}, as the flow asks.", name(method));
-  if (method == Method::nginx) return "nginx: time-critical and no chain to carry.";
-  return path.chain.empty() ? "socks6: the default." : "socks6: it carries a chain for each connection.";
+std::string against_nginx(const Flow& flow, const Path& path, const Node& client, const Node& server, const ProxyNode* proxy,
+                          const AttributeSet& required) {
+  if (flow.protocol == Protocol::udp) return "nginx is used for TCP only";
+  if (!path.chain.empty()) return "nginx carries no chain";
+  if (!flow.selector.empty()) return "nginx knows nodes only, and this flow is of one user or cgroup";
+  if (!required.empty()) return fmt::format("nginx carries in clear, and a policy asks for {}", fmt::join(required, ", "));
+  for (const bool six : {false, true}) {
+    const auto of_family = [six](const IpAddress& address) { return address.is_v6() == six; };
+    const auto lacks = [&](const std::vector<IpAddress>& all) { return !all.empty() && std::ranges::none_of(all, of_family); };
+    if (std::ranges::none_of(server.addresses, of_family)) continue;
+    const auto* family = six ? "IPv6" : "IPv4";
+    const auto words = [&](const Metadata& who) {
+      return fmt::format("nginx needs the same family of addresses all the way, and {} has no {} address", who.full_name(), family);
+    };
+    if (lacks(client.addresses)) return words(client.metadata);
+    if (proxy != nullptr && lacks(proxy->addresses)) return words(proxy->metadata);
+  }
+  return {};
 }
 
 Latency predict(const Landscape& landscape, const Landscape::Site& client, const Landscape::Site& server, const Path& path,

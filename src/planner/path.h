@@ -20,10 +20,20 @@ struct Path {
 [[nodiscard]] Path make_path(const Catalog& catalog, const Landscape& landscape, const Landscape::Site& client,
                              const Landscape::Site& server, const std::vector<Step>& steps, bool from_client);
 
-/// Table II for `auto`: NGINX for what is time-critical and needs no chain, else SOCKS6. NGINX carries no chain, so a
-/// flow that asks for it and needs one gets SOCKS6. No proxy: direct.
-[[nodiscard]] Method choose_method(const Flow& flow, const Path& path);
-[[nodiscard]] std::string method_reason(const Flow& flow, const Path& path);
+/// How a connection is carried, and why in a sentence.
+struct Carrier {
+  Method method = Method::automatic;
+  std::string reason;
+};
+/// Table II for `auto`: NGINX for what is time-critical or HTTP, else SOCKS6. `against_nginx`: why NGINX cannot carry this flow;
+/// a flow that asks for NGINX then gets SOCKS6, which can do more. No proxy: direct.
+[[nodiscard]] Carrier choose_method(const Flow& flow, const Path& path, const std::string& against_nginx);
+
+/// Why NGINX cannot carry the flow; empty if it can. It knows a client by its address alone and carries bytes in clear: no
+/// datagrams, no chain, no selector, nothing that a policy asks an attribute for (`required`), and an IPv6 server only from an
+/// IPv6 client through an IPv6 proxy. A machine without any address is only planned with, and counts as having all.
+[[nodiscard]] std::string against_nginx(const Flow& flow, const Path& path, const Node& client, const Node& server,
+                                        const ProxyNode* proxy, const AttributeSet& required);
 
 struct Latency {
   double setup_ms = 0;

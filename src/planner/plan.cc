@@ -30,6 +30,7 @@ struct Judged {
   DirectionPlan plan;
   Bits gap;
   Path path;
+  Bits required{};  ///< what policies ask for
 };
 
 Result<Judged> judge_direction(const Planning& planning, const Application& application, const Flow& flow,
@@ -60,6 +61,7 @@ Result<Judged> judge_direction(const Planning& planning, const Application& appl
                          planning.options.gap);
   if (!judgement) return fail(std::move(judgement.error()));
   plan.verdict = judgement->verdict;
+  judged.required = permission->required;
   judged.gap = std::move(judgement->gap);
   plan.gap = planning.landscape.names(judged.gap);
 
@@ -111,9 +113,12 @@ struct Carriage {
 };
 
 Carriage carriage(const Planning& planning, const Flow& flow, const Path& path, const Landscape::Site& client,
-                  const Landscape::Site& server) {
-  const auto method = choose_method(flow, path);
-  return {method, predict(planning.landscape, client, server, path, method), method_reason(flow, path)};
+                  const Landscape::Site& server, const AttributeSet& required) {
+  const auto& proxies = planning.resources.proxies;
+  const auto proxy = path.proxies.empty() ? proxies.end() : proxies.find(path.proxies.front());
+  const auto against = against_nginx(flow, path, *client.node, *server.node, proxy == proxies.end() ? nullptr : &proxy->second, required);
+  auto [method, reason] = choose_method(flow, path, against);
+  return {method, predict(planning.landscape, client, server, path, method), std::move(reason)};
 }
 
 Result<> plan_flow(const Planning& planning, const Application& application, const Flow& flow, Plan& plan) {
@@ -143,7 +148,9 @@ Result<> plan_flow(const Planning& planning, const Application& application, con
                   {},
                   0};
   std::set<std::string> policies;
-  for (const auto& [direction, gap, path] : directions) {
+  Bits asked;
+  for (const auto& [direction, gap, path, required] : directions) {
+    asked |= required;
     policies.insert(direction.policies.begin(), direction.policies.end());
     if (direction.verdict == Verdict::supported || direction.verdict == Verdict::bridged) continue;
     install.feasible = false;
@@ -151,6 +158,7 @@ Result<> plan_flow(const Planning& planning, const Application& application, con
                                   name(direction.verdict), direction.reason);
   }
   install.policies.assign(policies.begin(), policies.end());
+  const auto required = planning.landscape.names(asked);
   Path path;
   if (install.feasible) {
     bool in_order = true;
@@ -163,16 +171,16 @@ Result<> plan_flow(const Planning& planning, const Application& application, con
     }
   }
   if (install.feasible) {
-    auto carried = carriage(planning, flow, path, client, server);
+    auto carried = carriage(planning, flow, path, client, server, required);
     install.method = carried.method;
     install.predicted_setup_ms = carried.latency.setup_ms;
     install.reason = std::move(carried.reason);
     install.chain = path.chain;
     install.proxies = path.proxies;
   }
-  for (auto& [direction, gap, own_path] : directions) {
+  for (auto& [direction, gap, own_path, own_required] : directions) {
     if (direction.verdict == Verdict::supported || direction.verdict == Verdict::bridged) {
-      const auto carried = carriage(planning, flow, install.feasible ? path : own_path, client, server);
+      const auto carried = carriage(planning, flow, install.feasible ? path : own_path, client, server, required);
       direction.method = carried.method;
       direction.predicted_setup_ms = carried.latency.setup_ms;
       direction.floor_ms = carried.latency.floor_ms;

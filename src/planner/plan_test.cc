@@ -181,6 +181,42 @@ TEST(Plan, TableTwoChoosesTheMethodAndNginxNeverCarriesAChain) {
   EXPECT_DOUBLE_EQ(made.installs[4].predicted_setup_ms, 4 * 1 + 2 * 12);
 }
 
+TEST(Plan, HttpGoesByNginxAndWhatNginxCannotKeepGoesBySocks) {
+  const auto addresses = [](std::string_view name, std::string_view domain, std::string_view list) {
+    return fmt::format("kind: Node\nmetadata: {{name: {}, domain: {}}}\nspec: {{addresses: [{}]}}\n---\n", name, domain, list);
+  };
+  const auto made = plan_of(
+      addresses("four", "z", "10.9.0.1") + addresses("both", "z", "10.9.0.2, \"fd09::2\"") +
+      "kind: ProxyNode\nmetadata: {name: r, domain: w}\nspec: {addresses: [10.8.0.2]}\n---\n"
+      "kind: Node\nmetadata: {name: web, domain: w}\nspec: {addresses: [10.8.0.10], proxy: r}\n---\n"
+      "kind: Node\nmetadata: {name: six, domain: w}\nspec: {addresses: [10.8.0.11, \"fd08::11\"], proxy: r}\n---\n" +
+      application("  - {name: web, from: z/four, to: w/web, port: 80, data: push, profile: http}\n"
+                  "  - {name: one-user, from: z/four, to: w/web, port: 81, data: push, profile: http, selector: {user: alice}}\n"
+                  "  - {name: no-six, from: z/four, to: w/six, port: 80, data: push, profile: time-critical}\n"
+                  "  - {name: proxy-no-six, from: z/both, to: w/six, port: 80, data: push, method: nginx}\n"
+                  "  - {name: general, from: z/four, to: w/web, port: 82, data: push}"));
+  EXPECT_EQ(made.installs[0].method, Method::nginx);
+  EXPECT_NE(made.flows[0].reason.find("nginx: HTTP and no chain to carry."), std::string::npos) << made.flows[0].reason;
+  EXPECT_EQ(made.installs[1].method, Method::socks6);
+  EXPECT_NE(made.installs[1].reason.find("one user or cgroup"), std::string::npos) << made.installs[1].reason;
+  EXPECT_EQ(made.installs[2].method, Method::socks6);
+  EXPECT_NE(made.installs[2].reason.find("z/four has no IPv6 address"), std::string::npos) << made.installs[2].reason;
+  EXPECT_NE(made.installs[3].reason.find("socks6, although nginx is asked for"), std::string::npos) << made.installs[3].reason;
+  EXPECT_NE(made.installs[3].reason.find("w/r has no IPv6 address"), std::string::npos) << made.installs[3].reason;
+  EXPECT_EQ(made.installs[4].method, Method::socks6);
+}
+
+TEST(Plan, WhatAPolicyAsksAnAttributeForIsNotCarriedInClear) {
+  PlanOptions options;
+  options.policy = [](const PolicyQuery&) -> Result<PolicyDecision> { return PolicyDecision{true, {"p"}, "", {"c"}}; };
+  const auto set = parse("kind: Policy\nmetadata: {name: one}\nspec: {text: \"x\"}\n---\n" +
+                         application("  - {name: f, from: z/lone, to: y/server, port: 80, data: push, profile: time-critical}"));
+  const auto made = plan(set, options);
+  ASSERT_TRUE(made) << made.error().text();
+  EXPECT_EQ(made->installs[0].method, Method::socks6);
+  EXPECT_NE(made->installs[0].reason.find("nginx carries in clear, and a policy asks for c"), std::string::npos) << made->installs[0].reason;
+}
+
 TEST(Plan, DatagramsGetNoChainAndShareNoPortWithTcp) {
   const auto made =
       plan_of(application("  - {name: gap, from: x/client, to: y/server, port: 53, data: push, protocol: udp}\n"
