@@ -37,8 +37,11 @@ struct Initialised {
   std::string url;         ///< https://host:port for clients on this machine
   std::string join_token;  ///< any node, for an hour; a secret
 };
-/// Makes CA, server certificate, the admin's token file and client.json. conflict if the folder holds a CA already.
-/// After an error nothing of it is left.
+/// Makes CA, server certificate, the store, the admin's token file and client.json. All of it is made in `folder`.init and
+/// takes its place in one step, so that an error or a crash leaves no folder with half of it; what a crashed one left is
+/// removed by the next. A folder that is there already must be empty, and keeps its owner and mode.
+/// Errors: conflict (the folder holds an orchestrator, or something else; another init is at work), permission (others may
+/// write to the folder).
 [[nodiscard]] Result<Initialised> init(const InitOptions& options);
 
 /// A new server certificate for the hosts on file, if the present one ends within a third of its life.
