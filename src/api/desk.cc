@@ -6,6 +6,7 @@
 
 #include "api/access.h"
 #include "api/resources.h"
+#include "base/limits.h"
 #include "model/document.h"
 #include "model/image_reference.h"
 #include "planner/plan.h"
@@ -13,8 +14,6 @@
 
 namespace epif::api {
 namespace {
-
-constexpr std::size_t member_status_max_bytes = 64 * 1024;  // what an agent reports in one document
 
 namespace json = boost::json;
 
@@ -231,9 +230,9 @@ Result<store::Record> Desk::put_status(const Caller& caller, const Kind& kind, s
                                        std::optional<store::Revision> expected) {
   if (auto allowed = check_status_write(caller, kind, name); !allowed) return fail(std::move(allowed.error()));
   // A member's words are copied into other documents: one that talks without end must not stop the commit of all.
-  if (status.size() > member_status_max_bytes && caller.kind == Caller::Kind::agent) {
+  if (status.size() > limits::member_status_max_bytes && caller.kind == Caller::Kind::agent) {
     return fail(Code::limit, "the status is too large", fmt::format("{} {}", kind.name, name),
-                fmt::format("{} bytes, at most {}", status.size(), member_status_max_bytes));
+                fmt::format("{} bytes, at most {}", status.size(), limits::member_status_max_bytes));
   }
   if (auto named = check_answerer(caller, kind, name); !named) return fail(std::move(named.error()));
   auto object = parse_object(status, fmt::format("status of {} {}", kind.name, name));

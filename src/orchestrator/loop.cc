@@ -22,7 +22,8 @@ void reconcile_until(store::Store& store, const PolicySource& policies, const st
     const auto now = std::chrono::system_clock::now();
     auto done = infrastructure.reconcile(now);
     if (done) done = application.reconcile(now);
-    if (!done && is_race(done.error())) continue;
+    // Only a change makes a second look worthwhile; a store that another process holds also says conflict.
+    if (!done && is_race(done.error()) && store.revision() != before) continue;
     const auto text = done ? std::string() : done.error().text();
     if (!done && text != trouble) log::error("orchestrator", done.error());
     trouble = text;
