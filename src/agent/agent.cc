@@ -260,7 +260,8 @@ std::vector<std::string> Agent::command(const Assignment& assignment) const {
 
 KeeperOptions Agent::keeper_options(const Assignment& assignment) const {
   const auto built_in = std::filesystem::path(settings_.program).parent_path() / "epif-bf";
-  return {settings_.state, settings_.node, settings_.engine, assignment.engine, built_in, opening_};
+  return {.state = settings_.state, .owner = settings_.node, .engine = settings_.engine, .kind = assignment.engine, .built_in = built_in,
+          .opening = opening_};
 }
 
 std::optional<KeeperOptions> Agent::keeper_options_now() {

@@ -23,18 +23,18 @@ bool has_own_service(const KeeperOptions& options) {
 Result<bridge::Engine> open_engine(const KeeperOptions& options) {
   const std::lock_guard one_at_a_time(*options.opening);
   if (!options.engine.empty()) {
-    bridge::Engine engine(options.engine);
+    bridge::Engine engine(options.engine, options.engine_deadline_ms);
     if (auto there = engine.ping(); !there) return fail(there.error());
     return engine;
   }
   if (options.kind == "docker") {
-    bridge::Engine engine("/var/run/docker.sock");
+    bridge::Engine engine("/var/run/docker.sock", options.engine_deadline_ms);
     if (auto there = engine.ping(); !there) return fail(there.error());
     return engine;
   }
   auto service = bridge::EngineService::ensure(options.state);
   if (!service) return fail(service.error());
-  return bridge::Engine(service->socket());
+  return bridge::Engine(service->socket(), options.engine_deadline_ms);
 }
 
 Result<std::string> ensure_image(const bridge::Engine& engine, const KeeperOptions& options, const std::string& image) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/table.h"
+#include "base/limits.h"
 #include "bridge/engine.h"
 #include "bridge/instance.h"
 #include "model/assignment.h"
@@ -23,6 +24,7 @@ struct KeeperOptions {
   std::string engine;              ///< Unix socket given by the user; empty: see open_engine
   std::string kind = "podman";     ///< ProxyNode.spec.engine
   std::filesystem::path built_in{};  ///< static program of the built-in functions, made an image where one is wished
+  std::uint32_t engine_deadline_ms = limits::engine_deadline_ms;  ///< for each question to it
   std::shared_ptr<std::mutex> opening = std::make_shared<std::mutex>();  ///< one thread at a time starts an engine service
 };
 
