@@ -41,6 +41,34 @@ TEST_F(ResourcesTest, AFunctionsImageBehindATagIsRefusedWithObjectAndField) {
   EXPECT_TRUE(taken) << taken.error().text();
 }
 
+TEST_F(ResourcesTest, ANeighbourDoesNotAnswerForItsDomain) {
+  kinds.add({.name = "AccessRequest", .plural = "accessrequests", .in_domain = true, .users_write = false,
+             .agent_reads = Reach::own_domain, .agent_writes_status = Reach::own_domain});
+  ASSERT_TRUE(store->put("AccessRequest", "a/app", R"({"name":"app","domain":"a"})", R"({"answerer":"a/x"})"));
+  for (const auto* other : {"a/z", "b/y"}) {  // in the domain, but not its voice; of another domain
+    const auto refused = client(as_agent(other))->put_status("AccessRequest", "a/app", R"({"granted":true})");
+    ASSERT_FALSE(refused) << other;
+    EXPECT_EQ(refused.error().code, Code::denied) << refused.error().text();
+  }
+  EXPECT_TRUE(store->get("AccessRequest", "a/app")->status.empty());
+  const auto said = client(as_agent("a/x"))->put_status("AccessRequest", "a/app", R"({"granted":true})");
+  EXPECT_TRUE(said) << said.error().text();
+}
+
+TEST_F(ResourcesTest, AnAgentsStatusOfThreeMebibytesIsRefusedAndTheOneBeforeStays) {
+  ASSERT_TRUE(store->put("Assignment", "a/x", R"({"name":"x","domain":"a"})", "{}"));
+  auto agent = client(as_agent("a/x"));
+  ASSERT_TRUE(agent->put_status("Assignment", "a/x", R"({"generation":1})"));
+  const auto revision = store->revision();
+  const auto large = agent->put_status("Assignment", "a/x", R"({"errors":[")" + std::string(3 * 1024 * 1024, 'x') + R"("]})");
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().code, Code::limit) << large.error().text();
+  EXPECT_NE(large.error().text().find("Assignment a/x"), std::string::npos) << large.error().text();
+  EXPECT_LT(large.error().text().size(), 300u) << "it does not repeat what was too large";
+  EXPECT_EQ(store->revision(), revision);
+  EXPECT_TRUE(agent->put_status("Assignment", "a/x", R"({"generation":2})")) << "the connection and the member go on";
+}
+
 TEST_F(ResourcesTest, ApplyingTheSameAgainChangesNothing) {
   auto user = client(as_user());
   ASSERT_TRUE(user->request("POST", "/v1/apply", domain_and_nodes));
