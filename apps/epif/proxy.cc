@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "command.h"
 
 namespace epif::app {
@@ -15,16 +17,25 @@ struct ProxyFlags {
   bool allow_all = false;
   std::vector<std::string> users;
   std::string user_file;
+  std::vector<std::string> name_servers;
   std::string admin;
   std::string hpke_key;
   unsigned threads = 0;
   std::uint32_t max_connections = 0;
   std::uint32_t max_connections_per_source = 0;
+  std::uint32_t max_handshakes = 0;
+  std::uint32_t max_handshakes_per_source = 0;
+  std::uint32_t max_rate = 0;
+  std::uint32_t max_rate_per_source = 0;
+  std::size_t max_handshake_bytes = 0;
+  std::size_t max_handshake_bytes_per_source = 0;
+  std::vector<std::string> dialects;
 };
 
 constexpr auto examples = R"(Examples:
   epif proxy --listen 127.0.0.1:1080 --allow-all
   epif proxy --listen 127.0.0.1:1080 --routes routes.json --admin unix:/run/epif/proxy.sock
+  epif proxy --listen 10.1.0.2:1081 --dialect socksx --routes routes.json
   epif proxy --tls-listen 0.0.0.0:1083 --cert node.pem --key node.key --ca ca.pem --routes routes.json)";
 
 void add_flags(CLI::App& command, ProxyFlags& flags) {
@@ -38,12 +49,22 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
   command.add_flag("--allow-all", flags.allow_all, "Permit every destination to everyone who can connect");
   command.add_option("--user", flags.users, "User for the listener in clear; repeats")->type_name("NAME:PASSWORD");
   command.add_option("--user-file", flags.user_file, "The same, one a line, so that no password stands in the process list")->type_name("FILE");
+  command.add_option("--dns", flags.name_servers, "Name server behind the DNS service, port 53 of 0.0.0.0 and ::; default: the system's; repeats")->type_name("ADDR:PORT");
   command.add_option("--admin", flags.admin, "Admin socket: GET /metrics, /flows, /healthz")->type_name("unix:PATH");
   command.add_option("--hpke-key", flags.hpke_key, "X25519 key of this proxy, for pairs of functions")->type_name("FILE");
   command.add_option("--threads", flags.threads, "Worker threads; default: one a core")->check(CLI::Range(1, 256));
   command.add_option("--max-connections", flags.max_connections, "Connections in all")->check(CLI::Range(1, 1'000'000));
   command.add_option("--max-connections-per-source", flags.max_connections_per_source, "Connections from one address")
       ->check(CLI::Range(1, 1'000'000));
+  command.add_option("--max-handshakes", flags.max_handshakes, "Connections in all that have not asked for anything yet")->check(CLI::Range(1, 1'000'000));
+  command.add_option("--max-handshakes-per-source", flags.max_handshakes_per_source, "The same from one address")->check(CLI::Range(1, 1'000'000));
+  command.add_option("--max-rate", flags.max_rate, "New connections a second in all")->check(CLI::Range(1, 10'000'000));
+  command.add_option("--max-rate-per-source", flags.max_rate_per_source, "The same from one address")->check(CLI::Range(1, 10'000'000));
+  command.add_option("--max-handshake-bytes", flags.max_handshake_bytes, "Bytes of unread requests in all");
+  command.add_option("--max-handshake-bytes-per-source", flags.max_handshake_bytes_per_source, "The same from one address");
+  command.add_option("--dialect", flags.dialects,
+                     "Take SOCKS6 in the form of the EPI project's own programs: socksx for all listeners, socksx@ADDR:PORT for one; repeats")
+      ->type_name("socksx[@ADDR:PORT]");
 }
 
 Result<SocketAddress> parse_address(const std::string& text, std::string_view flag) {
@@ -72,12 +93,35 @@ Result<> read_listeners(const ProxyFlags& flags, proxy::Settings& settings) {
   return {};
 }
 
+Result<> read_dialects(const ProxyFlags& flags, proxy::Settings& settings) {
+  constexpr std::string_view one = "socksx@";
+  for (const auto& text : flags.dialects) {
+    if (text == "socksx") {
+      settings.socksx_everywhere = true;
+    } else if (text.starts_with(one)) {
+      const auto at = parse_address(text.substr(one.size()), "--dialect");
+      if (!at) return fail(at.error());
+      const bool known = std::ranges::find(settings.listen, *at) != settings.listen.end() || settings.tls_listen == *at;
+      if (!known) return fail(Code::usage, "nothing listens on " + at->text(), "--dialect", {}, "name an address of --listen or --tls-listen");
+      settings.socksx.push_back(*at);
+    } else if (text != "draft") {
+      return fail(Code::usage, "unknown dialect '" + text + "'", "--dialect", {}, "write draft, socksx or socksx@ADDR:PORT");
+    }
+  }
+  return {};
+}
+
 Result<> read_rules(const ProxyFlags& flags, proxy::Settings& settings) {
   if (flags.allow_all && !flags.routes.empty()) return fail(Code::usage, "--allow-all and --routes exclude each other");
   if (!flags.allow_all && flags.routes.empty()) {
     return fail(Code::usage, "nothing would be permitted", {}, {}, "give --routes FILE, or --allow-all");
   }
   settings.allow_all = flags.allow_all;
+  for (const auto& text : flags.name_servers) {
+    const auto address = parse_address(text, "--dns");
+    if (!address) return fail(address.error());
+    settings.name_servers.push_back(*address);
+  }
   if (!flags.routes.empty()) settings.routes = flags.routes;
   for (const auto& user : flags.users) {
     auto added = settings.users.add(user);
@@ -103,8 +147,16 @@ Result<> run_proxy(const ProxyFlags& flags) {
   settings.threads = flags.threads;
   settings.max_connections = flags.max_connections;
   settings.max_connections_per_source = flags.max_connections_per_source;
+  settings.max_handshakes = flags.max_handshakes;
+  settings.max_handshakes_per_source = flags.max_handshakes_per_source;
+  settings.max_rate = flags.max_rate;
+  settings.max_rate_per_source = flags.max_rate_per_source;
+  settings.max_handshake_bytes = flags.max_handshake_bytes;
+  settings.max_handshake_bytes_per_source = flags.max_handshake_bytes_per_source;
   auto listeners = read_listeners(flags, settings);
   if (!listeners) return listeners;
+  auto dialects = read_dialects(flags, settings);
+  if (!dialects) return dialects;
   auto rules = read_rules(flags, settings);
   if (!rules) return rules;
   return proxy::serve(std::move(settings));

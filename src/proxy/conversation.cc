@@ -11,6 +11,14 @@ using std::chrono::milliseconds;
 constexpr milliseconds farewell{2'000};
 constexpr std::size_t farewell_bytes = 256 * 1024;
 
+socks::Decoded<socksx::Request> decode_draft(ByteSpan received) {
+  const auto decoded = socks6::decode_request(received);
+  if (const auto* fault = socks::malformed(decoded)) return *fault;
+  const auto* complete = socks::done(decoded);
+  if (complete == nullptr) return socks::NeedMore{};
+  return socks::Done<socksx::Request>{{complete->message, {}}, complete->consumed};
+}
+
 Error breach(std::string_view what) { return {Code::protocol, "the client breaks SOCKS", {}, std::string(what)}; }
 
 }  // namespace
@@ -24,14 +32,31 @@ std::string_view name(Protocol protocol) {
   return "unknown";
 }
 
+Result<> Conversation::keep(ByteSpan bytes) {
+  received_.insert(received_.end(), bytes.begin(), bytes.end());
+  if (admission_.place == nullptr || received_.size() <= limits::handshake_free_bytes) return {};
+  return admission_.place->hold(received_.size());
+}
+
+net::Task<Result<>> Conversation::wait_with_client(net::TimePoint deadline, std::size_t most) {
+  const auto scratch = client_.loop().scratch();
+  const net::Io io = client_.read_some(scratch);
+  if (io.state == net::Io::State::moved) {
+    if (received_.size() + io.bytes > most) co_return fail(Code::limit, "the client sends more than can be held before its peer is there");
+    co_return keep(scratch.first(io.bytes));
+  }
+  if (io.state == net::Io::State::end) co_return fail(Code::truncated, "the client left");
+  if (io.state == net::Io::State::failed) co_return fail(client_.error());
+  auto ready = co_await client_.readable(deadline);
+  co_return ready;
+}
+
 net::Task<Result<>> Conversation::receive() {
   const auto scratch = client_.loop().scratch();
-  const std::size_t room = limits::handshake_max_bytes + limits::socks6_initial_data_max_bytes - received_.size();
   for (;;) {
-    const net::Io io = client_.read_some(scratch.first(std::min(room, scratch.size())));
+    const net::Io io = client_.read_some(scratch.first(limits::handshake_max_bytes));
     if (io.state == net::Io::State::moved) {
-      received_.insert(received_.end(), scratch.begin(), scratch.begin() + static_cast<std::ptrdiff_t>(io.bytes));
-      co_return Result<>{};
+      co_return keep(scratch.first(io.bytes));
     }
     if (io.state == net::Io::State::end) co_return fail(Code::truncated, "the client left before its request was whole");
     if (io.state == net::Io::State::failed) co_return fail(client_.error());
@@ -46,25 +71,43 @@ net::Task<Result<>> Conversation::send(ByteSpan bytes) {
 }
 
 template <class Message>
-net::Task<Result<socks::Done<Message>>> Conversation::read(socks::Decoded<Message> (*decode)(ByteSpan)) {
+net::Task<Result<socks::Done<Message>>> Conversation::read(socks::Decoded<Message> (*decode)(ByteSpan), std::size_t from) {
   for (;;) {
-    const auto decoded = decode(received_);
+    const auto decoded = decode(ByteSpan(received_).subspan(std::min(from, received_.size())));
     if (const auto* complete = socks::done(decoded)) co_return *complete;
     if (const auto* fault = socks::malformed(decoded)) {
       fault_ = fault->fault;
       co_return fail(breach(fault->what));
     }
-    if (received_.size() > limits::handshake_max_bytes) co_return fail(Code::limit, "the request is too long");
+    if (received_.size() > from + limits::handshake_max_bytes) co_return fail(Code::limit, "the request is too long");
     auto more = co_await receive();
     if (!more) co_return fail(std::move(more.error()));
   }
 }
 
-net::Task<Result<ClientRequest>> Conversation::read_request(net::TimePoint first_byte, milliseconds deadline) {
-  deadline_ = first_byte;
+net::Task<Result<ClientRequest>> Conversation::read_request(net::TimePoint deadline, std::optional<milliseconds> from_first_byte) {
+  deadline_ = deadline;
   auto began = co_await receive();
-  if (!began) co_return fail(std::move(began.error()));
-  deadline_ = std::max(first_byte, net::Clock::now() + deadline);
+  if (received_.empty()) co_return fail(std::move(began.error()));
+  if (from_first_byte) deadline_ = net::Clock::now() + *from_first_byte;
+  if (received_[0] == socks4::version) protocol_ = Protocol::socks4;
+  if (received_[0] == socks6::version) protocol_ = Protocol::socks6;
+  Result<ClientRequest> request;
+  if (began) {
+    request = co_await read_version();
+  } else {
+    request = fail(std::move(began.error()));
+  }
+  if (!request && request.error().code == Code::limit) {
+    verdict_.reply = {};
+    verdict_.reply.success = true;  // of SOCKS6: it is the operation that is refused
+    auto answered = co_await answer(socks::Reply::general_failure, {});
+    static_cast<void>(answered);
+  }
+  co_return request;
+}
+
+net::Task<Result<ClientRequest>> Conversation::read_version() {
   switch (received_[0]) {
     case socks4::version: {
       auto request = co_await read_socks4();
@@ -91,7 +134,7 @@ net::Task<Result<ClientRequest>> Conversation::read_request(net::TimePoint first
 net::Task<Result<ClientRequest>> Conversation::read_socks4() {
   protocol_ = Protocol::socks4;
   auto request = co_await read(socks4::decode_request);
-  if (!request || needs_password()) {
+  if (!request || admission_.needs_password()) {
     if (!request && request.error().code != Code::protocol) co_return fail(std::move(request.error()));
     auto answered = co_await answer(socks::Reply::not_allowed, {});
     static_cast<void>(answered);
@@ -102,6 +145,7 @@ net::Task<Result<ClientRequest>> Conversation::read_socks4() {
   made.protocol = protocol_;
   made.command = request->message.command;
   made.target = request->message.target.destination();
+  made.known = !admission_.identity.empty();
   consume(request->consumed);
   co_return made;
 }
@@ -109,7 +153,7 @@ net::Task<Result<ClientRequest>> Conversation::read_socks4() {
 net::Task<Result<>> Conversation::authenticate_socks5() {
   auto greeting = co_await read(socks5::decode_greeting);
   if (!greeting) co_return fail(std::move(greeting.error()));
-  const auto wanted = needs_password() ? socks5::Method::user_password : socks5::Method::none;
+  const auto wanted = admission_.needs_password() ? socks5::Method::user_password : socks5::Method::none;
   const bool offered = greeting->message.offers(wanted);
   consume(greeting->consumed);
   std::array<std::uint8_t, 2> out{};
@@ -122,7 +166,7 @@ net::Task<Result<>> Conversation::authenticate_socks5() {
   auto credentials = co_await read(socks5::decode_credentials);
   const bool whole = credentials || credentials.error().code == Code::protocol;
   if (!whole) co_return fail(std::move(credentials.error()));
-  const bool accepted = credentials && users_->accepts(credentials->message.user, credentials->message.password);
+  const bool accepted = credentials && admission_.users->accepts(credentials->message.user, credentials->message.password);
   if (credentials) consume(credentials->consumed);
   const auto status = socks5::encode_credentials_status(accepted, out);
   sent = co_await send(ByteSpan(out).first(status));
@@ -148,51 +192,78 @@ net::Task<Result<ClientRequest>> Conversation::read_socks5() {
   made.protocol = protocol_;
   made.command = request->message.command;
   made.target = request->message.target.destination();
+  made.known = !admission_.identity.empty() || admission_.needs_password();
   consume(request->consumed);
   co_return made;
 }
 
 net::Task<void> Conversation::answer_malformed_socks6(socks::Fault fault) {
   // What could not be read could not authenticate either. Without a password the operation itself is refused.
-  authentication_.success = !needs_password();
+  verdict_.reply.success = !admission_.needs_password();
   const auto reply =
       fault == socks::Fault::address_type ? socks::Reply::address_type_not_supported : socks::Reply::general_failure;
   auto answered = co_await answer(reply, {});
   static_cast<void>(answered);
 }
 
+net::Task<Result<Dialogue>> Conversation::ask_password(std::size_t at) {
+  // Draft-11, "Username/Password Authentication": the exchange of RFC 1929, between the two Authentication Replies.
+  auto asked = co_await answer(socks::Reply::general_failure, {});
+  if (!asked) co_return fail(std::move(asked.error()));
+  authentication_told_ = false;
+  auto credentials = co_await read(socks5::decode_credentials, at);
+  if (!credentials && credentials.error().code != Code::protocol) co_return fail(std::move(credentials.error()));
+  Dialogue made;
+  if (credentials) {
+    const auto& message = credentials->message;
+    made = {admission_.users->accepts(message.user, message.password), std::string(message.user)};
+    const auto begin = received_.begin() + static_cast<std::ptrdiff_t>(at);
+    received_.erase(begin, begin + static_cast<std::ptrdiff_t>(credentials->consumed));
+  }
+  std::array<std::uint8_t, 2> status{};
+  const auto size = socks5::encode_credentials_status(made.accepted, status);
+  auto sent = co_await send(ByteSpan(status).first(size));
+  if (!sent) co_return fail(std::move(sent.error()));
+  co_return made;
+}
+
 net::Task<Result<ClientRequest>> Conversation::read_socks6() {
   protocol_ = Protocol::socks6;
-  auto read_one = co_await read(socks6::decode_request);
-  if (!read_one) {
-    if (read_one.error().code == Code::protocol) co_await answer_malformed_socks6(*fault_);
-    co_return fail(std::move(read_one.error()));
+  const auto decode = admission_.dialect == Dialect::socksx ? socksx::decode_request : decode_draft;
+  auto whole = co_await read(decode);
+  if (!whole) {
+    if (whole.error().code == Code::protocol) co_await answer_malformed_socks6(*fault_);
+    co_return fail(std::move(whole.error()));
   }
-  const auto& request = read_one->message;
-  const auto& options = request.options;
-  authentication_.success = true;
-  if (needs_password()) {
-    const bool accepted = options.credentials && users_->accepts(options.credentials->user, options.credentials->password);
-    authentication_.success = accepted;
-    if (options.credentials) authentication_.credentials_status = accepted ? 0 : 1;
-    // In -12 a password comes with the request or not at all: whoever hoped for a dialogue is told that there is none.
-    if (!accepted && options.advertisement) authentication_.selection = socks6::Method::unacceptable;
+  verdict_ = authenticate(whole->message.request.options, admission_, {}, net::Clock::now());
+  if (verdict_.ask) {
+    // Initial data stand between the request and what follows the first reply. They wait; nothing is the target's yet.
+    auto outcome = co_await ask_password(whole->consumed + whole->message.request.initial_data_bytes());
+    if (!outcome) co_return fail(std::move(outcome.error()));
+    const auto again = decode(received_);  // the bytes may have moved
+    whole = *socks::done(again);
+    verdict_ = authenticate(whole->message.request.options, admission_, *outcome, net::Clock::now());
   }
-  if (!authentication_.success) {
+  if (!verdict_.reply.success) {
     auto answered = co_await answer(socks::Reply::general_failure, {});
     static_cast<void>(answered);
-    co_return fail(Code::unauthenticated, "missing or wrong user name or password");
+    co_return fail(Code::unauthenticated, std::string(verdict_.why));
   }
+  const auto& request = whole->message.request;
   ClientRequest made;
   made.protocol = protocol_;
   made.command = request.command;
   made.target = request.target.destination();
-  made.stack = options.stack;
-  if (options.flow) {
-    made.flow = options.flow->flow;
-    for (const auto& one : options.flow->encapsulations) made.encapsulations.push_back({std::string(one.pair), one.key});
+  made.stack = request.options.stack;
+  if (request.options.flow) {
+    made.flow = request.options.flow->flow;
+    for (const auto& one : request.options.flow->encapsulations) made.encapsulations.push_back({std::string(one.pair), one.key});
   }
-  consume(read_one->consumed);
+  made.session = verdict_.session;
+  made.known = verdict_.known;
+  made.token_spent = verdict_.token_spent;
+  if (whole->message.chain) made.next_link = std::string(whole->message.chain->next());
+  consume(whole->consumed);
   co_return made;
 }
 
@@ -207,9 +278,11 @@ net::Task<Result<>> Conversation::answer(socks::Reply reply, SocketAddress bound
     }
     case Protocol::socks5: size = socks5::encode_reply({reply, socks::Target::of(bound)}, out); break;
     case Protocol::socks6:
-      size = socks6::encode_authentication_reply(authentication_, out);
-      if (authentication_.success) {
-        size += socks6::encode_operation_reply({reply, socks::Target::of(bound), stack}, MutableByteSpan(out).subspan(size));
+      if (!authentication_told_) size = socks6::encode_authentication_reply(verdict_.reply, out);
+      authentication_told_ = true;
+      if (verdict_.reply.success) {
+        const auto encode = admission_.dialect == Dialect::socksx ? socksx::encode_operation_reply : socks6::encode_operation_reply;
+        size += encode({reply, socks::Target::of(bound), stack}, MutableByteSpan(out).subspan(size));
       }
       break;
   }
@@ -226,7 +299,7 @@ net::Task<void> Conversation::refuse_unread(milliseconds patience) {
     case socks4::version: protocol_ = Protocol::socks4; break;
     case socks6::version:
       protocol_ = Protocol::socks6;
-      authentication_.success = true;
+      verdict_.reply.success = true;
       break;
     default: {
       const auto size = socks5::encode_method(socks5::Method::unacceptable, no_method);

@@ -4,10 +4,10 @@
 
 #include "base/ip.h"
 #include "net/stream.h"
-#include "proxy/users.h"
+#include "proxy/authentication.h"
 #include "socks/socks4.h"
 #include "socks/socks5.h"
-#include "socks/socks6.h"
+#include "socks/socksx.h"
 
 namespace epif::proxy {
 
@@ -26,25 +26,35 @@ struct ClientRequest {
   };
   std::vector<Encapsulation> encapsulations;
   socks6::StackOptions stack;
+  std::shared_ptr<ClientSession> session;  ///< SOCKS6: that the request belongs to; may be null
+  bool known = false;                      ///< the client showed a certificate or a password
+  bool token_spent = false;                ///< SOCKS6: an idempotence token protects the request against replay
+  std::optional<std::string> next_link;    ///< socksx: the next proxy by the client's word, empty for "none"; not to be believed
 };
 
 /// The server's side of SOCKS with one client, all versions on one port, told apart by the first byte. Bytes may come cut
 /// and joined in any way.
 class Conversation {
  public:
-  /// `users` may be null or empty: no authentication. Both referents outlive it.
-  Conversation(net::Stream& client, const Users* users) : client_(client), users_(users) {}
+  /// `client` outlives it.
+  Conversation(net::Stream& client, Admission admission) : client_(client), admission_(std::move(admission)) {}
 
-  /// Reads up to a whole request. The first byte may take until `first_byte`, all of it until `deadline` after that byte (or
-  /// `first_byte`, if later). On a breach or a wrong password the client has got its answer already, if its version has one.
-  /// Errors: protocol, unauthenticated, limit, timeout, truncated (the client left), the stream's.
-  [[nodiscard]] net::Task<Result<ClientRequest>> read_request(net::TimePoint first_byte, std::chrono::milliseconds deadline);
+  /// Reads up to a whole request, authentication included. All of it may take until `deadline`; with `from_first_byte` that
+  /// is for the first byte, and the rest has so long from there. On a breach, a wrong password or too many bytes the client
+  /// has got its answer already, if its version has one. Errors: protocol, unauthenticated, limit, timeout, truncated (the
+  /// client left), the stream's.
+  [[nodiscard]] net::Task<Result<ClientRequest>> read_request(net::TimePoint deadline,
+                                                              std::optional<std::chrono::milliseconds> from_first_byte = {});
 
-  /// Answers the request. `stack`: what SOCKS6 tells about the options that it asked for.
+  /// Answers the request; BIND twice. `stack`: what SOCKS6 tells about the options that it asked for.
   [[nodiscard]] net::Task<Result<>> answer(socks::Reply reply, SocketAddress bound, socks6::StackOptions stack = {});
 
   /// Refuses before reading a request, for a proxy that is full: answers whatever the client opened with.
   [[nodiscard]] net::Task<void> refuse_unread(std::chrono::milliseconds patience);
+
+  /// Waits once for more of the client's bytes after its request, until `deadline`, or until the stream's reader is nudged.
+  /// Errors: truncated (the client left), limit (more than `most` would be held), timeout, the stream's.
+  [[nodiscard]] net::Task<Result<>> wait_with_client(net::TimePoint deadline, std::size_t most);
 
   /// Bytes after the request: the application's.
   [[nodiscard]] Bytes take_early() { return std::move(received_); }
@@ -53,23 +63,26 @@ class Conversation {
 
  private:
   template <class Message>
-  [[nodiscard]] net::Task<Result<socks::Done<Message>>> read(socks::Decoded<Message> (*decode)(ByteSpan));
+  [[nodiscard]] net::Task<Result<socks::Done<Message>>> read(socks::Decoded<Message> (*decode)(ByteSpan), std::size_t from = 0);
   [[nodiscard]] net::Task<Result<>> receive();
+  [[nodiscard]] Result<> keep(ByteSpan bytes);
+  [[nodiscard]] net::Task<Result<ClientRequest>> read_version();
   [[nodiscard]] net::Task<Result<>> send(ByteSpan bytes);
   [[nodiscard]] net::Task<Result<ClientRequest>> read_socks4();
   [[nodiscard]] net::Task<Result<ClientRequest>> read_socks5();
   [[nodiscard]] net::Task<Result<>> authenticate_socks5();
   [[nodiscard]] net::Task<Result<ClientRequest>> read_socks6();
+  [[nodiscard]] net::Task<Result<Dialogue>> ask_password(std::size_t at);
   [[nodiscard]] net::Task<void> answer_malformed_socks6(socks::Fault fault);
-  [[nodiscard]] bool needs_password() const { return users_ != nullptr && !users_->empty(); }
   void consume(std::size_t count) { received_.erase(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(count)); }
 
   net::Stream& client_;
-  const Users* users_;
+  Admission admission_;
   Bytes received_;
   net::TimePoint deadline_{};
   Protocol protocol_ = Protocol::socks5;
-  socks6::AuthenticationReply authentication_;  ///< leaves together with the operation's reply
+  Verdict verdict_;                     ///< of SOCKS6
+  bool authentication_told_ = false;    ///< it leaves together with the first reply to the operation
   std::optional<socks::Fault> fault_;           ///< of the last read()
 };
 

@@ -45,7 +45,7 @@ void by_code(std::string& out, std::string_view metric, std::string_view help, c
 std::map<std::string, RouteCounts> with_open_flows(const Snapshot& snapshot) {
   auto routes = snapshot.counters.routes;
   for (const auto& flow : snapshot.flows) {
-    if (flow.stage == "open") routes[flow.route] += {0, flow.to_server_bytes, flow.to_client_bytes};
+    if (flow.stage == "open" && !flow.route.empty()) routes[flow.route] += {0, flow.to_server_bytes, flow.to_client_bytes};
   }
   return routes;
 }
@@ -85,6 +85,11 @@ Counters& Counters::operator+=(const Counters& other) {
   warm_hits += other.warm_hits;
   warm_misses += other.warm_misses;
   functions_connected += other.functions_connected;
+  udp += other.udp;
+  binds += other.binds;
+  binds_waiting += other.binds_waiting;
+  bind_turned_away += other.bind_turned_away;
+  timers += other.timers;
   return *this;
 }
 
@@ -115,10 +120,16 @@ std::string print_metrics(const Snapshot& snapshot, const TableState& table, std
   by_code(out, "epif_proxy_refused_total", "Connections refused before they were open, by reason.", counters.refused);
   by_code(out, "epif_proxy_cut_total", "Open flows that did not come to their proper end, by reason.", counters.ended);
   print_routes(out, snapshot);
+  print_udp(out, counters.udp);
   single(out, "epif_proxy_functions_connected", "gauge", "Control connections to bridging functions.", counters.functions_connected);
   single(out, "epif_proxy_accept_pauses_total", "counter", "Pauses of accept for want of descriptors.", counters.accept_pauses);
   single(out, "epif_proxy_warm_hits_total", "counter", "Connections to next proxies that stood ready.", counters.warm_hits);
   single(out, "epif_proxy_warm_misses_total", "counter", "Connections to next proxies made on demand.", counters.warm_misses);
+  single(out, "epif_proxy_binds_total", "counter", "Ports opened for BIND.", counters.binds);
+  single(out, "epif_proxy_binds_waiting", "gauge", "Ports of BIND that wait for their peer.", counters.binds_waiting);
+  single(out, "epif_proxy_bind_turned_away_total", "counter", "Connections to ports of BIND by hosts that were not expected.",
+         counters.bind_turned_away);
+  single(out, "epif_proxy_timers", "gauge", "Timers that are armed.", counters.timers);
   single(out, "epif_proxy_open_descriptors", "gauge", "Open file descriptors.", open_descriptors);
   single(out, "epif_proxy_routes", "gauge", "Routes in the table that serves.", table.routes);
   single(out, "epif_proxy_routes_generation", "gauge", "Generation of the table that serves.", table.generation);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/ip.h"
 #include "model/route.h"
+#include "proxy/udp_counts.h"
 
 /// What one worker counts, and what the admin socket tells. Plain values: each worker owns its own, and hands out copies.
 namespace epif::proxy {
@@ -54,6 +55,11 @@ struct Counters {
   std::uint64_t warm_hits = 0;
   std::uint64_t warm_misses = 0;
   std::uint64_t functions_connected = 0;
+  std::uint64_t binds = 0;             ///< ports opened for BIND
+  std::uint64_t binds_waiting = 0;     ///< of those, now
+  std::uint64_t bind_turned_away = 0;  ///< connections of hosts that were not expected
+  std::uint64_t timers = 0;            ///< armed now
+  UdpCounts udp;
   Counters& operator+=(const Counters& other);
   /// Adds up the counts of routes that are not in the table any more, once they are more than `keep`: a table that changes for
   /// months must not fill the memory. Sums over all routes stay what they are.

@@ -2,22 +2,47 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
 
 namespace epif::proxy {
-namespace {
 
-template <class Counts, class Key>
-void decrement(Counts& counts, const Key& key) {
-  const auto found = counts.find(key);
-  assert(found != counts.end() && found->second > 0);
-  if (--found->second == 0) counts.erase(found);
+std::string_view Limiter::name(Limit limit) {
+  switch (limit) {
+    case Limit::total: return "connections";
+    case Limit::per_source: return "connections_per_source";
+    case Limit::handshakes: return "handshakes";
+    case Limit::handshakes_per_source: return "handshakes_per_source";
+    case Limit::rate: return "rate";
+    case Limit::rate_per_source: return "rate_per_source";
+    case Limit::memory: return "memory";
+    case Limit::memory_per_source: return "memory_per_source";
+    case Limit::route: return "route";
+  }
+  return "unknown";
 }
 
-}  // namespace
+bool Limiter::Bucket::take(std::uint32_t per_second, net::TimePoint now) {
+  const double most = per_second;
+  const std::chrono::duration<double> passed = now - filled;
+  left = filled == net::TimePoint{} ? most : std::min(most, left + passed.count() * most);
+  filled = now;
+  if (left < 1) return false;
+  left -= 1;
+  return true;
+}
+
+bool Limiter::Bucket::is_full(std::uint32_t per_second, net::TimePoint now) const {
+  const std::chrono::duration<double> passed = now - filled;
+  return left + passed.count() * per_second >= per_second;
+}
 
 Limiter::Place::Place(Place&& other) noexcept
-    : limiter_(std::exchange(other.limiter_, nullptr)), source_(other.source_), route_(std::move(other.route_)) {}
+    : limiter_(std::exchange(other.limiter_, nullptr)),
+      source_(other.source_),
+      route_(std::move(other.route_)),
+      handshake_(other.handshake_),
+      held_(other.held_) {}
 
 Limiter::Place& Limiter::Place::operator=(Place&& other) noexcept {
   if (this != &other) {
@@ -25,42 +50,113 @@ Limiter::Place& Limiter::Place::operator=(Place&& other) noexcept {
     limiter_ = std::exchange(other.limiter_, nullptr);
     source_ = other.source_;
     route_ = std::move(other.route_);
+    handshake_ = other.handshake_;
+    held_ = other.held_;
   }
   return *this;
+}
+
+void Limiter::Place::handshake_over() {
+  if (limiter_ == nullptr || !handshake_) return;
+  handshake_ = false;
+  const std::lock_guard lock(limiter_->mutex_);
+  --limiter_->state_.handshakes;
+  --limiter_->sources_.at(source_).handshakes;
+}
+
+Result<> Limiter::Place::hold(std::size_t bytes) {
+  if (limiter_ == nullptr || bytes == held_) return {};
+  const std::lock_guard lock(limiter_->mutex_);
+  auto& source = limiter_->sources_.at(source_);
+  if (bytes > held_) {
+    const auto more = bytes - held_;
+    const auto& most = limiter_->limits_;
+    if (source.memory + more > most.memory_per_source) {
+      return limiter_->shed(Limit::memory_per_source, fmt::format("unread requests of {} hold {} bytes", source_.text(), source.memory));
+    }
+    if (limiter_->state_.memory + more > most.memory) {
+      return limiter_->shed(Limit::memory, fmt::format("unread requests hold {} bytes", limiter_->state_.memory));
+    }
+  }
+  source.memory += bytes - held_;
+  limiter_->state_.memory += bytes - held_;
+  held_ = bytes;
+  return {};
 }
 
 void Limiter::Place::leave() {
   if (limiter_ == nullptr) return;
   const std::lock_guard lock(limiter_->mutex_);
   if (route_.empty()) {
-    --limiter_->total_;
-    decrement(limiter_->sources_, source_);
+    auto& state = limiter_->state_;
+    auto& source = limiter_->sources_.at(source_);
+    assert(source.connections > 0 && source.memory >= held_);
+    --state.connections;
+    --source.connections;
+    state.handshakes -= handshake_ ? 1 : 0;
+    source.handshakes -= handshake_ ? 1 : 0;
+    state.memory -= held_;
+    source.memory -= held_;
+    // The source itself stays for a while: how fast it comes must not be forgotten with its last connection.
   } else {
-    decrement(limiter_->routes_, route_);
+    const auto found = limiter_->routes_.find(route_);
+    assert(found != limiter_->routes_.end() && found->second > 0);
+    if (--found->second == 0) limiter_->routes_.erase(found);
   }
   limiter_ = nullptr;
 }
 
-Result<Limiter::Place> Limiter::enter(const IpAddress& source) {
+std::unexpected<Error> Limiter::shed(Limit limit, std::string what) {
+  ++state_.shed[static_cast<std::size_t>(limit)];
+  return fail(Code::limit, std::move(what));
+}
+
+void Limiter::forget_idle_sources(net::TimePoint now) {
+  if (sources_.size() < forget_at_) return;
+  std::erase_if(sources_, [&](const auto& entry) {
+    return entry.second.connections == 0 && entry.second.rate.is_full(limits_.per_second_per_source, now);
+  });
+  // Each look costs all entries: the next one waits until as many are new.
+  forget_at_ = std::max(limits::rate_sources, sources_.size() * 2);
+}
+
+Result<Limiter::Place> Limiter::enter(const IpAddress& source, net::TimePoint now) {
   const auto plain = source.unmapped();
   const std::lock_guard lock(mutex_);
-  if (total_ >= limits_.total) return fail(Code::limit, fmt::format("{} connections are the most", limits_.total));
-  auto& mine = sources_[plain];
-  if (mine >= limits_.per_source) {
-    return fail(Code::limit, fmt::format("{} connections from {} are the most", limits_.per_source, plain.text()));
+  if (state_.connections >= limits_.total) return shed(Limit::total, fmt::format("{} connections are the most", limits_.total));
+  if (state_.handshakes >= limits_.handshakes) {
+    return shed(Limit::handshakes, fmt::format("{} connections have not asked for anything yet", state_.handshakes));
   }
-  ++mine;
-  ++total_;
+  forget_idle_sources(now);
+  auto& mine = sources_[plain];
+  // What a source has too much of is told before it takes from what all share.
+  if (!mine.rate.take(limits_.per_second_per_source, now)) {
+    return shed(Limit::rate_per_source, fmt::format("{} connections a second from {} are the most", limits_.per_second_per_source, plain.text()));
+  }
+  if (mine.connections >= limits_.per_source) {
+    return shed(Limit::per_source, fmt::format("{} connections from {} are the most", limits_.per_source, plain.text()));
+  }
+  if (mine.handshakes >= limits_.handshakes_per_source) {
+    return shed(Limit::handshakes_per_source, fmt::format("{} connections from {} have not asked for anything yet", mine.handshakes, plain.text()));
+  }
+  if (!rate_.take(limits_.per_second, now)) {
+    return shed(Limit::rate, fmt::format("{} connections a second are the most", limits_.per_second));
+  }
+  ++mine.connections;
+  ++mine.handshakes;
+  ++state_.connections;
+  ++state_.handshakes;
   Place place;
   place.limiter_ = this;
   place.source_ = plain;
+  place.handshake_ = true;
   return place;
 }
 
 Result<Limiter::Place> Limiter::enter_route(const std::string& route, std::uint32_t most) {
   const std::lock_guard lock(mutex_);
   auto& count = routes_[route];
-  if (most != 0 && count >= most) return fail(Code::limit, fmt::format("{} connections of route {} are the most", most, route));
+  if (most != 0 && count >= most) return shed(Limit::route, fmt::format("{} connections of route {} are the most", most, route));
   ++count;
   Place place;
   place.limiter_ = this;
@@ -70,7 +166,14 @@ Result<Limiter::Place> Limiter::enter_route(const std::string& route, std::uint3
 
 std::uint32_t Limiter::total() const {
   const std::lock_guard lock(mutex_);
-  return total_;
+  return state_.connections;
+}
+
+Limiter::State Limiter::state() const {
+  const std::lock_guard lock(mutex_);
+  auto made = state_;
+  made.sources = sources_.size();
+  return made;
 }
 
 }  // namespace epif::proxy

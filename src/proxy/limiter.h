@@ -1,25 +1,42 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "base/ip.h"
+#include "base/limits.h"
+#include "net/loop.h"
 
 namespace epif::proxy {
 
-/// Counts connections of the whole process: in all, for each source, for each route. Thread-safe; asked once a connection,
-/// never for a byte. Outlives its places.
+/// Counts connections of the whole process, so that one source cannot take what others need: in all and for each source how
+/// many there are, how many have not said yet what they want, how fast they come, and how much memory their unread requests
+/// hold; and how many each route has. Thread-safe; asked a few times a connection, never for a byte that is relayed. Outlives
+/// its places.
 class Limiter {
  public:
   struct Limits {
     std::uint32_t total;
     std::uint32_t per_source;
+    std::uint32_t handshakes = limits::max_handshakes;
+    std::uint32_t handshakes_per_source = limits::max_handshakes_per_source;
+    std::uint32_t per_second = limits::connections_per_second;
+    std::uint32_t per_second_per_source = limits::connections_per_second_per_source;
+    std::size_t memory = limits::handshake_memory_bytes;
+    std::size_t memory_per_source = limits::handshake_memory_bytes_per_source;
   };
   explicit Limiter(Limits limits) : limits_(limits) {}
+
+  /// Each limit by its name in metrics.
+  enum class Limit { total, per_source, handshakes, handshakes_per_source, rate, rate_per_source, memory, memory_per_source, route };
+  static constexpr std::size_t limit_count = static_cast<std::size_t>(Limit::route) + 1;
+  [[nodiscard]] static std::string_view name(Limit limit);
 
   /// Holds a connection's place until destroyed. Move only.
   class Place {
@@ -30,25 +47,60 @@ class Limiter {
     ~Place() { leave(); }
     [[nodiscard]] explicit operator bool() const { return limiter_ != nullptr; }
 
+    /// The connection's handshake is over: it no longer counts as one.
+    void handshake_over();
+    /// From now on this place's unread bytes are `bytes`. Error `limit`: too much is held already; what was held before is.
+    [[nodiscard]] Result<> hold(std::size_t bytes);
+
    private:
     friend class Limiter;
     void leave();
     Limiter* limiter_ = nullptr;
     IpAddress source_;
     std::string route_;  ///< empty: a place by source
+    bool handshake_ = false;
+    std::size_t held_ = 0;
   };
 
   /// Error `limit` says which one is reached.
-  [[nodiscard]] Result<Place> enter(const IpAddress& source);
+  [[nodiscard]] Result<Place> enter(const IpAddress& source, net::TimePoint now = net::Clock::now());
   /// `most` 0 means no limit of the route.
   [[nodiscard]] Result<Place> enter_route(const std::string& route, std::uint32_t most);
   [[nodiscard]] std::uint32_t total() const;
 
+  struct State {
+    std::uint32_t connections = 0;
+    std::uint32_t handshakes = 0;
+    std::size_t memory = 0;
+    std::size_t sources = 0;
+    std::array<std::uint64_t, limit_count> shed{};  ///< by Limit
+  };
+  [[nodiscard]] State state() const;
+  [[nodiscard]] const Limits& limits() const { return limits_; }
+
  private:
-  Limits limits_;
+  /// A token bucket that holds what a second brings.
+  struct Bucket {
+    double left = 0;
+    net::TimePoint filled{};
+    [[nodiscard]] bool take(std::uint32_t per_second, net::TimePoint now);
+    [[nodiscard]] bool is_full(std::uint32_t per_second, net::TimePoint now) const;
+  };
+  struct Source {
+    std::uint32_t connections = 0;
+    std::uint32_t handshakes = 0;
+    std::size_t memory = 0;
+    Bucket rate{};
+  };
+  [[nodiscard]] std::unexpected<Error> shed(Limit limit, std::string what);
+  void forget_idle_sources(net::TimePoint now);
+
+  const Limits limits_;
   mutable std::mutex mutex_;
-  std::uint32_t total_ = 0;
-  std::map<IpAddress, std::uint32_t> sources_;
+  State state_;
+  Bucket rate_;
+  std::map<IpAddress, Source> sources_;
+  std::size_t forget_at_ = limits::rate_sources;
   std::unordered_map<std::string, std::uint32_t> routes_;
 };
 

@@ -100,6 +100,24 @@ Result<RoutePtr> Routing::find(const Asker& asker, const Destination& destinatio
   return checked(*fit, now);
 }
 
+Result<RoutePtr> Routing::find_bind(const Asker& asker, const std::optional<Destination>& expected,
+                                    std::chrono::sys_seconds now) const {
+  for (const auto& route : table_.routes) {
+    if (!route.bind || !admits(route, asker)) continue;
+    auto peer = expected;
+    if (peer && peer->port == 0) peer->port = route.destination.ports.first;
+    if (!peer || leads_to(route, *peer)) return checked(route, now);
+  }
+  auto error = no_route(asker, expected.value_or(Destination{IpAddress{}, 0}));
+  error.what = "BIND: " + error.what;
+  error.advice = "give the route of this flow \"bind\": true, if its server is to connect back";
+  return fail(std::move(error));
+}
+
+bool Routing::entitles(const Asker& asker, std::chrono::sys_seconds now) const {
+  return std::ranges::any_of(table_.routes, [&](const Route& route) { return admits(route, asker) && grants(route, now); });
+}
+
 Error Routing::no_route(const Asker& asker, const Destination& destination) const {
   for (const auto& refusal : table_.refusals) {
     const auto* ip = std::get_if<IpAddress>(&destination.host);

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <map>
+#include <optional>
 #include <memory>
 #include <string_view>
 #include <unordered_map>
@@ -33,6 +34,14 @@ class Routing : public std::enable_shared_from_this<Routing> {
   /// nothing is resolved before the decision. Errors: no_route (with the control plane's reason for it, if it gave one),
   /// expired, denied (blocked).
   [[nodiscard]] Result<RoutePtr> find(const Asker& asker, const Destination& destination, std::chrono::sys_seconds now) const;
+
+  /// The route that grants BIND to this asker, with `expected` as the host that is to connect (its port counts unless it is
+  /// 0), or, where the request cannot say who is expected, with any host of its destination. Errors as find().
+  [[nodiscard]] Result<RoutePtr> find_bind(const Asker& asker, const std::optional<Destination>& expected,
+                                           std::chrono::sys_seconds now) const;
+
+  /// True if some route grants this asker anything now.
+  [[nodiscard]] bool entitles(const Asker& asker, std::chrono::sys_seconds now) const;
 
   /// The route that carries on a running flow of `old`: of equal id, still valid at `now`, and equal in all that decides
   /// where its bytes go. A later expiry or another policy that grants the same does not end a flow. Null: cut it.

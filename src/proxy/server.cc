@@ -10,6 +10,7 @@
 #include "net/descriptors.h"
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
+#include "proxy/limit_metrics.h"
 #include "proxy/routes_file.h"
 #include "proxy/team.h"
 
@@ -34,6 +35,11 @@ sigset_t watched_signals() {
   return watched;
 }
 
+Dialect dialect_at(const Settings& settings, const SocketAddress& at) {
+  const bool named = std::ranges::find(settings.socksx, at) != settings.socksx.end();
+  return settings.socksx_everywhere || named ? Dialect::socksx : Dialect::draft;
+}
+
 /// The proxy on its control thread: signals, routes file, admin socket. The bytes run on the team's threads.
 class Server {
  public:
@@ -41,7 +47,7 @@ class Server {
   [[nodiscard]] Result<> run();
 
  private:
-  explicit Server(std::uint32_t most, std::uint32_t most_per_source) : shared_{.limiter = Limiter({most, most_per_source})} {}
+  explicit Server(Limiter::Limits limits) : shared_{.limiter = Limiter(limits)} {}
   [[nodiscard]] Result<> prepare(Settings& settings);
   [[nodiscard]] Result<> prepare_secrets(Settings& settings);
   [[nodiscard]] Result<> listen(const Settings& settings);
@@ -63,10 +69,16 @@ class Server {
 };
 
 Result<std::unique_ptr<Server>> Server::make(Settings settings) {
-  const auto per_source =
-      settings.max_connections_per_source != 0 ? settings.max_connections_per_source : limits::max_connections_per_source;
-  const auto fit = net::connections_that_fit();
-  std::unique_ptr<Server> server(new Server(settings.max_connections != 0 ? settings.max_connections : fit, per_source));
+  const auto or_default = [](auto wish, auto otherwise) { return wish != 0 ? wish : otherwise; };
+  Limiter::Limits most{or_default(settings.max_connections, net::connections_that_fit()),
+                       or_default(settings.max_connections_per_source, limits::max_connections_per_source)};
+  most.handshakes = or_default(settings.max_handshakes, most.handshakes);
+  most.handshakes_per_source = or_default(settings.max_handshakes_per_source, most.handshakes_per_source);
+  most.per_second = or_default(settings.max_rate, most.per_second);
+  most.per_second_per_source = or_default(settings.max_rate_per_source, most.per_second_per_source);
+  most.memory = or_default(settings.max_handshake_bytes, most.memory);
+  most.memory_per_source = or_default(settings.max_handshake_bytes_per_source, most.memory_per_source);
+  std::unique_ptr<Server> server(new Server(most));
   auto prepared = server->prepare(settings);
   if (!prepared) return fail(std::move(prepared.error()));
   return server;
@@ -75,6 +87,7 @@ Result<std::unique_ptr<Server>> Server::make(Settings settings) {
 Result<> Server::prepare_secrets(Settings& settings) {
   shared_.allow_all = settings.allow_all;
   shared_.users = std::move(settings.users);
+  shared_.name_servers = settings.name_servers;
   if (settings.tls) {
     auto files = CertificateFiles::open(*loop_, *settings.tls, [this](const Certified& renewed) {
       if (team_) team_->renew(renewed);
@@ -119,12 +132,12 @@ Result<> Server::prepare(Settings& settings) {
 
 Result<> Server::listen(const Settings& settings) {
   for (const auto& at : settings.listen) {
-    auto bound = team_->listen(at, Worker::Listener::clear);
+    auto bound = team_->listen(at, Worker::Listener::clear, dialect_at(settings, at));
     if (!bound) return fail(std::move(bound.error()));
     log::info("proxy", "listening", {{"address", bound->text()}, {"protocols", "socks4,socks4a,socks5,socks6"}});
   }
   if (settings.tls_listen) {
-    auto bound = team_->listen(*settings.tls_listen, Worker::Listener::tls);
+    auto bound = team_->listen(*settings.tls_listen, Worker::Listener::tls, dialect_at(settings, *settings.tls_listen));
     if (!bound) return fail(std::move(bound.error()));
     log::info("proxy", "listening", {{"address", bound->text()}, {"protocols", "tls1.3"}});
   }
@@ -147,7 +160,8 @@ net::Task<Admin::Answer> Server::answer(std::string path) {
   }
   auto snapshot = co_await team_->gather(*loop_);
   if (path == "/flows") co_return Admin::Answer{200, "application/json", print_flows(snapshot)};
-  co_return Admin::Answer{200, "text/plain; version=0.0.4; charset=utf-8", print_metrics(snapshot, table, open_descriptors())};
+  co_return Admin::Answer{200, "text/plain; version=0.0.4; charset=utf-8", 
+                           print_metrics(snapshot, table, open_descriptors()) + print_limits(shared_.limiter, shared_.sessions)};
 }
 
 net::Task<void> Server::follow_signals(Server& self) {

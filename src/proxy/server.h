@@ -19,11 +19,21 @@ struct Settings {
   std::optional<std::filesystem::path> routes;
   bool allow_all = false;
   Users users;
+  std::vector<SocketAddress> name_servers;    ///< of the DNS service; empty: the system's
   std::string admin;                          ///< path of the admin socket; empty: none
   std::optional<std::filesystem::path> hpke_key;
   unsigned threads = 0;                       ///< 0: one a core
   std::uint32_t max_connections = 0;          ///< 0: as many as the descriptors allow, at most limits::max_connections
   std::uint32_t max_connections_per_source = 0;
+  // Further limits of clients that have not asked for anything yet; 0: those of base/limits.h.
+  std::uint32_t max_handshakes = 0;
+  std::uint32_t max_handshakes_per_source = 0;
+  std::uint32_t max_rate = 0;                 ///< connections a second
+  std::uint32_t max_rate_per_source = 0;
+  std::size_t max_handshake_bytes = 0;        ///< unread bytes of requests, all together
+  std::size_t max_handshake_bytes_per_source = 0;
+  bool socksx_everywhere = false;             ///< all listeners take SOCKS6 in the form of the EPI project
+  std::vector<SocketAddress> socksx;          ///< these do
 };
 
 /// Runs a proxy until SIGTERM or SIGINT: then it accepts no more, lets open flows end for a bounded time, and cuts the rest;

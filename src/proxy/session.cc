@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "proxy/dns_service.h"
 #include "proxy/next_hop.h"
 #include "proxy/reverse_limit.h"
 #include "proxy/stack.h"
@@ -16,6 +17,25 @@ using std::chrono::milliseconds;
 constexpr milliseconds reverse_look_ms{100};
 
 std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+/// What this proxy does for a client of this protocol.
+bool offers(const ClientRequest& request) {
+  switch (request.command) {
+    case socks::Command::connect:
+    case socks::Command::bind: return true;
+    case socks::Command::noop: return request.protocol == Protocol::socks6;
+    default: return false;
+  }
+}
+
+/// What a client of the socksx dialect says about its way must be what the route says, and nobody unknown may say anything.
+Result<> believes(const ClientRequest& request, const Route& route) {
+  if (!request.next_link) return {};
+  if (!request.known) return fail(Code::denied, "chain metadata of a client that has not shown who it is", request.target.text());
+  const auto ours = route.next ? "socks6://" + route.next->proxy.text() : std::string();
+  if (*request.next_link == ours) return {};
+  return fail(Code::denied, "the chain metadata is not the route's", request.target.text(), "route " + route.id);
+}
 
 }  // namespace
 
@@ -40,25 +60,31 @@ net::Task<Result<>> Worker::Session::secure(std::unique_ptr<net::SocketStream> s
   co_return Result<>{};
 }
 
-net::Task<void> Worker::Session::run(Fd connection, Listener kind) {
+net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect dialect) {
   auto socket = std::make_unique<net::SocketStream>(worker_.loop_, std::move(connection));
-  // A certified client may hold connections ready, and asks when it has a flow; others ask at once.
-  auto patience = milliseconds(limits::handshake_deadline_ms);
+  constexpr milliseconds handshake(limits::handshake_deadline_ms);
+  auto deadline = net::Clock::now() + handshake;  // from accept on, all stages together
+  std::optional<milliseconds> from_first_byte;
   if (kind == Listener::tls) {
     auto secured = co_await secure(std::move(socket));
     if (!secured) {
       refused(secured.error());
       co_return;
     }
-    patience = std::chrono::seconds(limits::warm_pool_idle_s * 2);
+    // A certified client may hold connections ready, and asks when it has a flow.
+    place_.handshake_over();
+    deadline = net::Clock::now() + std::chrono::seconds(limits::warm_pool_idle_s * 2);
+    from_first_byte = handshake;
   } else {
     client_ = std::move(socket);
   }
   flow_.client = client_.get();
   if (worker_.stopping_) co_return;
 
-  Conversation talk(*client_, kind == Listener::clear ? &worker_.shared_.users : nullptr);
-  auto request = co_await talk.read_request(net::Clock::now() + patience, milliseconds(limits::handshake_deadline_ms));
+  auto& shared = worker_.shared_;
+  const auto* users = kind == Listener::clear ? &shared.users : nullptr;
+  Conversation talk(*client_, {users, &shared.sessions, flow_.identity, flow_.peer.ip.unmapped(), dialect, &place_});
+  auto request = co_await talk.read_request(deadline, from_first_byte);
   if (!request) {
     const bool silent = talk.empty() && request.error().code != Code::unauthenticated;
     if (silent) net::reset_on_close(client_->fd(), false);
@@ -69,22 +95,26 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind) {
     flow_.client = nullptr;
     co_return;
   }
+  place_.handshake_over();
   ++worker_.counters_.requests[static_cast<std::size_t>(request->protocol)];
   flow_.stage = Flow::Stage::deciding;
   flow_.target = request->target;
+  if (request->command == socks::Command::udp_associate && request->protocol != Protocol::socks4) {
+    co_await associate(talk, *request);
+    flow_.client = nullptr;
+    co_return;
+  }
   auto opened = co_await open(talk, *request);
   if (!opened) {
     refused(opened.error());
     if (!flow_.cut_reason) {
-      const auto reply = request->command == socks::Command::connect ? socks::reply_for(opened.error().code)
-                                                                     : socks::Reply::command_not_supported;
-      auto answered = co_await talk.answer(reply, {});
+      auto answered = co_await talk.answer(offers(*request) ? socks::reply_for(opened.error().code) : socks::Reply::command_not_supported, {});
       if (answered) co_await close_after_answer(*client_);
     }
     flow_.client = nullptr;
     co_return;
   }
-  if (request->command == socks::Command::noop) {
+  if (!upstream_.stream) {
     co_await close_after_answer(*client_);
     flow_.client = nullptr;
     co_return;
@@ -94,40 +124,59 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind) {
   ++worker_.counters_.routes[flow_.route->id].flows;
   early_ = talk.take_early();
   if (early_.size() <= upstream_.sent) Bytes().swap(early_);
+  if (early_.empty()) static_cast<void>(place_.hold(0));
   auto outcome = co_await carry(ByteSpan(early_).subspan(std::min(upstream_.sent, early_.size())));
   ended(outcome);
 }
 
 Result<RoutePtr> Worker::Session::decide(const ClientRequest& request) const {
   if (worker_.shared_.allow_all) return worker_.open_route_;
-  return worker_.routing_->find({flow_.identity, flow_.peer.ip, request.flow}, request.target, wall_clock());
+  const Asker asker{flow_.identity, flow_.peer.ip, request.flow};
+  if (request.command == socks::Command::connect) {
+    auto route = worker_.routing_->find(asker, request.target, wall_clock());
+    if (!route && is_dns_service(request.target)) return fail(Code::refused, "the DNS service is not offered", {}, route.error().text());
+    return route;
+  }
+  return worker_.routing_->find_bind(asker, expected_host(request), wall_clock());
 }
 
-net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientRequest& request) {
-  const bool noop = request.protocol == Protocol::socks6 && request.command == socks::Command::noop;
-  if (noop) {
-    auto answered = co_await talk.answer(socks::Reply::success, {});
-    co_return answered;
-  }
-  if (request.command != socks::Command::connect) {
-    co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
-  }
-  auto route = decide(request);
-  if (!route) co_return fail(std::move(route.error()));
+Result<> Worker::Session::take_route(Result<RoutePtr> route) {
+  if (!route) return fail(std::move(route.error()));
   auto place = worker_.shared_.limiter.enter_route((*route)->id, (*route)->limits.connections);
-  if (!place) co_return fail(std::move(place.error()));
+  if (!place) return fail(std::move(place.error()));
   route_place_ = std::move(*place);
   flow_.route = std::move(*route);  // from here on a change of routes reaches this flow
   worker_.follow_expiry(flow_);
+  return {};
+}
 
+net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientRequest& request) {
+  if (!offers(request)) co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
+  if (request.command == socks::Command::noop) {
+    auto answered = co_await talk.answer(socks::Reply::success, {});
+    co_return answered;
+  }
+  auto routed = take_route(decide(request));
+  if (!routed) co_return routed;
+  routed = believes(request, *flow_.route);
+  if (!routed) co_return routed;
   auto chained = co_await open_chain(request);
   if (!chained) co_return chained;
   auto granted = flow_.still_granted();
   if (!granted) co_return granted;
+  if (request.command == socks::Command::bind) {
+    auto bound = co_await open_bind(talk, request);
+    co_return bound;
+  }
+  auto opened = co_await open_connection(talk, request);
+  co_return opened;
+}
+
+net::Task<Result<>> Worker::Session::open_connection(Conversation& talk, const ClientRequest& request) {
   const ByteSpan first = talk.peek_early();
   auto connected = co_await connect(request, first);
   if (!connected) co_return fail(std::move(connected.error()));
-  granted = flow_.still_granted();
+  auto granted = flow_.still_granted();
   if (!granted) co_return granted;
   upstream_ = std::move(*connected);
   flow_.upstream = upstream_.stream.get();
@@ -176,6 +225,10 @@ net::Task<Result<Upstream>> Worker::Session::connect(const ClientRequest& reques
 net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest& request, ByteSpan first) {
   const RoutePtr route = flow_.route;
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms * 2);
+  if (is_dns_service(request.target)) {
+    auto made = co_await connect_name_server(worker_.loop_, name_servers_or_system(worker_.shared_.name_servers), remote_options(request.stack, false), deadline);
+    co_return made;
+  }
   auto addresses = co_await addresses_of(worker_.loop_, worker_.shared_.resolver, request.target, *route);
   if (!addresses) co_return fail(std::move(addresses.error()));
   auto granted = flow_.still_granted();
@@ -190,18 +243,22 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest&
     made.stream = std::move(taken->stream);
     co_return made;
   }
-  auto options = remote_options(request.stack, *route);
+  auto options = remote_options(request.stack, route->replay_safe || request.token_spent);
   if (const auto* wish = request.stack.find<socks6::FastOpen>(); wish != nullptr && wish->payload_bytes != 0) {
     first = first.first(std::min<std::size_t>(first.size(), wish->payload_bytes));
   }
-  auto made = co_await connect_any(worker_.loop_, std::move(*addresses), request.target.port, options, first, deadline);
+  const auto* eyeballs = request.stack.find<socks6::HappyEyeballs>();
+  const auto attempts = eyeballs != nullptr && !eyeballs->wanted ? Attempts::one_by_one : Attempts::race;
+  // Whoever asks for the race gets it: data in a SYN would go to one address only.
+  if (eyeballs != nullptr && eyeballs->wanted && addresses->size() > 1) options.fast_open = false;
+  auto made = co_await connect_any(worker_.loop_, std::move(*addresses), request.target.port, options, first, deadline, attempts);
   co_return made;
 }
 
 socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request) const {
   if (request.stack.empty()) return {};
   auto facts = client_leg_facts(request.stack, client_->fd());
-  const auto remote = flow_.route->next ? upstream_.stack : remote_leg_facts(request.stack, upstream_);
+  const auto remote = flow_.route->next ? upstream_.stack : remote_leg_facts(request.stack, upstream_, request.target.is_name());
   for (const auto& option : remote) facts.add(option);
   return facts;
 }

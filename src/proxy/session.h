@@ -1,7 +1,11 @@
 #pragma once
+#include "proxy/peer_listener.h"
 #include "proxy/worker.h"
 
 namespace epif::proxy {
+
+/// The host that is to connect to the port of a BIND; nothing where the request does not say.
+[[nodiscard]] std::optional<Destination> expected_host(const ClientRequest& request);
 
 /// One client connection from its first byte to its end. The order of security, in this order of calls (dataplane.md):
 /// register, read the request, match the route, let every BF accept, connect upstream, answer, relay. Nothing, not even a
@@ -13,12 +17,28 @@ class Worker::Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  [[nodiscard]] net::Task<void> run(Fd connection, Listener kind);
+  [[nodiscard]] net::Task<void> run(Fd connection, Listener kind, Dialect dialect);
 
  private:
   [[nodiscard]] net::Task<Result<>> secure(std::unique_ptr<net::SocketStream> socket);
+  /// Answers a request with success, or fails, and then the client has its answer to come. Without an upstream afterwards
+  /// all is done.
+  [[nodiscard]] net::Task<void> associate(Conversation& talk, const ClientRequest& request);
   [[nodiscard]] net::Task<Result<>> open(Conversation& talk, const ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> open_connection(Conversation& talk, const ClientRequest& request);
   [[nodiscard]] Result<RoutePtr> decide(const ClientRequest& request) const;
+  [[nodiscard]] Result<> take_route(Result<RoutePtr> route);
+
+  // BIND: session_bind.cc
+  /// What a client sends before its peer is there waits; a port is told first, the peer's address second. With a backlog the
+  /// connection is only a handle: the port lives as long as it does.
+  [[nodiscard]] net::Task<Result<>> open_bind(Conversation& talk, const ClientRequest& request);
+  [[nodiscard]] net::Task<Result<ExpectedPeer>> expected_peer(const ClientRequest& request);
+  [[nodiscard]] Result<OpenPort> bind_port(const ClientRequest& request, const ExpectedPeer& expected, int backlog) const;
+  [[nodiscard]] net::Task<Result<>> serve_port(Conversation& talk, const ClientRequest& request, OpenPort port, ExpectedPeer expected);
+  [[nodiscard]] net::Task<Result<>> keep_port(Conversation& talk, const ClientRequest& request, OpenPort port, std::uint16_t backlog);
+  [[nodiscard]] net::Task<Result<>> await_peer(Conversation& talk, PeerListener& listener);
+
   [[nodiscard]] net::Task<Result<>> open_chain(const ClientRequest& request);
   [[nodiscard]] net::Task<Result<Upstream>> connect(const ClientRequest& request, ByteSpan first);
   [[nodiscard]] net::Task<Result<Upstream>> connect_server(const ClientRequest& request, ByteSpan first);

@@ -32,6 +32,28 @@ std::optional<std::uint8_t> ttl_in_force(int fd) {
   return is_v6(fd) ? in_force(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS) : in_force(fd, IPPROTO_IP, IP_TTL);
 }
 
+void set_ip(const socks6::StackOptions& wishes, Leg leg, int fd) {
+  const bool six = is_v6(fd);
+  if (const auto* tos = wishes.find<socks6::Tos>(leg)) set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, tos->value);
+  if (const auto* ttl = wishes.find<socks6::Ttl>(leg); ttl != nullptr && ttl->value > 0) {
+    set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, ttl->value);
+  }
+  if (const auto* whole = wishes.find<socks6::NoFragmentation>(leg)) net::set_no_fragmentation(fd, whole->wanted);
+}
+
+/// What is in force, for each option that the client sent about this leg.
+socks6::StackOptions ip_facts(const socks6::StackOptions& wishes, Leg leg, int fd) {
+  socks6::StackOptions facts;
+  if (wishes.find<socks6::Tos>(leg) != nullptr) {
+    if (const auto tos = tos_in_force(fd)) facts.add(socks6::Tos{leg, *tos});
+  }
+  if (wishes.find<socks6::Ttl>(leg) != nullptr) {
+    if (const auto ttl = ttl_in_force(fd)) facts.add(socks6::Ttl{leg, *ttl});
+  }
+  if (wishes.find<socks6::NoFragmentation>(leg) != nullptr) facts.add(socks6::NoFragmentation{leg, net::never_fragments(fd)});
+  return facts;
+}
+
 }  // namespace
 
 socks6::StackOption on_remote_leg(const socks6::StackOption& option) {
@@ -43,43 +65,48 @@ socks6::StackOption on_remote_leg(const socks6::StackOption& option) {
   return option;
 }
 
-net::ConnectOptions remote_options(const socks6::StackOptions& wishes, const Route& route) {
+net::ConnectOptions remote_options(const socks6::StackOptions& wishes, bool replay_safe) {
   net::ConnectOptions options;
-  options.fast_open = route.replay_safe && wishes.find<socks6::FastOpen>() != nullptr;
+  options.fast_open = replay_safe && wishes.find<socks6::FastOpen>() != nullptr;
   if (const auto* tos = wishes.find<socks6::Tos>()) options.tos = tos->value;
   if (const auto* ttl = wishes.find<socks6::Ttl>(); ttl != nullptr && ttl->value > 0) options.ttl = ttl->value;
+  if (const auto* whole = wishes.find<socks6::NoFragmentation>()) options.no_fragmentation = whole->wanted;
+  if (const auto* multipath = wishes.find<socks6::Multipath>()) options.multipath = multipath->wanted;
   return options;
 }
 
-socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const Upstream& upstream) {
-  socks6::StackOptions facts;
+socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const Upstream& upstream, bool named) {
   const int fd = upstream.stream->fd();
-  if (wishes.find<socks6::Tos>() != nullptr) {
-    if (const auto tos = tos_in_force(fd)) facts.add(socks6::Tos{Leg::proxy_remote, *tos});
-  }
-  if (wishes.find<socks6::Ttl>() != nullptr) {
-    if (const auto ttl = ttl_in_force(fd)) facts.add(socks6::Ttl{Leg::proxy_remote, *ttl});
-  }
+  auto facts = ip_facts(wishes, Leg::proxy_remote, fd);
   if (const auto* wish = wishes.find<socks6::FastOpen>(); wish != nullptr && upstream.fast_open) {
     facts.add(socks6::FastOpen{wish->payload_bytes});
   }
-  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{false});
-  if (const auto* wish = wishes.find<socks6::HappyEyeballs>()) facts.add(socks6::HappyEyeballs{wish->wanted});
+  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{net::speaks_multipath(fd)});
+  if (named && wishes.find<socks6::HappyEyeballs>() != nullptr) facts.add(socks6::HappyEyeballs{upstream.raced});
   return facts;
 }
 
 socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int client_fd) {
-  socks6::StackOptions facts;
-  const bool six = is_v6(client_fd);
-  if (const auto* tos = wishes.find<socks6::Tos>(Leg::client_proxy)) {
-    set(client_fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, tos->value);
-    if (const auto now = tos_in_force(client_fd)) facts.add(socks6::Tos{Leg::client_proxy, *now});
-  }
-  if (const auto* ttl = wishes.find<socks6::Ttl>(Leg::client_proxy); ttl != nullptr && ttl->value > 0) {
-    set(client_fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, ttl->value);
-    if (const auto now = ttl_in_force(client_fd)) facts.add(socks6::Ttl{Leg::client_proxy, *now});
-  }
+  set_ip(wishes, Leg::client_proxy, client_fd);
+  return ip_facts(wishes, Leg::client_proxy, client_fd);
+}
+
+net::ListenOptions listener_options(const socks6::StackOptions& wishes) {
+  net::ListenOptions options;
+  options.fast_open = wishes.find<socks6::FastOpen>() != nullptr;
+  if (const auto* multipath = wishes.find<socks6::Multipath>()) options.multipath = multipath->wanted;
+  return options;
+}
+
+socks6::StackOptions listener_facts(const socks6::StackOptions& wishes, int listener_fd, std::uint16_t backlog) {
+  set_remote(wishes, listener_fd);  // what a peer meets before it is accepted
+  auto facts = ip_facts(wishes, Leg::proxy_remote, listener_fd);
+  if (const auto* wish = wishes.find<socks6::FastOpen>()) facts.add(*wish);
+  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{net::speaks_multipath(listener_fd)});
+  if (wishes.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{backlog});
   return facts;
 }
+
+void set_remote(const socks6::StackOptions& wishes, int fd) { set_ip(wishes, Leg::proxy_remote, fd); }
 
 }  // namespace epif::proxy

@@ -4,18 +4,26 @@
 #include "proxy/upstream.h"
 #include "socks/stack_option.h"
 
-/// SOCKS6 stack options of CONNECT (draft-12 section 7.1): what we do of what a client wishes, and what we tell about it.
-/// Supported: TOS, TTL, TCP Fast Open, Happy Eyeballs; Multipath is answered "not available"; others meet silence.
+/// SOCKS6 stack options of CONNECT and BIND (draft-12 section 7.1): what we do of what a client wishes, and what we tell about
+/// it. Each option that a client sent is answered, on its leg, with what the kernel then says is in force: TOS, TTL, No
+/// Fragmentation, Multipath, Listen Backlog (0: not granted); Happy Eyeballs where a name was asked for; Fast Open where it
+/// was attempted, since its answer has no way to say no. Options of UDP meet silence here.
 namespace epif::proxy {
 
 /// The same wish about the proxy-remote leg alone, as it is passed on to a next proxy.
 [[nodiscard]] socks6::StackOption on_remote_leg(const socks6::StackOption& option);
 
-/// Socket options for the connection to the server. Fast Open only where the route says that a replay is safe.
-[[nodiscard]] net::ConnectOptions remote_options(const socks6::StackOptions& wishes, const Route& route);
-[[nodiscard]] socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const Upstream& upstream);
+/// Socket options for the connection to the server. Fast Open only where a replay does no harm.
+[[nodiscard]] net::ConnectOptions remote_options(const socks6::StackOptions& wishes, bool replay_safe);
+/// `named`: the client asked for a name.
+[[nodiscard]] socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const Upstream& upstream, bool named);
 
 /// Sets what concerns the client's connection, and tells what was set.
 [[nodiscard]] socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int client_fd);
+
+/// BIND: how to listen; what is set on the listening socket, of which `backlog` is granted; and what an accepted one gets.
+[[nodiscard]] net::ListenOptions listener_options(const socks6::StackOptions& wishes);
+[[nodiscard]] socks6::StackOptions listener_facts(const socks6::StackOptions& wishes, int listener_fd, std::uint16_t backlog);
+void set_remote(const socks6::StackOptions& wishes, int fd);
 
 }  // namespace epif::proxy

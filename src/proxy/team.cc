@@ -1,5 +1,7 @@
 #include "proxy/team.h"
 
+#include "net/datagrams.h"
+
 namespace epif::proxy {
 namespace {
 
@@ -39,13 +41,17 @@ Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, const
 
 Team::~Team() = default;
 
-Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kind) {
+Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kind, Dialect dialect) {
   SocketAddress chosen = at;
   {
     // Listeners that share a port would share it with another proxy's, too: ask for it alone first.
     auto alone = net::listen(at, {});
     if (!alone) return fail(std::move(alone.error()));
     chosen = net::local_address(alone->get());
+  }
+  if (kind == Worker::Listener::clear) {
+    auto datagrams = listen_datagrams(chosen);
+    if (!datagrams) return fail(std::move(datagrams.error()));
   }
   net::ListenOptions options;
   options.reuse_port = members_.size() > 1;
@@ -55,9 +61,31 @@ Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kin
     if (!listener) return fail(std::move(listener.error()));
     // Accepted sockets inherit it: if this process is killed, its clients see a reset and not an end.
     if (kind == Worker::Listener::clear) net::reset_on_close(listener->get(), true);
-    member.worker->listen(std::move(*listener), kind);
+    member.worker->listen(std::move(*listener), kind, dialect);
   }
   return chosen;
+}
+
+Result<> Team::listen_datagrams(const SocketAddress& at) {
+  const net::DatagramOptions plain{.local_address = at.ip.is_any()};
+  {
+    auto alone = net::bind_datagrams(at, plain);
+    if (!alone) return fail(std::move(alone.error()));
+  }
+  auto options = plain;
+  options.reuse_port = members_.size() > 1;
+  const auto sharing = static_cast<std::uint16_t>(members_.size());
+  for (std::uint16_t index = 0; index < sharing; ++index) {
+    auto socket = net::bind_datagrams(at, options);
+    if (!socket) return fail(std::move(socket.error()));
+    // The number of an association stands behind version, type and length, and tells its thread.
+    if (index + 1 == sharing && sharing > 1) {
+      auto steered = net::steer_by_number(socket->get(), 4, sharing);
+      if (!steered) return steered;
+    }
+    members_[index].worker->listen_datagrams(std::move(*socket), index, sharing);
+  }
+  return {};
 }
 
 void Team::start() {

@@ -16,9 +16,9 @@ class Team {
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
-  /// Opens one listener a worker on `at`. An address that another program holds is an error, even if both would share it.
+  /// Opens one listener a worker on `at`, and if it is in clear the UDP port of the same number. An address that another program holds is an error, even if both would share it.
   /// Returns the address with its port, if 0 was asked. Before start().
-  [[nodiscard]] Result<SocketAddress> listen(const SocketAddress& at, Worker::Listener kind);
+  [[nodiscard]] Result<SocketAddress> listen(const SocketAddress& at, Worker::Listener kind, Dialect dialect);
   void start();
   void stop();  ///< ends the loops and joins the threads; flows must have ended
 
@@ -32,6 +32,8 @@ class Team {
 
  private:
   Team() = default;
+  /// The UDP port of SOCKS6 associations, beside a listener in clear.
+  [[nodiscard]] Result<> listen_datagrams(const SocketAddress& at);
   struct Member {
     std::unique_ptr<net::Loop> loop;
     std::unique_ptr<Worker> worker;

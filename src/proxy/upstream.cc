@@ -64,18 +64,20 @@ net::Task<Result<Upstream>> connect_one(net::Loop& loop, SocketAddress to, net::
   Upstream made;
   made.bound = net::local_address(connected->stream->fd());
   made.sent = connected->sent;
-  made.fast_open = options.fast_open;
+  made.fast_open = options.fast_open && !first.empty();
   made.stream = std::move(connected->stream);
   co_return made;
 }
 
 /// Attempts that run beside each other; the first to stand wins, the others are closed as they end.
 struct Race : std::enable_shared_from_this<Race> {
-  Race(net::Loop& on, net::ConnectOptions with, net::TimePoint until) : loop(on), options(with), deadline(until) {}
+  Race(net::Loop& on, net::ConnectOptions with, net::TimePoint until, Attempts how)
+      : loop(on), options(with), deadline(until), attempts(how) {}
 
   net::Loop& loop;
   net::ConnectOptions options;
   net::TimePoint deadline;
+  Attempts attempts;
   std::vector<SocketAddress> to{};
   std::size_t next = 0;
   std::size_t running = 0;
@@ -101,7 +103,7 @@ struct Race : std::enable_shared_from_this<Race> {
     if (winner || next == to.size()) return;
     ++running;
     net::spawn(attempt(shared_from_this(), to[next++]));
-    if (winner || next == to.size()) return;
+    if (winner || next == to.size() || attempts == Attempts::one_by_one) return;
     stagger = loop.after(attempt_delay, [this] {
       stagger = {};
       start_next();
@@ -140,18 +142,25 @@ net::Task<Result<std::vector<IpAddress>>> addresses_of(net::Loop& loop, net::Res
 }
 
 net::Task<Result<Upstream>> connect_any(net::Loop& loop, std::vector<IpAddress> addresses, std::uint16_t port,
-                                        net::ConnectOptions options, ByteSpan first, net::TimePoint deadline) {
+                                        net::ConnectOptions options, ByteSpan first, net::TimePoint deadline, Attempts attempts) {
   assert(!addresses.empty());
+  std::optional<Error> first_error;
   if (addresses.size() == 1 || options.fast_open) {
     auto made = co_await connect_one(loop, {addresses[0], port}, options, first, deadline);
-    co_return made;
+    if (made) made->raced = attempts == Attempts::race && !options.fast_open;
+    if (made || addresses.size() == 1) co_return made;
+    first_error = std::move(made.error());
+    addresses.erase(addresses.begin());
+    options.fast_open = false;
+    attempts = Attempts::one_by_one;
   }
-  auto race = std::make_shared<Race>(loop, options, deadline);
+  auto race = std::make_shared<Race>(loop, options, deadline, attempts);
   for (const auto& address : addresses) race->to.push_back({address, port});
   race->start_next();
   co_await Race::Finish{*race};
-  if (race->winner) co_return std::move(*race->winner);
-  co_return fail(*race->first_error);
+  if (!race->winner) co_return fail(first_error ? std::move(*first_error) : *race->first_error);
+  race->winner->raced = attempts == Attempts::race;
+  co_return std::move(*race->winner);
 }
 
 }  // namespace epif::proxy

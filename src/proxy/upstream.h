@@ -17,6 +17,7 @@ struct Upstream {
   std::size_t sent = 0;        ///< bytes of the early data that are on their way already
   Bytes early{};               ///< bytes of the server that came with the next proxy's reply
   bool fast_open = false;      ///< TCP Fast Open was attempted
+  bool raced = false;          ///< addresses were tried beside each other, or would have been had there been more than one
   socks6::StackOptions stack{};  ///< what the next proxy told about its side
 };
 
@@ -26,10 +27,17 @@ struct Upstream {
 [[nodiscard]] net::Task<Result<std::vector<IpAddress>>> addresses_of(net::Loop& loop, net::Resolver& resolver,
                                                                      const Destination& target, const Route& route);
 
-/// Connects to the first of `addresses` that answers (RFC 8305: families take turns, the next one starts when the one before
-/// fails or after 250 ms). `first` may travel in the SYN if options.fast_open; then only one address is tried. Returns when
-/// the connection stands. The error is that of the first address.
+/// How several addresses of a name are tried.
+enum class Attempts {
+  race,        ///< RFC 8305: the next one starts when the one before fails, or after 250 ms
+  one_by_one,  ///< when the one before has failed
+};
+
+/// Connects to the first of `addresses` that answers; families take turns. `first` may travel in the SYN to the first of them
+/// if options.fast_open, and then the others follow one by one, without it. Returns when the connection stands. The error is
+/// that of the first address.
 [[nodiscard]] net::Task<Result<Upstream>> connect_any(net::Loop& loop, std::vector<IpAddress> addresses, std::uint16_t port,
-                                                      net::ConnectOptions options, ByteSpan first, net::TimePoint deadline);
+                                                      net::ConnectOptions options, ByteSpan first, net::TimePoint deadline,
+                                                      Attempts attempts = Attempts::race);
 
 }  // namespace epif::proxy

@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "proxy/datagrams.h"
 #include "proxy/session.h"
 
 namespace epif::proxy {
@@ -9,9 +10,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Clients beyond the limit that may wait for a polite refusal; more are reset.
-constexpr std::uint32_t most_refusing = 64;
-constexpr milliseconds refusal_patience{1'000};
 constexpr std::string_view stage_names[] = {"handshake", "deciding", "open"};
 
 std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
@@ -34,43 +32,51 @@ Worker::Worker(net::Loop& loop, Shared& shared, Certified certified, std::shared
       certified_(std::move(certified)),
       routing_(std::move(routing)),
       open_route_(open_route()),
-      controls_(loop) {
+      controls_(loop),
+      datagrams_(std::make_unique<Datagrams>(*this)) {
   adopt(routing_);
 }
 
 Worker::~Worker() { assert(flows_.empty() && "cut_all and let the loop run before"); }
 
-void Worker::listen(Fd listener, Listener kind) {
+void Worker::listen(Fd listener, Listener kind, Dialect dialect) {
   acceptors_.push_back(std::make_unique<net::Acceptor>(
-      loop_, std::move(listener), [this, kind](Fd connection, SocketAddress peer) { accepted(std::move(connection), peer, kind); }));
+      loop_, std::move(listener),
+      [this, kind, dialect](Fd connection, SocketAddress peer) { accepted(std::move(connection), peer, kind, dialect); }));
 }
 
-void Worker::accepted(Fd connection, SocketAddress peer, Listener kind) {
+void Worker::listen_datagrams(Fd socket, std::uint16_t index, std::uint16_t sharing) {
+  datagrams_->listen(std::move(socket), index, sharing);
+}
+
+void Worker::accepted(Fd connection, SocketAddress peer, Listener kind, Dialect dialect) {
   ++(kind == Listener::tls ? counters_.accepted_tls : counters_.accepted_clear);
   auto place = shared_.limiter.enter(peer.ip);
   if (place) {
-    net::spawn(serve(std::move(connection), peer, kind, std::move(*place)));
+    net::spawn(serve(std::move(connection), peer, kind, dialect, std::move(*place)));
   } else {
-    net::spawn(refuse(std::move(connection), peer, kind, std::move(place.error())));
+    net::spawn(refuse(std::move(connection), peer, kind, dialect, std::move(place.error())));
   }
 }
 
-net::Task<void> Worker::serve(Fd connection, SocketAddress peer, Listener kind, Limiter::Place place) {
+net::Task<void> Worker::serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Limiter::Place place) {
   Session session(*this, peer, std::move(place));
-  co_await session.run(std::move(connection), kind);
+  co_await session.run(std::move(connection), kind, dialect);
 }
 
-net::Task<void> Worker::refuse(Fd connection, SocketAddress peer, Listener kind, Error why) {
+net::Task<void> Worker::refuse(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Error why) {
   counters_.refused.add(why.code);
   if (counters_.refused.of(why.code) % 1000 == 1) log::error("proxy", why, {{"peer", peer.text()}});
-  if (kind == Listener::tls || refusing_ >= most_refusing) {
+  if (kind == Listener::tls || refusing_ >= limits::refusals_waiting) {
     net::reset_socket(connection.get());
     co_return;
   }
   ++refusing_;
   net::SocketStream client(loop_, std::move(connection));
-  Conversation talk(client, nullptr);
-  co_await talk.refuse_unread(refusal_patience);
+  Admission nobody;
+  nobody.dialect = dialect;
+  Conversation talk(client, std::move(nobody));
+  co_await talk.refuse_unread(milliseconds(limits::refusal_patience_ms));
   co_await close_after_answer(client);
   --refusing_;
 }
@@ -90,6 +96,7 @@ void Worker::adopt(std::shared_ptr<const Routing> routing) {
       flow->cut({Code::revoked, "the flow lost its route", flow->route->id, {}, "see the route's policy"});
     }
   }
+  datagrams_->adopt();
   counters_.fold_withdrawn([this](const std::string& id) { return id == open_route_->id || routing_->has(id); },
                            limits::withdrawn_route_counts);
   drop_unused_pools();
@@ -196,6 +203,8 @@ Snapshot Worker::snapshot() const {
     made.counters.warm_misses += pool->misses();
   }
   made.counters.functions_connected = controls_.connected();
+  made.counters.timers = loop_.timers();
+  datagrams_->add_to(made.counters);
   const auto now = net::Clock::now();
   for (const auto* flow : flows_) {
     FlowView view;

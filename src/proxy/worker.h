@@ -11,10 +11,12 @@
 #include "net/tls.h"
 #include "net/warm_pool.h"
 #include "proxy/certificate_files.h"
+#include "proxy/client_sessions.h"
 #include "proxy/counters.h"
 #include "proxy/flow.h"
 #include "proxy/limiter.h"
 #include "proxy/pair_keys.h"
+#include "proxy/port_reservations.h"
 #include "proxy/routing.h"
 #include "proxy/upstream.h"
 #include "proxy/users.h"
@@ -27,7 +29,11 @@ struct Shared {
   Users users{};                                   ///< for the listener in clear
   std::optional<hpke::KeyPair> keys{};
   Limiter limiter;
+  ClientSessions sessions{{}};
   net::Resolver resolver{};
+  Limiter associations{{limits::udp_associations, limits::udp_associations_per_source}};
+  PortReservations reservations{};
+  std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
 };
 
 /// One thread's part of the proxy: its loop, its listeners, its flows. Nothing of a flow is shared with other threads. All
@@ -40,7 +46,11 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   enum class Listener { clear, tls };
-  void listen(Fd listener, Listener kind);
+  /// `dialect`: how clients of this listener write SOCKS6.
+  void listen(Fd listener, Listener kind, Dialect dialect);
+
+  /// Takes SOCKS6 datagrams for associations of this thread, which is number `index` of `sharing` that share the port.
+  void listen_datagrams(Fd socket, std::uint16_t index, std::uint16_t sharing);
 
   /// From now on this table decides. Every flow is looked at again: one whose route is gone, changed or past its end is cut
   /// at once, with an error at both ends; one whose route carries on is not touched.
@@ -59,9 +69,13 @@ class Worker {
  private:
   class Session;
   friend class Session;
-  void accepted(Fd connection, SocketAddress peer, Listener kind);
-  [[nodiscard]] net::Task<void> serve(Fd connection, SocketAddress peer, Listener kind, Limiter::Place place);
-  [[nodiscard]] net::Task<void> refuse(Fd connection, SocketAddress peer, Listener kind, Error why);
+  class Association;
+  friend class Association;
+  class Datagrams;
+  friend class Datagrams;
+  void accepted(Fd connection, SocketAddress peer, Listener kind, Dialect dialect);
+  [[nodiscard]] net::Task<void> serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Limiter::Place place);
+  [[nodiscard]] net::Task<void> refuse(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Error why);
   [[nodiscard]] net::WarmPool& pool_to(const NextHop& next);
   [[nodiscard]] net::WarmPool& preconnected(const SocketAddress& server, std::uint32_t keep);
   void fill_pools();
@@ -75,6 +89,7 @@ class Worker {
   std::shared_ptr<const Routing> routing_;
   RoutePtr open_route_;
   bridge::ControlPool controls_;
+  std::unique_ptr<Datagrams> datagrams_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::set<Flow*> flows_;
   std::map<std::string, std::unique_ptr<net::WarmPool>> pools_;

@@ -29,6 +29,9 @@ class OptionReader {
 /// The option block's length at offset 2, checked against the draft's cap and the multiple of 4.
 [[nodiscard]] std::optional<socks::Malformed> check_options_length(std::size_t length);
 
+/// Reads one option of a request into `options`. False if the body of a known kind is impossible.
+[[nodiscard]] bool read_request_option(const OptionReader::Option& option, RequestOptions& options);
+
 void encode_empty(Kind kind, socks::Writer& writer);
 void encode_u32(Kind kind, std::uint32_t value, socks::Writer& writer);
 void encode_bytes(Kind kind, ByteSpan body, socks::Writer& writer);

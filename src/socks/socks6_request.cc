@@ -56,24 +56,6 @@ bool read_flow(ByteSpan body, RequestOptions& options) {
   return flow.has_value();
 }
 
-/// False if the body of a known kind is impossible.
-bool read_option(const OptionReader::Option& option, RequestOptions& options) {
-  switch (option.kind) {
-    case Kind::stack:
-      if (const auto stack = decode_stack_option(option.body)) options.stack.add(*stack);
-      return true;
-    case Kind::method_advertisement: return read_advertisement(option.body, options);
-    case Kind::auth_data: return read_auth_data(option.body, options);
-    case Kind::session_request: options.session_request = true; return option.body.empty();
-    case Kind::session_id: return read_session_id(option.body, options);
-    case Kind::session_teardown: options.session_teardown = true; return option.body.empty();
-    case Kind::idempotence_request: return read_number(option.body, options.idempotence_request);
-    case Kind::idempotence_expenditure: return read_number(option.body, options.token);
-    case Kind::flow: return read_flow(option.body, options);
-    default: return true;
-  }
-}
-
 void encode_advertisement(const MethodAdvertisement& advertisement, socks::Writer& writer) {
   const auto start = writer.size();
   writer.u16(static_cast<std::uint16_t>(Kind::method_advertisement));
@@ -115,6 +97,23 @@ bool encode_options(const RequestOptions& options, socks::Writer& writer) {
 
 }  // namespace
 
+bool read_request_option(const OptionReader::Option& option, RequestOptions& options) {
+  switch (option.kind) {
+    case Kind::stack:
+      if (const auto stack = decode_stack_option(option.body)) options.stack.add(*stack);
+      return true;
+    case Kind::method_advertisement: return read_advertisement(option.body, options);
+    case Kind::auth_data: return read_auth_data(option.body, options);
+    case Kind::session_request: options.session_request = true; return option.body.empty();
+    case Kind::session_id: return read_session_id(option.body, options);
+    case Kind::session_teardown: options.session_teardown = true; return option.body.empty();
+    case Kind::idempotence_request: return read_number(option.body, options.idempotence_request);
+    case Kind::idempotence_expenditure: return read_number(option.body, options.token);
+    case Kind::flow: return read_flow(option.body, options);
+    default: return true;
+  }
+}
+
 bool MethodAdvertisement::offers(Method method) const {
   return method == Method::none || std::ranges::find(methods, static_cast<std::uint8_t>(method)) != methods.end();
 }
@@ -137,7 +136,7 @@ socks::Decoded<Request> decode_request(ByteSpan received) {
   request.target = complete->message;
   OptionReader reader(received.subspan(whole - options_length, options_length));
   while (const auto option = reader.next()) {
-    if (!read_option(*option, request.options)) return Malformed{Fault::option, "an option's body is impossible"};
+    if (!read_request_option(*option, request.options)) return Malformed{Fault::option, "an option's body is impossible"};
   }
   if (reader.bad_length()) return Malformed{Fault::option, "an option's length is impossible"};
   return Done<Request>{request, whole};

@@ -1,0 +1,100 @@
+#include "proxy/client_sessions.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace epif::proxy {
+namespace {
+
+using std::chrono::seconds;
+
+const SessionOwner ann{"", "ann", *IpAddress::parse("10.0.0.1")};
+const SessionOwner node{"umc/modality", "", *IpAddress::parse("10.0.0.2")};
+const net::TimePoint start = net::TimePoint{} + seconds(1'000'000);
+
+TEST(ClientSessions, AreFoundByTheirOwnerOnly) {
+  ClientSessions sessions({});
+  const auto session = sessions.open(ann, start);
+  ASSERT_TRUE(session);
+  EXPECT_EQ(sessions.find(session->id(), "", ann.source, start), session);
+  EXPECT_FALSE(sessions.find(session->id(), "", node.source, start)) << "another address";
+  EXPECT_FALSE(sessions.find(session->id(), "umc/modality", ann.source, start)) << "a certificate";
+  EXPECT_FALSE(sessions.find(ByteSpan(session->id()).first(12), "", ann.source, start)) << "a part of the id";
+  EXPECT_FALSE(sessions.find(from_hex("00000000000000000000000000000000"), "", ann.source, start));
+  EXPECT_EQ(sessions.state().invalid, 4u);
+}
+
+TEST(ClientSessions, IdsAre128BitsAndDiffer) {
+  ClientSessions sessions({});
+  std::map<ClientSession::Id, int> seen;
+  for (int i = 0; i < 200; ++i) ++seen[sessions.open(node, start)->id()];
+  EXPECT_EQ(seen.size(), 200u);
+  EXPECT_EQ(seen.begin()->first.size() * 8, 128u);
+}
+
+TEST(ClientSessions, EndByTeardownIdlenessAndAge) {
+  ClientSessions sessions({.idle = seconds(10), .life = seconds(25)});
+  const auto torn = sessions.open(ann, start);
+  const SessionOwner bob{"", "bob", ann.source};
+  EXPECT_FALSE(sessions.tear_down(torn->id(), bob, start)) << "another user at the same address";
+  EXPECT_TRUE(sessions.tear_down(torn->id(), ann, start));
+  EXPECT_FALSE(sessions.find(torn->id(), "", ann.source, start));
+  EXPECT_FALSE(sessions.tear_down(torn->id(), ann, start));
+
+  const auto session = sessions.open(ann, start);
+  EXPECT_TRUE(sessions.find(session->id(), "", ann.source, start + seconds(9)));
+  EXPECT_TRUE(sessions.find(session->id(), "", ann.source, start + seconds(18))) << "used meanwhile";
+  EXPECT_FALSE(sessions.find(session->id(), "", ann.source, start + seconds(26))) << "too old, although in use";
+  const auto idle = sessions.open(ann, start);
+  EXPECT_FALSE(sessions.find(idle->id(), "", ann.source, start + seconds(10)));
+  EXPECT_EQ(sessions.state().open, 0u);
+}
+
+TEST(ClientSessions, AreLimitedInAllAndByOwnerAndEndedOnesMakeRoom) {
+  ClientSessions sessions({.total = 3, .per_owner = 2, .idle = seconds(10)});
+  EXPECT_TRUE(sessions.open(ann, start) && sessions.open(ann, start));
+  EXPECT_FALSE(sessions.open(ann, start)) << "by owner";
+  EXPECT_TRUE(sessions.open(node, start));
+  EXPECT_FALSE(sessions.open(node, start)) << "in all";
+  EXPECT_EQ(sessions.state().refused, 2u);
+  EXPECT_TRUE(sessions.open(node, start + seconds(11)));
+  EXPECT_EQ(sessions.state().open, 1u);
+}
+
+TEST(ClientSession, HasAtMostOneWindowOfABoundedSize) {
+  ClientSession session({}, ann);
+  EXPECT_FALSE(session.use_tokens({}, {}).window);
+  EXPECT_EQ(session.use_tokens({}, 7).accepted, false) << "no window, no token";
+  EXPECT_FALSE(session.use_tokens(0, {}).window) << "a window of nothing is no window";
+  const auto granted = session.use_tokens(0xffffffff, {}).window;
+  ASSERT_TRUE(granted);
+  EXPECT_EQ(granted->size, limits::token_window_max);
+  EXPECT_EQ(session.use_tokens(8, {}).window, granted) << "never a second one";
+  const auto spent = session.use_tokens({}, granted->base);
+  EXPECT_EQ(spent.accepted, true);
+  EXPECT_EQ(spent.window->base, granted->base + 1);
+  EXPECT_EQ(session.use_tokens({}, granted->base).accepted, false);
+}
+
+TEST(ClientSession, SpendsATokenOnceUnderConcurrency) {
+  ClientSession session({}, ann);
+  const auto base = session.use_tokens(limits::token_window_max, {}).window->base;
+  constexpr std::uint32_t tokens = 3'000;
+  std::vector<std::atomic<int>> spent(tokens);
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (std::uint32_t t = 0; t < tokens; ++t) {
+          if (*session.use_tokens({}, base + t).accepted) ++spent[t];
+        }
+      });
+    }
+  }
+  for (const auto& count : spent) EXPECT_EQ(count.load(), 1);
+}
+
+}  // namespace
+}  // namespace epif::proxy

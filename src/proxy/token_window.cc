@@ -1,0 +1,30 @@
+#include "proxy/token_window.h"
+
+#include <cassert>
+
+namespace epif::proxy {
+
+TokenWindow::TokenWindow(std::uint32_t base, std::uint32_t size) : base_(base), spent_(size) {
+  assert(size > 0 && size < (1u << 31));
+}
+
+void TokenWindow::move_up() {
+  spent_[start_] = false;  // now the place of the highest token, which nobody has spent
+  start_ = (start_ + 1) % spent_.size();
+  ++base_;
+}
+
+bool TokenWindow::spend(std::uint32_t token) {
+  const std::uint32_t offset = token - base_;  // modulo 2^32: a token below the base is a large offset
+  if (offset >= size()) return false;
+  auto place = spent_[(start_ + offset) % spent_.size()];
+  if (place) return false;
+  place = true;
+  const std::uint32_t room_above = size() - 1 - offset;
+  const std::uint32_t wanted = size() / 4;
+  for (std::uint32_t i = room_above; i < wanted; ++i) move_up();
+  for (std::uint32_t i = 0; i < size() && spent_[start_]; ++i) move_up();
+  return true;
+}
+
+}  // namespace epif::proxy
