@@ -115,6 +115,62 @@ class Service:
         self.listener.close()
 
 
+class Datagrams:
+    """A UDP echo service of a node; `peers` are the senders."""
+
+    def __init__(self, node, port, address="0.0.0.0", answer=lambda data: data):
+        self.socket = datagram_socket(node, address)
+        self.socket.settimeout(None)
+        self.socket.bind((address, port))
+        self.peers, self._answer = [], answer
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                data, peer = self.socket.recvfrom(65536)
+                self.peers.append(peer)
+                self.socket.sendto(self._answer(data), peer)
+            except OSError:
+                return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def datagram_socket(node, towards):
+    """A UDP socket of a node, of the family of the address."""
+    with node.inside():
+        made = socket.socket(socket.AF_INET6 if ":" in towards else socket.AF_INET, socket.SOCK_DGRAM)
+    if ":" in towards:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    made.settimeout(5.0)
+    return made
+
+
+def ask(out, data, to):
+    """Sends a datagram and gives the answer and its sender."""
+    out.sendto(data, to)
+    answer, sender = out.recvfrom(65536)
+    return answer, sender[:2]
+
+
+def danted(w, node, address, port):
+    """A running dante-server that serves everybody without a password."""
+    device = node.ip("-o", "address", "show", "to", address).split()[1]
+    config = w.lab.path("danted.conf")
+    with open(config, "w", encoding="ascii") as file:
+        file.write(f"logoutput: stderr\ninternal: {address} port = {port}\nexternal: {device}\n"
+                   "clientmethod: none\nsocksmethod: none\nuser.privileged: root\nuser.unprivileged: nobody\n"
+                   "client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }\nsocks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }\n")
+    server = node.start("danted", "-f", config, "-p", w.lab.path("danted.pid"))
+    node.wait_for_port(port, process=server)
+    return server
+
+
 def echo(peer):
     while data := peer.recv(65536):
         peer.sendall(data)
@@ -176,4 +232,4 @@ def certificates(lab, *names):
     return made, ca
 
 
-__all__ = ["LISTEN", "Service", "World", "certificates", "echo", "greet", "is_refused", "is_reset", "read_all", "reset", "wait_until"]
+__all__ = ["Datagrams", "LISTEN", "Service", "World", "ask", "certificates", "danted", "datagram_socket", "echo", "greet", "is_refused", "is_reset", "read_all", "reset", "wait_until"]

@@ -17,14 +17,17 @@ struct RedirectArguments {
   std::string proxy;
   int socks = 6;
   std::string cert, key, ca, proxy_identity;
-  std::vector<std::string> capture;
+  std::vector<std::string> capture, exclude, names, users, cgroups;
+  bool gateway = false;
+  bool dns = false;
   std::string routes;
   std::size_t warm = limits::warm_pool_connections;
   bool fast_open = false;
-  std::string user, user_file;
+  std::string proxy_user, user_file;
   std::string admin;
   std::uint16_t listen_port = 15001;
   bool listen_port_given = false;
+  int dns_port = -1;
   std::string state = "/run/epif";
   unsigned threads = 0;
   bool exec = false;
@@ -56,39 +59,95 @@ Result<std::optional<redirect::ProxyUser>> proxy_user(const RedirectArguments& a
     if (!user) return fail(std::move(user.error()));
     return std::optional(std::move(*user));
   }
-  if (arguments.user.empty()) return std::optional<redirect::ProxyUser>{};
-  auto user = parse_user(arguments.user, "--user");
+  if (arguments.proxy_user.empty()) return std::optional<redirect::ProxyUser>{};
+  auto user = parse_user(arguments.proxy_user, "--proxy-user");
   if (!user) return fail(std::move(user.error()));
   return std::optional(std::move(*user));
 }
 
-Result<std::shared_ptr<net::TlsContext>> tls_context(const RedirectArguments& arguments) {
+Result<std::optional<net::TlsFiles>> certificate_files(const RedirectArguments& arguments) {
   const bool any = !arguments.cert.empty() || !arguments.key.empty() || !arguments.ca.empty();
-  if (!any) return std::shared_ptr<net::TlsContext>{};
+  if (!any) return std::optional<net::TlsFiles>{};
   if (arguments.cert.empty() || arguments.key.empty() || arguments.ca.empty()) {
     return fail(Code::usage, "--cert, --key and --ca belong together", "epif redirect");
   }
-  return net::TlsContext::client({arguments.cert, arguments.key, arguments.ca});
+  return net::TlsFiles{arguments.cert, arguments.key, arguments.ca};
+}
+
+Result<> read_targets(const std::vector<std::string>& texts, std::string_view what, std::vector<CaptureTarget>& into) {
+  for (const auto& text : texts) {
+    auto target = CaptureTarget::parse(text);
+    if (!target) {
+      return fail(Code::usage, fmt::format("bad {} target", what), text, target.error().text(), "ADDRESS, CIDR, and :PORT or :FIRST-LAST behind it");
+    }
+    into.push_back(*target);
+  }
+  return {};
+}
+
+/// NAME=ADDRESS.
+Result<> read_names(const std::vector<std::string>& texts, redirect::ServiceOptions& options) {
+  for (const auto& text : texts) {
+    const auto equal = text.find('=');
+    auto name = text.substr(0, equal);
+    while (name.ends_with('.')) name.pop_back();
+    auto address = IpAddress::parse(equal == text.npos ? "" : text.substr(equal + 1));
+    if (name.empty() || name.size() > limits::name_max_bytes || !address) {
+      return fail(Code::usage, "bad name", text, address ? "" : address.error().text(), "NAME=ADDRESS");
+    }
+    options.names.emplace_back(std::move(name), *address);
+  }
+  return {};
+}
+
+Result<> read_selector(const RedirectArguments& arguments, RouteSelector& selector) {
+  for (const auto& user : arguments.users) {
+    if (user.empty() || user.contains(':')) {
+      return fail(Code::usage, "expected a user's name or number", "--user " + user.substr(0, user.find(':')), "",
+                  "name and password for the proxy go into --user-file");
+    }
+    selector.users.push_back(user);
+  }
+  for (std::string_view path : arguments.cgroups) {
+    for (const std::string_view mount : {"/sys/fs/cgroup/unified/", "/sys/fs/cgroup/"}) {
+      if (path.starts_with(mount)) path.remove_prefix(mount.size());
+    }
+    while (path.starts_with('/')) path.remove_prefix(1);
+    if (path.empty()) return fail(Code::usage, "the root cgroup holds everything", "--cgroup", "", "leave the flag out");
+    selector.cgroups.emplace_back(path);
+  }
+  return {};
+}
+
+Result<> read_rules(const RedirectArguments& arguments, redirect::ServiceOptions& options) {
+  auto read = read_targets(arguments.capture, "capture", options.capture);
+  if (read) read = read_targets(arguments.exclude, "exclude", options.excluded);
+  if (read) read = read_names(arguments.names, options);
+  if (read) read = read_selector(arguments, options.selector);
+  if (!read) return read;
+  if (!arguments.routes.empty() && (!options.names.empty() || !options.selector.empty())) {
+    return fail(Code::usage, "--map, --user and --cgroup belong to --proxy", "epif redirect", "with --routes each route has its own");
+  }
+  options.gateway = arguments.gateway;
+  options.dns = arguments.dns;
+  return {};
 }
 
 Result<redirect::ServiceOptions> service_options(const RedirectArguments& arguments) {
   redirect::ServiceOptions options;
   auto& settings = options.settings;
-  for (const auto& text : arguments.capture) {
-    auto target = CaptureTarget::parse(text);
-    if (!target) return fail(Code::usage, "bad capture target", text, target.error().text(), "ADDRESS, CIDR, and :PORT or :FIRST-LAST behind it");
-    options.capture.push_back(*target);
-  }
+  auto rules = read_rules(arguments, options);
+  if (!rules) return fail(std::move(rules.error()));
   if (arguments.routes.empty()) {
     if (arguments.proxy.empty()) return fail(Code::usage, "--proxy ADDR:PORT or --routes FILE is needed", "epif redirect");
-    if (options.capture.empty()) return fail(Code::usage, "--capture TARGET is needed", "epif redirect");
+    if (options.capture.empty() && options.names.empty()) return fail(Code::usage, "--capture TARGET is needed", "epif redirect");
     auto proxy = SocketAddress::parse(arguments.proxy);
     if (!proxy) return fail(Code::usage, "bad proxy address", arguments.proxy, proxy.error().text());
     options.proxy = *proxy;
   } else if (!arguments.proxy.empty()) {
     return fail(Code::usage, "--proxy and --routes exclude each other", "epif redirect", "each route names its proxy");
   }
-  auto tls = tls_context(arguments);
+  auto tls = certificate_files(arguments);
   if (!tls) return fail(std::move(tls.error()));
   if (!arguments.proxy_identity.empty() && !*tls) return fail(Code::usage, "--proxy-identity needs --cert, --key and --ca", "epif redirect");
   auto user = proxy_user(arguments);
@@ -96,14 +155,18 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   if (arguments.exec && arguments.command.empty()) return fail(Code::usage, "--exec needs a command", "epif redirect");
   if (!arguments.exec && !arguments.command.empty()) return fail(Code::usage, "unknown argument", arguments.command.front());
   settings.listen_port = arguments.listen_port;
+  // 15053 beside 15001.
+  const int beside = arguments.listen_port <= 65'483 ? arguments.listen_port + 52 : arguments.listen_port - 52;
+  settings.dns_port = static_cast<std::uint16_t>(arguments.dns_port >= 0 ? arguments.dns_port : beside);
+  if (settings.dns_port == settings.listen_port) return fail(Code::usage, "--dns-port and --listen-port are the same", "epif redirect");
   settings.threads = arguments.threads != 0 ? arguments.threads : std::max(1u, std::thread::hardware_concurrency());
   settings.max_flows = net::connections_that_fit();
   settings.socks = arguments.socks;
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;
   settings.user = std::move(*user);
-  settings.tls = std::move(*tls);
-  settings.tls_always = arguments.routes.empty() && settings.tls != nullptr;
+  options.certificate = std::move(*tls);
+  settings.tls_always = arguments.routes.empty() && options.certificate.has_value();
   options.proxy_identity = arguments.proxy_identity;
   options.routes_file = arguments.routes;
   options.state_dir = arguments.state;
@@ -179,10 +242,17 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--routes", arguments->routes, "Follow this routes.json instead of --proxy");
   command->add_option("--warm", arguments->warm, "Connections to the proxy that stand ready; 0 for none")->capture_default_str();
   command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server");
-  command->add_option("--user", arguments->user, "NAME:PASSWORD for the proxy (seen by other users: prefer --user-file)");
+  command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");
+  command->add_option("--user", arguments->users, "Carry this user's traffic alone (NAME or number), refuse all other; repeats");
+  command->add_option("--cgroup", arguments->cgroups, "Carry what runs in this cgroup or below it alone, refuse all other; repeats");
+  command->add_option("--map", arguments->names, "NAME=ADDRESS: DNS answers the address, the proxy is asked for the name; repeats");
+  command->add_flag("--dns", arguments->dns, "Capture DNS even without names");
+  command->add_flag("--gateway", arguments->gateway, "Take what this node forwards as well as its own");
+  command->add_option("--proxy-user", arguments->proxy_user, "NAME:PASSWORD for the proxy (seen by other users: prefer --user-file)");
   command->add_option("--user-file", arguments->user_file, "File whose first line is NAME:PASSWORD");
   command->add_option("--admin", arguments->admin, "unix:PATH for /metrics, /flows and /healthz");
   auto* port = command->add_option("--listen-port", arguments->listen_port, "Where captured connections arrive")->capture_default_str();
+  command->add_option("--dns-port", arguments->dns_port, "Where captured DNS arrives; 0 for none (default 15053, beside 15001)")->check(CLI::Range(0, 65535));
   command->add_option("--state", arguments->state, "Folder for the list of captured destinations")->capture_default_str();
   command->add_option("--threads", arguments->threads, "Worker threads; 0 for one a processor")->capture_default_str();
   command->add_option("--exec-user", arguments->exec_user, "User that the command of --exec runs as");
@@ -195,6 +265,8 @@ void add_redirect(CLI::App& root, Exit& exit) {
       "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.0/16 --capture '[fd09::5]:80'\n"
       "  epif redirect --proxy 10.1.0.2:1083 --cert node.pem --key node.key --ca ca.pem --capture 10.2.0.10:4242\n"
       "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.10 --exec curl http://10.2.0.10/\n"
+      "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.0/16 --exclude 10.2.0.53 --map pacs.research=10.2.0.10\n"
+      "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.0/16 --gateway --exclude 10.2.7.0/24\n"
       "  epif redirect --uninstall");
   command->callback([arguments, command, port, &exit] {
     arguments->command = command->remaining();

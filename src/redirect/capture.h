@@ -8,14 +8,17 @@
 
 /// The redirector's nftables rules as text. Pure: the same input gives the same bytes.
 ///
-/// Two tables carry one name: `inet` redirects TCP of this node to the redirector and drops what else goes towards a
-/// protected destination (output, forward); `netdev` drops the same once more where packets leave a device, since raw frames
-/// (AF_PACKET) see no other hook. A redirected packet goes to loopback, so whatever still bears a protected destination
-/// after address translation is wrong: an old connection, another protocol, a connection without tracking.
+/// Two tables carry one name: `inet` brings TCP of this node to the redirector by address translation, and datagrams, DNS and
+/// forwarded traffic by tproxy; it drops what else goes towards a protected destination (output, forward, postrouting).
+/// `netdev` drops the same once more where packets leave a device, since raw frames (AF_PACKET) see no other hook. What the
+/// redirector takes goes to loopback, so whatever still bears a protected destination on a device is wrong: an old connection,
+/// another protocol, a connection without tracking, a datagram whose way to loopback somebody removed.
 namespace epif::redirect {
 
-/// Every packet of the redirector's own connections bears this mark.
+/// Every packet of the redirector's own sockets bears this mark.
 inline constexpr std::uint32_t own_mark = 0xE91F;
+/// Packets on their way to the redirector over loopback; a routing rule of this node delivers them there.
+[[nodiscard]] std::uint32_t capture_mark(std::uint16_t listen_port);
 inline constexpr std::string_view table_prefix = "epif_redirect_";
 [[nodiscard]] std::string table_name(std::uint16_t listen_port);
 
@@ -26,6 +29,13 @@ struct CaptureRules {
   std::vector<CaptureTarget> targets;
   /// Where marked TCP traffic may go: the proxies, and destinations of routes without a proxy.
   std::vector<CaptureTarget> own;
+  /// Where marked datagrams may go: relays of SOCKS5 proxies, and destinations of UDP routes without a proxy.
+  std::vector<CaptureTarget> own_datagrams{};
+  /// Neither captured nor guarded, though a target may cover them.
+  std::vector<CaptureTarget> excluded{};
+  std::uint16_t dns_port = 0;  ///< all DNS of the node goes there; 0: none
+  bool gateway = false;        ///< what the node forwards is taken as its own is
+  friend bool operator==(const CaptureRules&, const CaptureRules&) = default;
 };
 
 /// One transaction that replaces both tables whatever they held before. `devices`: all but loopback.

@@ -1,7 +1,11 @@
 #include "redirect/capture.h"
 
+#include <fmt/format.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <sstream>
 
 namespace epif::redirect {
 namespace {
@@ -12,7 +16,10 @@ using testing::Not;
 CaptureTarget target(std::string_view text) { return *CaptureTarget::parse(text); }
 
 CaptureRules rules(std::vector<CaptureTarget> targets) {
-  return {15001, std::move(targets), {target("10.3.0.30:1080")}};
+  CaptureRules made;
+  made.targets = std::move(targets);
+  made.own = {target("10.3.0.30:1080")};
+  return made;
 }
 
 /// The lines of one chain.
@@ -43,7 +50,7 @@ TEST(Capture, OwnTrafficNeedsMarkAndDestination) {
   const auto own = "meta mark 0xe91f ip daddr 10.3.0.30/32 tcp dport 1080 ";
   EXPECT_THAT(chain(script, "inet", "capture"), HasSubstr(std::string(own) + "return"));
   EXPECT_THAT(chain(script, "inet", "guard_output"), HasSubstr(std::string(own) + "accept"));
-  EXPECT_THAT(chain(script, "netdev", "guard_egress"), HasSubstr(std::string(own) + "accept"));
+  EXPECT_THAT(chain(script, "netdev", "leaving"), HasSubstr(std::string(own) + "accept"));
   EXPECT_THAT(chain(script, "inet", "guard_forward"), Not(HasSubstr("mark")));
 }
 
@@ -66,6 +73,46 @@ TEST(Capture, BlocksOfOddLengthAreComparedBitByBit) {
   const auto disguised = chain(install_script(rules({target("10.2.160.0/20"), target("10.2.0.0/15")}), {"eth0"}), "netdev", "disguised");
   EXPECT_THAT(disguised, HasSubstr("@nh,128,20 0x0a02a counter drop"));
   EXPECT_THAT(disguised, HasSubstr("@nh,128,15 0x0501 counter drop"));
+}
+
+TEST(Capture, ManyDevicesAreSplitOverSeveralChains) {
+  std::vector<std::string> devices;
+  for (int i = 0; i < 300; ++i) devices.push_back(fmt::format("d{}", i));
+  const auto script = install_script(rules({target("10.2.0.20")}), devices);
+  EXPECT_THAT(chain(script, "netdev", "guard_egress0"), HasSubstr("\"d127\""));
+  EXPECT_THAT(chain(script, "netdev", "guard_egress2"), HasSubstr("\"d299\""));
+  EXPECT_THAT(chain(script, "netdev", "guard_egress2"), HasSubstr("jump leaving"));
+}
+
+TEST(Capture, ADropFollowsEveryTproxy) {
+  auto wish = rules({target("10.2.0.20:9"), target("fd09::/64")});
+  wish.gateway = true;
+  wish.dns_port = 15053;
+  const auto divert = chain(install_script(wish, {}), "inet", "divert");
+  std::istringstream lines(divert);
+  std::string line, before;
+  std::size_t taken = 0;
+  while (std::getline(lines, line)) {
+    if (const auto at = before.find(" tproxy "); at != before.npos) {
+      ++taken;
+      EXPECT_EQ(line, before.substr(0, at) + " counter drop");
+    }
+    before = line;
+  }
+  EXPECT_EQ(taken, 8u);  // two targets and DNS in two families, TCP and UDP each
+}
+
+TEST(Capture, WhatIsExcludedIsNeitherCapturedNorGuarded) {
+  auto wish = rules({target("10.0.0.0/8")});
+  wish.excluded = {target("10.2.0.53:53"), target("10.9.0.0/16")};
+  const auto script = install_script(wish, {"eth0"});
+  for (const auto* name : {"capture", "reroute", "divert", "guard_output", "guard_forward", "guard_postrouting"}) {
+    const auto text = chain(script, "inet", name);
+    const auto excluded = text.find("ip daddr 10.9.0.0/16 ");
+    ASSERT_NE(excluded, text.npos) << name;
+    EXPECT_LT(excluded, text.find("ip daddr 10.0.0.0/8")) << name;
+  }
+  EXPECT_THAT(chain(script, "netdev", "leaving"), HasSubstr("ip daddr 10.2.0.53/32 meta l4proto { tcp, udp, udplite, sctp, dccp } th dport 53 accept"));
 }
 
 TEST(Capture, WithoutDevicesThereIsNoEgressChain) {

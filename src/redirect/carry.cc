@@ -43,7 +43,7 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   } else {
     // Register (done by the caller), check, forward: a change of routes from here on finds this flow.
     flow.routes = routes_;
-    const auto route = flow.routes->find(flow.destination, std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+    const auto route = find_route(flow, *flow.routes);
     if (route) {
       flow.route = *route;
     } else {
@@ -118,11 +118,13 @@ net::Task<Result<Worker::Upstream>> Worker::reach(Flow& flow, Bytes initial, net
 net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes initial, net::TimePoint deadline) {
   net::ConnectOptions options;
   options.mark = own_mark;
+  options.cancel = &flow.reaching;
   options.fast_open = flow.route->replay_safe;  // data in a SYN may be replayed: only the route can allow it
   auto connected = co_await net::connect(loop_, flow.destination, options, initial, deadline);
   if (!connected) co_return fail(std::move(connected.error()));
   if (flow.cut) co_return fail(*flow.cut);
   net::reset_on_close(connected->stream->fd(), true);
+  const net::Cancel::Stage stage(&flow.reaching, *connected->stream);
   auto sent = co_await net::write_all(*connected->stream, ByteSpan(initial).subspan(connected->sent), deadline);
   if (!sent) co_return fail(std::move(sent.error()));
   co_return Upstream{std::move(connected->stream), {}};
@@ -139,7 +141,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
     message = std::move(*request);
   }
   // `route` may be replaced by a reload while this waits: nothing below looks at it.
-  auto taken = co_await pool(*flow.route->next).take(message, deadline);
+  auto taken = co_await pool(*flow.route->next).take(message, deadline, &flow.reaching);
   if (!taken) co_return fail(std::move(taken.error()));
   if (flow.cut) co_return fail(*flow.cut);  // revoked while the connection was made: nothing was sent
   auto& stream = *taken->stream;

@@ -68,6 +68,7 @@ Task<Result<>> next_message(net::Stream& proxy, Bytes& received, TimePoint deadl
 
 Result<Bytes> socks6_request(const Wish& wish, ByteSpan initial) {
   socks6::Request request;
+  request.command = wish.command;
   request.target = socks::Target::of(wish.destination);
   if (!initial.empty()) {
     request.options.advertisement.emplace();
@@ -127,6 +128,27 @@ Task<Result<>> socks5_authenticate(net::Stream& proxy, const ProxyUser* user, Ti
   if (!reply) co_return fail(std::move(reply.error()));
   if (!accepted) co_return fail(Code::unauthenticated, "the proxy does not accept name and password");
   co_return Result<>{};
+}
+
+Task<Result<SocketAddress>> socks5_associate(net::Stream& proxy, TimePoint deadline) {
+  std::array<std::uint8_t, socks5::max_message_bytes> message;
+  // RFC 1928 section 7: zeros, since the socket that will send is bound to no address yet.
+  const auto size = socks5::encode_request({socks::Command::udp_associate, socks::Target::of(Destination{IpAddress(), 0})}, message);
+  auto sent = co_await net::write_all(proxy, ByteSpan(message).first(size), deadline);
+  if (!sent) co_return fail(std::move(sent.error()));
+  Bytes received;
+  auto result = socks::Reply::general_failure;
+  std::optional<SocketAddress> relay;
+  auto reply = co_await next_message<socks5::OperationReply>(proxy, received, deadline, socks5::decode_reply,
+                                                             [&](const socks5::OperationReply& got) {
+                                                               result = got.reply;
+                                                               const auto bound = got.bound.destination();
+                                                               if (!bound.is_name()) relay = {std::get<IpAddress>(bound.host), bound.port};
+                                                             });
+  if (!reply) co_return fail(std::move(reply.error()));
+  if (result != socks::Reply::success) co_return refused(result);
+  if (!relay || relay->port == 0) co_return fail(Code::protocol, "the proxy names no relay for datagrams");
+  co_return *relay;
 }
 
 Task<Result<Bytes>> socks5_connect(net::Stream& proxy, Destination destination, TimePoint deadline) {

@@ -14,6 +14,7 @@
 namespace epif::redirect {
 namespace {
 
+constexpr std::uint32_t delivery_priority = 100;  // after the local table, before all that leads elsewhere
 constexpr int commit_attempts = 5;  // a device may vanish between listing and commit
 
 /// Rules belong to a network namespace; its inode tells apart namespaces that share a state folder.
@@ -65,6 +66,9 @@ Result<> InstalledCapture::remember(const std::vector<CaptureTarget>& targets) {
 }
 
 Result<> InstalledCapture::commit(const CaptureRules& wish) {
+  // Without it rerouted datagrams would go nowhere; the guard drops them then.
+  auto delivered = net::install_local_delivery(delivery());
+  if (!delivered) return delivered;
   for (int attempt = 1;; ++attempt) {
     auto devices = net::links();
     if (!devices) return fail(std::move(devices.error()));
@@ -81,18 +85,21 @@ Result<> InstalledCapture::commit(const CaptureRules& wish) {
   }
 }
 
-Result<> InstalledCapture::install(std::vector<CaptureTarget> targets, std::vector<CaptureTarget> own) {
+net::LocalDelivery InstalledCapture::delivery() const {
+  const auto mark = capture_mark(rules_.listen_port);
+  return {mark, mark, delivery_priority};
+}
+
+Result<> InstalledCapture::install(Wish wish) {
   if (!installed_) {
     auto before = remembered();
     if (!before) return fail(std::move(before.error()));
     rules_.targets = std::move(*before);
   }
-  auto wish = rules_;
-  wish.targets.insert(wish.targets.end(), targets.begin(), targets.end());
-  tidy(wish.targets);
-  wish.own = std::move(own);
-  tidy(wish.own);
-  if (installed_ && wish.targets == rules_.targets && wish.own == rules_.own) return {};
+  wish.listen_port = rules_.listen_port;
+  wish.targets.insert(wish.targets.end(), rules_.targets.begin(), rules_.targets.end());
+  for (auto* list : {&wish.targets, &wish.own, &wish.own_datagrams, &wish.excluded}) tidy(*list);
+  if (installed_ && wish == rules_) return {};
   // The list first: with a crash in between it names too much, never too little.
   auto written = remember(wish.targets);
   if (!written) return written;
@@ -110,6 +117,8 @@ Result<> InstalledCapture::follow_devices() {
 Result<> InstalledCapture::remove() {
   auto removed = net::run_nft(remove_script(table_name(rules_.listen_port)));
   if (!removed) return fail(std::move(removed.error()));
+  auto undelivered = net::remove_local_delivery(delivery());
+  if (!undelivered) return undelivered;
   std::error_code ignored;
   std::filesystem::remove(list_file_, ignored);
   installed_ = false;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "net/links.h"
+#include "net/policy_route.h"
 #include "redirect/capture.h"
 
 namespace epif::redirect {
@@ -19,8 +20,11 @@ class InstalledCapture {
   /// `state_dir`: holds the list of captured destinations; made if absent. Nothing is installed yet.
   InstalledCapture(std::uint16_t listen_port, std::string state_dir);
 
-  /// One transaction: from here on the node's traffic follows `targets` and `own`. Errors leave the old rules in force.
-  [[nodiscard]] Result<> install(std::vector<CaptureTarget> targets, std::vector<CaptureTarget> own);
+  /// What the rules are to say. The listen port is this object's own.
+  using Wish = CaptureRules;
+  /// One transaction: from here on the node's traffic follows `wish`, and `wish.targets` grow by those captured before. The
+  /// routing rule that brings datagrams to the redirector comes before it. Errors leave the old rules in force.
+  [[nodiscard]] Result<> install(Wish wish);
   /// After a change of network devices: installs again if the set of devices differs.
   [[nodiscard]] Result<> follow_devices();
   /// Removes rules and list; there or not.
@@ -31,6 +35,7 @@ class InstalledCapture {
   [[nodiscard]] bool adopted() const { return adopted_; }
 
  private:
+  [[nodiscard]] net::LocalDelivery delivery() const;
   [[nodiscard]] Result<> commit(const CaptureRules& wish);
   [[nodiscard]] Result<> remember(const std::vector<CaptureTarget>& targets);
   [[nodiscard]] Result<std::vector<CaptureTarget>> remembered();

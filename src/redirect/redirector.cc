@@ -5,18 +5,38 @@
 #include <array>
 #include <latch>
 
+#include "net/udp.h"
+#include "redirect/capture.h"
+
 namespace epif::redirect {
 namespace {
 
-Result<Fd> listen_on(std::string_view address, std::uint16_t port) {
-  auto ip = IpAddress::parse(address);
-  assert(ip.has_value());
-  auto listener = net::listen({*ip, port}, {.reuse_port = true});
+Result<Fd> listen_on(const SocketAddress& at) {
+  // Transparent: forwarded connections arrive with the address of their destination.
+  auto listener = net::listen(at, {.reuse_port = true, .transparent = true});
   if (!listener) return listener;
   // Accepted connections inherit it: if this process dies, they are reset, and a cut transfer never looks complete.
   const linger reset{1, 0};
   setsockopt(listener->get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   return listener;
+}
+
+/// Both families of one port.
+Result<> bind_port(std::uint16_t port, std::vector<Fd>& connections, std::vector<Fd>& datagrams) {
+  for (const auto* text : {"127.0.0.1", "::1"}) {
+    const auto ip = IpAddress::parse(text);
+    assert(ip.has_value());
+    const SocketAddress at{*ip, port};
+    auto listener = listen_on(at);
+    // A kernel without IPv6 has no IPv6 traffic to capture.
+    if (!listener && listener.error().code != Code::address_in_use && ip->is_v6()) continue;
+    if (!listener) return fail(std::move(listener.error()));
+    auto socket = net::udp_socket(at, {.mark = own_mark, .transparent = true, .reuse_port = true, .original_destination = true});
+    if (!socket) return fail(std::move(socket.error()));
+    connections.push_back(std::move(*listener));
+    datagrams.push_back(std::move(*socket));
+  }
+  return {};
 }
 
 }  // namespace
@@ -31,21 +51,17 @@ Result<std::unique_ptr<Redirector>> Redirector::start(Settings settings, std::sh
 }
 
 Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes) {
-  std::vector<Fd> listeners;
-  for (const auto* address : {"127.0.0.1", "::1"}) {
-    auto listener = listen_on(address, settings_.listen_port);
-    // A kernel without IPv6 has no IPv6 traffic to capture.
-    if (!listener && listener.error().code != Code::address_in_use && std::string_view(address) == "::1") continue;
-    if (!listener) return fail(std::move(listener.error()));
-    listeners.push_back(std::move(*listener));
-  }
+  Sockets sockets;
+  auto bound = bind_port(settings_.listen_port, sockets.connections, sockets.datagrams);
+  if (bound && settings_.dns_port != 0) bound = bind_port(settings_.dns_port, sockets.dns_connections, sockets.dns_datagrams);
+  if (!bound) return bound;
   auto loop = net::Loop::make();
   if (!loop) return fail(std::move(loop.error()));
   auto made = std::make_unique<Thread>();
   made->loop = std::move(*loop);
   auto* mine = made.get();
   threads_.push_back(std::move(made));
-  mine->loop->post([this, mine, routes = std::move(routes), fds = std::move(listeners)]() mutable {
+  mine->loop->post([this, mine, routes = std::move(routes), fds = std::move(sockets)]() mutable {
     mine->worker = std::make_unique<Worker>(*mine->loop, settings_, std::move(routes), std::move(fds));
   });
   mine->thread = std::thread([mine] {
@@ -70,6 +86,10 @@ void Redirector::on_all(const std::function<void(Thread&)>& action) {
 
 void Redirector::apply(std::shared_ptr<const Routes> routes) {
   on_all([&](Thread& thread) { thread.worker->apply(routes); });
+}
+
+void Redirector::renew(const std::shared_ptr<net::TlsContext>& tls) {
+  on_all([&](Thread& thread) { thread.worker->renew(tls); });
 }
 
 Stats Redirector::stats(bool with_flows) {

@@ -21,6 +21,8 @@ class Redirector {
 
   /// When this returns, every thread follows `routes` and has cut what lost its permit.
   void apply(std::shared_ptr<const Routes> routes);
+  /// When this returns, every thread uses the renewed certificate.
+  void renew(const std::shared_ptr<net::TlsContext>& tls);
   /// Any thread but the workers'.
   [[nodiscard]] Stats stats(bool with_flows);
 

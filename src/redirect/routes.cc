@@ -1,7 +1,10 @@
 #include "redirect/routes.h"
 
+#include <pwd.h>
+
 #include <algorithm>
 #include <array>
+#include <string>
 #include <tuple>
 
 namespace epif::redirect {
@@ -17,21 +20,37 @@ bool covers(const CaptureTarget& target, const SocketAddress& wanted) {
   return target.ports.contains(wanted.port) && target.block.contains(wanted.ip.unmapped());
 }
 
-template <class Item>
-const Item* narrowest(const std::vector<Item>& items, const SocketAddress& wanted) {
-  const Item* best = nullptr;
-  for (const auto& item : items) {
-    if (covers(item.destination, wanted) && (best == nullptr || width(item.destination) < width(best->destination))) {
-      best = &item;
-    }
-  }
-  return best;
+/// Below `group`, or `group` itself; both without a leading '/'.
+bool lies_in(std::string_view path, std::string_view group) {
+  while (group.starts_with('/')) group.remove_prefix(1);
+  while (group.ends_with('/')) group.remove_suffix(1);
+  return group.empty() || (path.starts_with(group) && (path.size() == group.size() || path[group.size()] == '/'));
 }
 
-CaptureTarget exactly(const SocketAddress& address) {
-  const std::uint8_t prefix = address.ip.is_v6() ? 128 : 32;
-  return {{address.ip, prefix}, {address.port, address.port}};
+bool fits(const RouteSelector& selector, const Program* who) {
+  if (selector.empty()) return true;
+  if (who == nullptr) return false;
+  const auto user = std::to_string(who->user);
+  const bool by_user = selector.users.empty() || std::ranges::find(selector.users, user) != selector.users.end();
+  return by_user && (selector.cgroups.empty() ||
+                     std::ranges::any_of(selector.cgroups, [&](const auto& group) { return lies_in(who->cgroup, group); }));
 }
+
+/// Narrower blocks first, then fewer ports, then more to select by.
+auto rank(const Route& route) {
+  const auto [block, ports] = width(route.destination);
+  return std::tuple(block, ports, (route.selector.users.empty() ? 1 : 0) + (route.selector.cgroups.empty() ? 1 : 0));
+}
+
+std::string words(const Program* who) {
+  return who == nullptr ? "a program that is not known" : "user " + std::to_string(who->user) + ", cgroup /" + who->cgroup;
+}
+
+CaptureTarget exactly(const SocketAddress& address, PortRange ports) {
+  const std::uint8_t prefix = address.ip.is_v6() ? 128 : 32;
+  return {{address.ip, prefix}, ports};
+}
+CaptureTarget exactly(const SocketAddress& address) { return exactly(address, {address.port, address.port}); }
 
 }  // namespace
 
@@ -44,30 +63,65 @@ void tidy(std::vector<CaptureTarget>& targets) {
   targets.erase(duplicates.begin(), duplicates.end());
 }
 
-Routes Routes::to_one_proxy(const std::vector<CaptureTarget>& targets, SocketAddress proxy, const Identity& identity) {
+Routes Routes::to_one_proxy(const Standalone& wishes) {
   RouteTable table;
-  for (const auto& target : targets) {
-    Route route;
-    route.flow = target.text();
-    route.destination = target;
-    route.next = NextHop{proxy, identity, {}};
-    table.routes.push_back(std::move(route));
-  }
+  const auto add = [&](const CaptureTarget& target, const std::string& name) {
+    for (const auto transport : {Transport::tcp, Transport::udp}) {
+      Route route;
+      route.flow = name.empty() ? target.text() : name;
+      route.destination = target;
+      route.protocol = transport;
+      route.selector = wishes.selector;
+      route.name = name;
+      route.next = NextHop{wishes.proxy, wishes.identity, {}};
+      table.routes.push_back(std::move(route));
+    }
+  };
+  // Names first: of two routes as narrow, the first one counts.
+  for (const auto& [name, address] : wishes.names) add(exactly({address, 0}, PortRange{}), name);
+  for (const auto& target : wishes.targets) add(target, {});
   return Routes(std::move(table));
 }
 
-Result<const Route*> Routes::find(const SocketAddress& wanted, std::chrono::sys_seconds now) const {
-  const auto* route = narrowest(table_.routes, wanted);
-  if (route == nullptr) {
-    const auto* refusal = narrowest(table_.refusals, wanted);
-    return fail(Code::no_route, "no route permits this connection", wanted.text(),
-                refusal == nullptr ? "" : refusal->flow + ": " + refusal->reason);
+Result<const Route*> Routes::find(const Wanted& wanted, std::chrono::sys_seconds now) const {
+  const Route* route = nullptr;
+  const Route* for_others = nullptr;
+  for (const auto& one : table_.routes) {
+    if (one.protocol != wanted.transport || !covers(one.destination, wanted.destination)) continue;
+    if (!fits(one.selector, wanted.who)) {
+      for_others = &one;
+    } else if (route == nullptr || rank(one) < rank(*route)) {
+      route = &one;
+    }
   }
-  if (!route->blocked.empty()) return fail(Code::denied, "the route is blocked", wanted.text(), route->blocked);
+  const auto where = wanted.destination.text();
+  if (route == nullptr && for_others != nullptr) {
+    return fail(Code::no_route, "the route is for other programs", where, words(wanted.who) + " asked for " + for_others->flow);
+  }
+  if (route == nullptr) {
+    const Refusal* refusal = nullptr;
+    for (const auto& one : table_.refusals) {
+      if (!covers(one.destination, wanted.destination)) continue;
+      if (refusal == nullptr || width(one.destination) < width(refusal->destination)) refusal = &one;
+    }
+    return fail(Code::no_route, wanted.transport == Transport::tcp ? "no route permits this connection" : "no route permits this datagram",
+                where, refusal == nullptr ? "" : refusal->flow + ": " + refusal->reason);
+  }
+  if (!route->blocked.empty()) return fail(Code::denied, "the route is blocked", where, route->blocked);
   if (route->expires != std::chrono::sys_seconds{} && route->expires <= now) {
-    return fail(Code::expired, "the route has expired", wanted.text(), route->flow);
+    return fail(Code::expired, "the route has expired", where, route->flow);
   }
   return route;
+}
+
+bool Routes::asks_who(Transport transport, const SocketAddress& wanted) const {
+  return std::ranges::any_of(table_.routes, [&](const Route& route) {
+    return !route.selector.empty() && route.protocol == transport && covers(route.destination, wanted);
+  });
+}
+
+bool Routes::has_names() const {
+  return std::ranges::any_of(table_.routes, [](const Route& route) { return !route.name.empty(); });
 }
 
 std::optional<std::chrono::sys_seconds> Routes::next_expiry(std::chrono::sys_seconds now) const {
@@ -90,11 +144,40 @@ std::vector<CaptureTarget> Routes::own() const {
   std::vector<CaptureTarget> own;
   for (const auto& route : table_.routes) {
     // Nobody's marked traffic needs the way of a direct route that is shut.
-    if (!route.next && !route.blocked.empty()) continue;
+    if (!route.next && (!route.blocked.empty() || route.protocol != Transport::tcp)) continue;
     own.push_back(route.next ? exactly(route.next->proxy) : route.destination);
   }
   tidy(own);
   return own;
+}
+
+std::vector<CaptureTarget> Routes::own_datagrams(bool relays) const {
+  std::vector<CaptureTarget> own;
+  for (const auto& route : table_.routes) {
+    if (route.protocol != Transport::udp || (route.next && !relays) || (!route.next && !route.blocked.empty())) continue;
+    // A relay's port is chosen by the proxy.
+    own.push_back(route.next ? exactly(route.next->proxy, PortRange{1, 65535}) : route.destination);
+  }
+  tidy(own);
+  return own;
+}
+
+std::vector<std::string> resolve_users(RouteTable& table) {
+  std::vector<std::string> unknown;
+  for (auto& route : table.routes) {
+    for (auto& user : route.selector.users) {
+      if (std::ranges::all_of(user, [](char byte) { return byte >= '0' && byte <= '9'; })) continue;
+      std::array<char, 4096> text;
+      passwd entry{};
+      passwd* found = nullptr;
+      if (::getpwnam_r(user.c_str(), &entry, text.data(), text.size(), &found) == 0 && found != nullptr) {
+        user = std::to_string(entry.pw_uid);
+      } else {
+        unknown.push_back(user);
+      }
+    }
+  }
+  return unknown;
 }
 
 bool same_permit(const Route& before, const Route& now) {

@@ -6,36 +6,68 @@
 
 #include "base/error.h"
 #include "base/ip.h"
+#include "net/socket_owner.h"
 #include "model/route.h"
 
 /// What the redirector does with a connection, by its original destination. Pure and immutable: a change of routes.json makes
 /// a new one.
 namespace epif::redirect {
 
+using Transport = Protocol;
+/// Who asks: the program that holds the socket.
+using Program = net::SocketOwner;
+
+/// A connection or datagram to be carried.
+struct Wanted {
+  SocketAddress destination;
+  Transport transport = Transport::tcp;
+  const Program* who = nullptr;  ///< null: unknown, or another host's
+};
+
+/// What flags say in the place of a file.
+struct Standalone {
+  std::vector<CaptureTarget> targets;
+  std::vector<std::pair<std::string, IpAddress>> names;  ///< DNS answers the address for the name
+  RouteSelector selector;                                ///< whose traffic is carried; all other is refused
+  SocketAddress proxy;
+  Identity identity;
+};
+
 class Routes {
  public:
   explicit Routes(RouteTable table) : table_(std::move(table)) {}
-  /// Without a file: everything captured goes to one proxy, without a flow id.
-  [[nodiscard]] static Routes to_one_proxy(const std::vector<CaptureTarget>& targets, SocketAddress proxy,
-                                           const Identity& identity);
+  /// Without a file: everything captured goes to one proxy, without a flow id. A name's connections and datagrams are asked for by
+  /// that name.
+  [[nodiscard]] static Routes to_one_proxy(const Standalone& wishes);
 
-  /// The route of the narrowest destination that covers `wanted`. Errors: no_route (with the refusal's reason if the table
+  /// The route for `wanted` whose selector fits `who`: of the narrowest destination, then the one with more to select by. A
+  /// route with a selector fits nobody whom we do not know (null). Errors: no_route (with the refusal's reason if the table
   /// names one), denied (blocked, with its reason), expired. The pointer lives as long as this.
-  [[nodiscard]] Result<const Route*> find(const SocketAddress& wanted, std::chrono::sys_seconds now) const;
+  [[nodiscard]] Result<const Route*> find(const Wanted& wanted, std::chrono::sys_seconds now) const;
+  /// True if who asks decides: some route that covers `wanted` has a selector.
+  [[nodiscard]] bool asks_who(Transport transport, const SocketAddress& wanted) const;
   /// The moment after `now` at which the next route expires.
   [[nodiscard]] std::optional<std::chrono::sys_seconds> next_expiry(std::chrono::sys_seconds now) const;
 
   /// Destinations to capture and guard: of all routes, and of refusals, too, since what was refused must not pass straight
   /// through. Without duplicates, sorted.
   [[nodiscard]] std::vector<CaptureTarget> targets() const;
-  /// Where the redirector itself connects: the proxies, and destinations of routes without one.
+  /// Where the redirector itself connects: the proxies, and destinations of TCP routes without one.
   [[nodiscard]] std::vector<CaptureTarget> own() const;
+  /// The same for datagrams: destinations of UDP routes without a proxy and, if relays are used (SOCKS5), the proxies.
+  [[nodiscard]] std::vector<CaptureTarget> own_datagrams(bool relays) const;
+  /// Some route has a name: DNS is to be captured.
+  [[nodiscard]] bool has_names() const;
 
   [[nodiscard]] const RouteTable& table() const { return table_; }
 
  private:
   RouteTable table_;
 };
+
+/// Names of users in selectors as numbers, since a socket knows its user by number. Names that this node does not know stay, and
+/// fit nobody; they are given back.
+[[nodiscard]] std::vector<std::string> resolve_users(RouteTable& table);
 
 /// True if a flow that began under `before` may go on under `now`: only fields that renew a permit without changing it
 /// (expiry, policy and its version) may differ.

@@ -24,7 +24,7 @@ Routes routes(std::vector<Route> list) {
 }
 
 std::string found(const Routes& routes, std::string_view address) {
-  const auto route = routes.find(*SocketAddress::parse(address), noon);
+  const auto route = routes.find({*SocketAddress::parse(address)}, noon);
   return route ? (*route)->id : std::string(name(route.error().code));
 }
 
@@ -48,7 +48,7 @@ TEST(Routes, WhatIsBlockedOrExpiredIsRefusedWithItsReason) {
   valid.expires = noon + std::chrono::seconds(1);
   const auto table = routes({blocked, expired, valid});
   EXPECT_EQ(found(table, "10.2.0.1:1"), "denied");
-  EXPECT_EQ(table.find(*SocketAddress::parse("10.2.0.1:1"), noon).error().why, "consent revoked");
+  EXPECT_EQ(table.find({*SocketAddress::parse("10.2.0.1:1")}, noon).error().why, "consent revoked");
   EXPECT_EQ(found(table, "10.2.0.2:1"), "expired");
   EXPECT_EQ(found(table, "10.2.0.3:1"), "c");
   EXPECT_EQ(table.next_expiry(noon), noon + std::chrono::seconds(1));
@@ -61,7 +61,60 @@ TEST(Routes, RefusedDestinationsAreCapturedToo) {
   const Routes made(std::move(table));
   ASSERT_EQ(made.targets().size(), 2u);
   EXPECT_EQ(made.targets()[1].text(), "10.2.0.9/32:80");
-  EXPECT_NE(made.find(*SocketAddress::parse("10.2.0.9:80"), noon).error().why.find("no permit"), std::string::npos);
+  EXPECT_NE(made.find({*SocketAddress::parse("10.2.0.9:80")}, noon).error().why.find("no permit"), std::string::npos);
+}
+
+std::string found_for(const Routes& routes, const Program* who, Transport transport = Transport::tcp) {
+  const auto route = routes.find({*SocketAddress::parse("10.2.0.1:80"), transport, who}, noon);
+  return route ? (*route)->id : std::string(name(route.error().code));
+}
+
+TEST(Routes, ASelectorTellsProgramsApartAndFitsNobodyUnknown) {
+  auto alice = route("alice", "10.2.0.1:80");
+  alice.selector.users = {"1001"};
+  auto lab = route("lab", "10.2.0.1:80");
+  lab.selector.cgroups = {"lab.slice/"};
+  const auto table = routes({alice, lab});
+  EXPECT_TRUE(table.asks_who(Transport::tcp, *SocketAddress::parse("10.2.0.1:80")));
+  EXPECT_FALSE(table.asks_who(Transport::tcp, *SocketAddress::parse("10.2.0.1:81")));
+  const Program one{1001, "user.slice"};
+  const Program two{1002, "lab.slice/job"};
+  const Program neither{1002, "lab.slice.other"};
+  const Program root{0, ""};
+  EXPECT_EQ(found_for(table, &one), "alice");
+  EXPECT_EQ(found_for(table, &two), "lab");
+  EXPECT_EQ(found_for(table, &neither), "no_route");
+  EXPECT_EQ(found_for(table, &root), "no_route");
+  EXPECT_EQ(found_for(table, nullptr), "no_route");
+}
+
+TEST(Routes, TheMoreSelectiveOfTwoEqualDestinationsWinsAndBothListsMustFit) {
+  auto both = route("both", "10.2.0.1:80");
+  both.selector = {{"1001"}, {"lab"}};
+  const auto table = routes({route("any", "10.2.0.1:80"), both});
+  const Program fits{1001, "lab"};
+  const Program elsewhere{1001, "home"};
+  EXPECT_EQ(found_for(table, &fits), "both");
+  EXPECT_EQ(found_for(table, &elsewhere), "any");
+  EXPECT_EQ(found_for(table, nullptr), "any");
+}
+
+TEST(Routes, ARouteOfOneProtocolIsNoneForTheOther) {
+  auto datagrams = route("udp", "10.2.0.1:80");
+  datagrams.protocol = Transport::udp;
+  const auto table = routes({datagrams});
+  EXPECT_EQ(found_for(table, nullptr, Transport::udp), "udp");
+  EXPECT_EQ(found_for(table, nullptr), "no_route");
+}
+
+TEST(Routes, AStandaloneNameIsAskedForByNameAndWinsOverItsBlock) {
+  Standalone wishes;
+  wishes.targets = {*CaptureTarget::parse("10.2.0.1")};
+  wishes.names = {{"pacs.research", *IpAddress::parse("10.2.0.1")}};
+  wishes.proxy = *SocketAddress::parse("10.3.0.30:1083");
+  const auto made = Routes::to_one_proxy(wishes);
+  EXPECT_TRUE(made.has_names());
+  EXPECT_EQ((*made.find({*SocketAddress::parse("10.2.0.1:80")}, noon))->name, "pacs.research");
 }
 
 TEST(Routes, OwnTrafficGoesToProxiesAndToDirectDestinations) {

@@ -41,7 +41,14 @@ Service::Service(ServiceOptions options)
 Service::~Service() = default;
 
 Result<Routes> Service::load() const {
-  if (options_.routes_file.empty()) return Routes::to_one_proxy(options_.capture, *options_.proxy, options_.proxy_identity);
+  if (options_.routes_file.empty()) {
+    auto routes = Routes::to_one_proxy({options_.capture, options_.names, options_.selector, *options_.proxy, options_.proxy_identity});
+    auto table = routes.table();
+    if (const auto unknown = resolve_users(table); !unknown.empty()) {
+      return fail(Code::not_found, "this node has no such user", unknown.front());
+    }
+    return Routes(std::move(table));
+  }
   auto text = read_file(options_.routes_file);
   if (!text) return fail(std::move(text.error()));
   auto table = parse_routes(*text, options_.routes_file);
@@ -52,15 +59,28 @@ Result<Routes> Service::load() const {
                   "give --cert, --key and --ca");
     }
   }
+  for (const auto& user : resolve_users(*table)) {
+    log::warn("redirect", "a route is for a user that this node does not have", {{"user", user}, {"file", options_.routes_file}});
+  }
   return Routes(std::move(*table));
 }
 
 Result<> Service::install(const Routes& routes, bool with_old_own) {
-  auto targets = routes.targets();
-  targets.insert(targets.end(), options_.capture.begin(), options_.capture.end());
-  auto own = routes.own();
-  if (with_old_own) own.insert(own.end(), capture_.rules().own.begin(), capture_.rules().own.end());
-  return capture_.install(std::move(targets), std::move(own));
+  InstalledCapture::Wish wish;
+  wish.targets = routes.targets();
+  wish.targets.insert(wish.targets.end(), options_.capture.begin(), options_.capture.end());
+  wish.own = routes.own();
+  wish.own_datagrams = routes.own_datagrams(options_.settings.socks == 5);
+  wish.excluded = options_.excluded;
+  wish.gateway = options_.gateway;
+  // Once there were names, DNS stays captured: an answer that a program has kept must not be asked for elsewhere.
+  const auto& old = capture_.rules();
+  if (options_.dns || routes.has_names() || old.dns_port != 0) wish.dns_port = options_.settings.dns_port;
+  if (with_old_own) {
+    wish.own.insert(wish.own.end(), old.own.begin(), old.own.end());
+    wish.own_datagrams.insert(wish.own_datagrams.end(), old.own_datagrams.begin(), old.own_datagrams.end());
+  }
+  return capture_.install(std::move(wish));
 }
 
 Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
@@ -72,9 +92,11 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   auto claimed = claim(port);
   if (!claimed) return fail(std::move(claimed.error()));
   service->claim_ = std::move(*claimed);
-  auto routes = service->load();
-  if (!routes) return fail(std::move(routes.error()));
-  service->routes_ = std::make_shared<const Routes>(std::move(*routes));
+  if (const auto dns_port = service->options_.settings.dns_port; dns_port != 0) {
+    auto claimed_dns = claim(dns_port);
+    if (!claimed_dns) return fail(std::move(claimed_dns.error()));
+    service->dns_claim_ = std::move(*claimed_dns);
+  }
 
   const auto set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
@@ -83,6 +105,11 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   auto loop = net::Loop::make();
   if (!loop) return fail(std::move(loop.error()));
   service->loop_ = std::move(*loop);
+  auto certified = service->read_certificate();
+  if (!certified) return fail(std::move(certified.error()));
+  auto routes = service->load();
+  if (!routes) return fail(std::move(routes.error()));
+  service->routes_ = std::make_shared<const Routes>(std::move(*routes));
   auto redirector = Redirector::start(service->options_.settings, service->routes_);
   if (!redirector) return fail(std::move(redirector.error()));
   service->redirector_ = std::move(*redirector);
@@ -90,6 +117,18 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   if (!installed) return fail(std::move(installed.error()));
   service->generation_ = service->routes_->table().generation;
   return service;
+}
+
+Result<> Service::read_certificate() {
+  if (!options_.certificate) return {};
+  auto files = net::CertificateFiles::open(*loop_, *options_.certificate, [this](const net::Certified& renewed) {
+    options_.settings.tls = renewed.client;
+    if (redirector_) redirector_->renew(renewed.client);
+  });
+  if (!files) return fail(std::move(files.error()));
+  certificate_ = std::move(*files);
+  options_.settings.tls = certificate_->certified().client;
+  return {};
 }
 
 void Service::apply(Routes routes) {
@@ -204,6 +243,7 @@ Result<int> Service::run() {
   for (auto* interest : {signal_interest_.get(), child_interest_.get()}) {
     if (interest != nullptr) interest->fail({Code::internal, "the service ends"});
   }
+  certificate_.reset();
   loop_->run_once(std::chrono::milliseconds(0));
   {
     const std::lock_guard lock(redirector_mutex_);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "net/certificate_files.h"
 #include "redirect/command.h"
 #include "redirect/installed_capture.h"
 #include "redirect/redirector.h"
@@ -14,8 +15,14 @@
 namespace epif::redirect {
 
 struct ServiceOptions {
-  Settings settings;
+  Settings settings;                     ///< its `tls` comes from `certificate`
+  std::optional<net::TlsFiles> certificate;  ///< read again when renewed; absent: all legs in clear
   std::vector<CaptureTarget> capture;    ///< captured besides the routes' destinations
+  std::vector<CaptureTarget> excluded;   ///< neither captured nor guarded
+  bool gateway = false;                  ///< take what the node forwards, too
+  bool dns = false;                      ///< capture DNS; routes with names ask for it as well
+  std::vector<std::pair<std::string, IpAddress>> names;  ///< standalone use: DNS answers the address, the proxy is asked for the name
+  RouteSelector selector;                ///< standalone use: whose traffic is carried; all other is refused
   std::optional<SocketAddress> proxy;    ///< standalone use: everything goes there
   Identity proxy_identity;               ///< what the proxy's certificate must name; empty: any of the authority
   std::string routes_file;               ///< managed use: followed while it changes; empty: standalone
@@ -45,6 +52,7 @@ class Service {
 
  private:
   explicit Service(ServiceOptions options);
+  [[nodiscard]] Result<> read_certificate();
   [[nodiscard]] Result<> serve();
   [[nodiscard]] Result<Routes> load() const;
   void apply(Routes routes);
@@ -58,7 +66,9 @@ class Service {
   ServiceOptions options_;
   InstalledCapture capture_;
   Fd claim_;
+  Fd dns_claim_;
   std::unique_ptr<net::Loop> loop_;
+  std::unique_ptr<net::CertificateFiles> certificate_;
   std::mutex redirector_mutex_;  ///< its existence, asked for by stats() from other threads
   std::unique_ptr<Redirector> redirector_;
   std::shared_ptr<const Routes> routes_;

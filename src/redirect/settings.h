@@ -13,6 +13,7 @@ namespace epif::redirect {
 /// How the redirector works, whatever the routes say. Constant while it runs; shared by its threads.
 struct Settings {
   std::uint16_t listen_port = 15001;
+  std::uint16_t dns_port = 0;              ///< where captured DNS arrives; 0: it is not captured
   unsigned threads = 1;
   int socks = 6;                           ///< 5 or 6
   std::uint32_t max_flows = limits::max_connections;  ///< of all threads together

@@ -59,6 +59,13 @@ void Stats::add(const Stats& other) {
   pool_failed += other.pool_failed;
   pool_idle += other.pool_idle;
   accept_pauses += other.accept_pauses;
+  associations += other.associations;
+  datagrams_sent += other.datagrams_sent;
+  datagrams_received += other.datagrams_received;
+  for (const auto& [code, count] : other.datagrams_dropped) datagrams_dropped[code] += count;
+  dns_answered += other.dns_answered;
+  dns_passed_on += other.dns_passed_on;
+  dns_refused += other.dns_refused;
   flows.insert(flows.end(), other.flows.begin(), other.flows.end());
   refusals.insert(refusals.end(), other.refusals.begin(), other.refusals.end());
   std::ranges::stable_sort(refusals, {}, &RefusalStatus::at);
@@ -88,6 +95,17 @@ std::string metrics_text(const Stats& stats) {
   lines.value("pool_failed_total", stats.pool_failed);
   lines.gauge("pool_idle", "Warm connections that stand ready.");
   lines.value("pool_idle", stats.pool_idle);
+  lines.gauge("datagram_associations", "Sockets of programs whose datagrams are carried now.");
+  lines.value("datagram_associations", stats.associations);
+  lines.counter("datagrams_total", "Datagrams carried.");
+  lines.value("datagrams_total", stats.datagrams_sent, "{direction=\"sent\"}");
+  lines.value("datagrams_total", stats.datagrams_received, "{direction=\"received\"}");
+  lines.counter("datagrams_dropped_total", "Datagrams that were not carried.");
+  lines.by_reason("datagrams_dropped_total", stats.datagrams_dropped);
+  lines.counter("dns_total", "DNS questions, by what became of them.");
+  lines.value("dns_total", stats.dns_answered, "{result=\"answered\"}");
+  lines.value("dns_total", stats.dns_passed_on, "{result=\"passed_on\"}");
+  lines.value("dns_total", stats.dns_refused, "{result=\"refused\"}");
   lines.counter("accept_pauses_total", "Times that accepting paused for want of descriptors.");
   lines.value("accept_pauses_total", stats.accept_pauses);
   return lines.take();
@@ -97,9 +115,10 @@ std::string flows_json(const Stats& stats) {
   std::vector<std::string> flows;
   for (const auto& flow : stats.flows) {
     flows.push_back(fmt::format(
-        R"({{"route":{},"flow":{},"client":{},"destination":{},"proxy":{},"bytes_sent":{},"bytes_received":{},"age_ms":{}}})",
+        R"({{"route":{},"flow":{},"client":{},"destination":{},"proxy":{},"bytes_sent":{},"bytes_received":{},"age_ms":{},"protocol":{}}})",
         quoted(flow.route), quoted(flow.flow), quoted(flow.client.text()), quoted(flow.destination.text()),
-        quoted(flow.proxy), flow.bytes_sent, flow.bytes_received, flow.age_ms));
+        quoted(flow.proxy), flow.bytes_sent, flow.bytes_received, flow.age_ms,
+        quoted(flow.protocol)));
   }
   std::vector<std::string> refusals;
   for (const auto& refusal : stats.refusals) {

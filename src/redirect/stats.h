@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -21,6 +22,7 @@ struct FlowStatus {
   std::uint64_t bytes_sent = 0;      ///< client to server
   std::uint64_t bytes_received = 0;
   std::uint64_t age_ms = 0;
+  std::string_view protocol = "tcp";
 };
 
 struct RefusalStatus {
@@ -43,6 +45,13 @@ struct Stats {
   std::uint64_t pool_lost = 0;
   std::uint64_t pool_failed = 0;
   std::uint64_t pool_idle = 0;
+  std::uint64_t associations = 0;                 ///< sockets of programs whose datagrams are carried now
+  std::uint64_t datagrams_sent = 0;               ///< handed to a proxy, relay or server
+  std::uint64_t datagrams_received = 0;           ///< handed to programs
+  std::map<Code, std::uint64_t> datagrams_dropped;  ///< by reason; limit: too many waited or too many sockets
+  std::uint64_t dns_answered = 0;                 ///< names of ours
+  std::uint64_t dns_passed_on = 0;                ///< to the resolver that was asked
+  std::uint64_t dns_refused = 0;
   std::uint64_t accept_pauses = 0;                ///< for want of descriptors
   std::vector<FlowStatus> flows;                  ///< only if asked for
   std::deque<RefusalStatus> refusals;             ///< the latest limits::recent_refusals of each thread

@@ -1,5 +1,7 @@
 #include "redirect/worker.h"
 
+#include <netinet/in.h>
+
 #include "base/log.h"
 #include "redirect/capture.h"
 
@@ -16,13 +18,20 @@ void Flow::end_with(const Error& reason) {
   if (!cut) cut = reason;
   if (client_stream != nullptr) client_stream->abort(reason);
   if (proxy_stream != nullptr) proxy_stream->abort(reason);
+  reaching.cancel(reason);
 }
 
-Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, std::vector<Fd> listeners)
-    : loop_(loop), settings_(settings), routes_(std::move(routes)) {
+Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, Sockets sockets)
+    : loop_(loop), settings_(settings), tls_(settings.tls), routes_(std::move(routes)) {
   make_pools();
   arm_expiry();
-  for (auto& listener : listeners) {
+  datagrams_ = std::make_unique<Datagrams>(
+      loop_, settings_, counts_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return pool(hop); },
+      [this](const SocketAddress& client, const SocketAddress& destination, const Error& why) { note_refusal(client, destination, why); });
+  datagrams_->apply(routes_);
+  dns_ = std::make_unique<Dns>(loop_, settings_, counts_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections));
+  dns_->apply(routes_);
+  for (auto& listener : sockets.connections) {
     acceptors_.push_back(std::make_unique<net::Acceptor>(
         loop_, std::move(listener), [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); }));
   }
@@ -30,6 +39,14 @@ Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const 
 
 // Coroutines of flows refer to this: the owner cuts them and lets the loop finish them first.
 Worker::~Worker() { assert(flows_.empty()); }
+
+Result<const Route*> Worker::find_route(Flow& flow, const Routes& routes) const {
+  if (!flow.program && routes.asks_who(Transport::tcp, flow.destination)) {
+    auto owner = net::socket_owner(IPPROTO_TCP, flow.client, flow.destination);
+    if (owner) flow.program = std::move(*owner);
+  }
+  return routes.find({flow.destination, Transport::tcp, flow.program ? &*flow.program : nullptr}, wall_now());
+}
 
 void Worker::accepted(Fd connection, SocketAddress client) {
   ++counts_.connections;
@@ -62,10 +79,14 @@ void Worker::note_end(const Flow& flow, const Result<>& outcome) {
     return;
   }
   ++counts_.refused[error.code];
-  log::warn("redirect", "connection refused", {{"client", flow.client.text()}, {"destination", flow.destination.text()},
-                                               {"reason", std::string(name(error.code))}, {"why", error.text()}});
+  note_refusal(flow.client, flow.destination, error);
+}
+
+void Worker::note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error) {
+  log::warn("redirect", "refused", {{"client", client.text()}, {"destination", destination.text()},
+                                    {"reason", std::string(name(error.code))}, {"why", error.text()}});
   if (counts_.refusals.size() == limits::recent_refusals) counts_.refusals.pop_front();
-  counts_.refusals.push_back({std::chrono::system_clock::now(), flow.client, flow.destination, error});
+  counts_.refusals.push_back({std::chrono::system_clock::now(), client, destination, error});
 }
 
 void Worker::make_pools() {
@@ -81,7 +102,7 @@ void Worker::make_pools() {
     net::WarmPool::Settings wishes;
     wishes.to = key.first;
     wishes.identity = key.second;
-    if (settings_.tls_always || !key.second.empty()) wishes.tls = settings_.tls;
+    if (settings_.tls_always || !key.second.empty()) wishes.tls = tls_;
     // A proxy waits long only for those that showed a certificate; others it drops after its handshake deadline.
     if (!wishes.tls) wishes.idle = std::chrono::milliseconds(limits::handshake_deadline_ms / 2);
     wishes.connect.mark = own_mark;
@@ -107,13 +128,20 @@ void Worker::apply(std::shared_ptr<const Routes> routes) {
   routes_ = std::move(routes);
   check_again();
   make_pools();
+  dns_->apply(routes_);
   arm_expiry();
+}
+
+void Worker::renew(std::shared_ptr<net::TlsContext> tls) {
+  tls_ = std::move(tls);
+  std::erase_if(pools_, [this](const auto& entry) { return settings_.tls_always || !entry.first.second.empty(); });
+  make_pools();
 }
 
 void Worker::check_again() {
   for (auto& flow : flows_) {
     if (flow.route == nullptr || flow.cut) continue;
-    const auto now = routes_->find(flow.destination, wall_now());
+    const auto now = find_route(flow, *routes_);
     if (!now) {
       auto reason = now.error();
       if (reason.code != Code::expired) reason.code = Code::revoked;
@@ -125,6 +153,7 @@ void Worker::check_again() {
       flow.route = *now;
     }
   }
+  datagrams_->apply(routes_);
 }
 
 void Worker::arm_expiry() {
@@ -142,6 +171,8 @@ void Worker::arm_expiry() {
 
 void Worker::cut_all(const Error& reason) {
   acceptors_.clear();
+  dns_->end_all(reason);
+  datagrams_->end_all(reason);
   for (auto& flow : flows_) flow.end_with(reason);
 }
 
@@ -157,6 +188,7 @@ Stats Worker::stats(bool with_flows) const {
                            flow.route->next ? flow.route->next->proxy.text() : "", flow.sent.bytes, flow.received.bytes,
                            static_cast<std::uint64_t>(age.count())});
   }
+  datagrams_->report(stats, with_flows);
   for (const auto& [key, pool] : pools_) {
     stats.pool_hits += pool->hits();
     stats.pool_misses += pool->misses();

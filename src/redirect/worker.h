@@ -8,6 +8,8 @@
 #include "net/relay.h"
 #include "net/tcp.h"
 #include "net/warm_pool.h"
+#include "redirect/datagrams.h"
+#include "redirect/dns.h"
 #include "redirect/routes.h"
 #include "redirect/settings.h"
 #include "redirect/stats.h"
@@ -20,6 +22,7 @@ struct Flow {
   SocketAddress destination;                ///< where the client wanted to go
   std::shared_ptr<const Routes> routes;     ///< keeps `route` alive
   const Route* route = nullptr;
+  std::optional<Program> program;           ///< asked for only where a selector decides
   net::Carried sent{};
   net::Carried received{};
   net::TimePoint since = net::Clock::now();
@@ -27,24 +30,35 @@ struct Flow {
   std::optional<Error> cut;                 ///< set once, by whoever ends it from outside
   net::Stream* client_stream = nullptr;
   net::Stream* proxy_stream = nullptr;
+  net::Cancel reaching;                     ///< ends the attempt to reach the proxy or server
 
   /// Resets both ends with the reason; the coroutine that carries the flow then ends.
   void end_with(const Error& reason);
 };
 
+/// What a worker hears on; IPv4 and IPv6 each.
+struct Sockets {
+  std::vector<Fd> connections{};  ///< listening
+  std::vector<Fd> datagrams{};
+  std::vector<Fd> dns_connections{};
+  std::vector<Fd> dns_datagrams{};
+};
+
 /// One thread's share of a redirector: its loop's listeners, its flows, its warm pools. All calls on the loop's thread.
 class Worker {
  public:
-  Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, std::vector<Fd> listeners);
+  Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, Sockets sockets);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
   /// From here on new connections follow `routes`; flows whose permit is gone or changed are cut with the reason.
   void apply(std::shared_ptr<const Routes> routes);
+  /// New TLS connections show the renewed certificate; those that carry flows go on.
+  void renew(std::shared_ptr<net::TlsContext> tls);
   /// Cuts every flow. Accepting ends with the worker.
   void cut_all(const Error& reason);
-  [[nodiscard]] bool idle() const { return flows_.empty(); }
+  [[nodiscard]] bool idle() const { return flows_.empty() && datagrams_->idle() && dns_->idle(); }
   [[nodiscard]] Stats stats(bool with_flows) const;
 
  private:
@@ -66,16 +80,21 @@ class Worker {
   void make_pools();
   void check_again();
   void arm_expiry();
+  [[nodiscard]] Result<const Route*> find_route(Flow& flow, const Routes& routes) const;
+  void note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error);
   void note_end(const Flow& flow, const Result<>& outcome);
 
   net::Loop& loop_;
   const Settings& settings_;
+  std::shared_ptr<net::TlsContext> tls_;
   std::shared_ptr<const Routes> routes_;
   std::list<Flow> flows_;
   std::map<std::pair<SocketAddress, Identity>, std::unique_ptr<net::WarmPool>> pools_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
   Stats counts_;
+  std::unique_ptr<Datagrams> datagrams_;
+  std::unique_ptr<Dns> dns_;
 };
 
 }  // namespace epif::redirect

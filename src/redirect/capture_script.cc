@@ -1,0 +1,69 @@
+#include "redirect/capture_script.h"
+
+namespace epif::redirect {
+namespace {
+
+std::string ports_text(const PortRange& ports) {
+  return ports.first == ports.last ? fmt::format("{}", ports.first) : fmt::format("{}-{}", ports.first, ports.last);
+}
+
+}  // namespace
+
+std::string block_match(const CaptureTarget& target) {
+  return fmt::format("{} daddr {}", family_of(target.block.address.is_v6()), target.block.text());
+}
+
+std::string transport_match(const CaptureTarget& target, std::string_view protocol) {
+  if (target.ports.is_all()) return fmt::format("{} meta l4proto {}", block_match(target), protocol);
+  return fmt::format("{} {} dport {}", block_match(target), protocol, ports_text(target.ports));
+}
+
+std::string any_match(const CaptureTarget& target) {
+  if (target.ports.is_all()) return block_match(target);
+  return fmt::format("{} meta l4proto {{ tcp, udp, udplite, sctp, dccp }} th dport {}", block_match(target), ports_text(target.ports));
+}
+
+void own_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {
+  for (const auto& own : rules.own) script.line("    meta mark {:#x} {} {}", own_mark, transport_match(own, "tcp"), verdict);
+  for (const auto& own : rules.own_datagrams) script.line("    meta mark {:#x} {} {}", own_mark, transport_match(own, "udp"), verdict);
+}
+
+void own_answers(Script& script, const CaptureRules& rules) {
+  for (const auto& target : rules.targets) {
+    const auto family = family_of(target.block.address.is_v6());
+    script.line("    meta mark {:#x} {} saddr {} meta l4proto udp fib daddr type local accept", own_mark, family, target.block.text());
+  }
+  if (rules.dns_port != 0) script.line("    meta mark {:#x} udp sport 53 fib daddr type local accept", own_mark);
+}
+
+void excluded_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {
+  for (const auto& target : rules.excluded) script.line("    {} {}", any_match(target), verdict);
+}
+
+void target_chains(Script& script, const CaptureRules& rules, std::string_view name, bool reset) {
+  for (std::size_t i = 0; i < rules.targets.size(); ++i) {
+    const auto& target = rules.targets[i];
+    script.line("  chain {}{} {{", name, i);
+    if (!target.ports.is_all()) {
+      script.line("    meta l4proto {{ tcp, udp, udplite, sctp, dccp }} th dport != {} return", ports_text(target.ports));
+    }
+    // A connection that is older than the rules learns at once that it is over; the reset goes to this node's own end.
+    if (reset) script.line("    meta l4proto tcp counter reject with tcp reset");
+    script.line("    counter drop");
+    script.line("  }}");
+  }
+}
+
+void target_jumps(Script& script, const CaptureRules& rules, std::string_view name) {
+  for (std::size_t i = 0; i < rules.targets.size(); ++i) {
+    script.line("    {} jump {}{}", block_match(rules.targets[i]), name, i);
+  }
+}
+
+void neighbour_discovery(Script& script) {
+  constexpr std::string_view discovery = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255";
+  script.line("    {} ip6 daddr {{ ff02::/16, fe80::/10 }} accept", discovery);
+  script.line("    {} ip6 length <= 32 limit rate 20/second accept", discovery);
+}
+
+}  // namespace epif::redirect

@@ -1,0 +1,49 @@
+#pragma once
+#include <fmt/format.h>
+
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "redirect/capture.h"
+
+/// What the texts of both tables are made of.
+namespace epif::redirect {
+
+/// Appends lines; nft wants each chain's closing brace on a line of its own.
+class Script {
+ public:
+  template <class... Args>
+  void line(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
+    text_ += '\n';
+  }
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+[[nodiscard]] constexpr std::string_view family_of(bool v6) { return v6 ? "ip6" : "ip"; }
+[[nodiscard]] std::string block_match(const CaptureTarget& target);
+/// `protocol`: "tcp" or "udp".
+[[nodiscard]] std::string transport_match(const CaptureTarget& target, std::string_view protocol);
+/// Any transport protocol with ports; all of the block if the target names no ports.
+[[nodiscard]] std::string any_match(const CaptureTarget& target);
+
+/// Marked traffic alone could be anybody's; marked traffic to a proxy only reaches someone who asks for a certificate.
+void own_traffic(Script& script, const CaptureRules& rules, std::string_view verdict);
+/// Datagrams of the redirector to programs of this node, in the name of the destinations that it took over.
+void own_answers(Script& script, const CaptureRules& rules);
+void excluded_traffic(Script& script, const CaptureRules& rules, std::string_view verdict);
+/// Chains `<name>0`, `<name>1` ...: what may pass towards a protected block returns; the rest ends there.
+void target_chains(Script& script, const CaptureRules& rules, std::string_view name, bool reset);
+void target_jumps(Script& script, const CaptureRules& rules, std::string_view name);
+/// Without these a neighbour's link address cannot be found, as ARP does for IPv4, which is not IP and passes. To one
+/// neighbour (RFC 4861, reachability probes) only the fixed 32 bytes pass, and few, since a router would forward them.
+void neighbour_discovery(Script& script);
+
+void netdev_table(Script& script, const CaptureRules& rules, std::string_view name, const std::vector<std::string>& devices);
+
+}  // namespace epif::redirect

@@ -1,0 +1,139 @@
+#include "redirect/datagrams.h"
+
+#include <netinet/in.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+
+namespace epif::redirect {
+namespace {
+
+std::chrono::sys_seconds wall_now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+}  // namespace
+
+Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal)
+    : loop_(loop), settings_(settings), counts_(counts), pool_(std::move(pool)), on_refusal_(std::move(on_refusal)) {
+  for (auto& socket : sockets) {
+    ears_.push_back(std::make_unique<net::DatagramEar>(
+        loop_, std::move(socket), [this](const net::Received& got) { take(got.from, got.destination, got.payload); }));
+  }
+}
+
+Datagrams::~Datagrams() { assert(associations_.empty()); }
+
+Result<const Route*> Datagrams::route_for(const Pair& between) const {
+  const auto& [client, destination] = between;
+  Wanted wanted{destination, Transport::udp, nullptr};
+  // Asked for each datagram: another program may have the client's port by now.
+  std::optional<Program> program;
+  if (routes_->asks_who(Transport::udp, destination)) {
+    auto owner = net::socket_owner(IPPROTO_UDP, client, destination);
+    if (owner) program = std::move(*owner);
+  }
+  if (program) wanted.who = &*program;
+  return routes_->find(wanted, wall_now());
+}
+
+void Datagrams::refuse(const Pair& between, const Error& why) {
+  ++counts_.datagrams_dropped[why.code];
+  // One word for many datagrams: programs send again and again.
+  if (refused_.size() >= limits::datagram_associations) refused_.clear();
+  refused_[between] = loop_.now() + std::chrono::milliseconds(limits::datagram_retry_ms);
+  on_refusal_(between.first, between.second, why);
+}
+
+bool Datagrams::refused_lately(const Pair& between) {
+  const auto found = refused_.find(between);
+  if (found == refused_.end()) return false;
+  if (loop_.now() < found->second) return true;
+  refused_.erase(found);
+  return false;
+}
+
+void Datagrams::take(const SocketAddress& client, const SocketAddress& destination, ByteSpan payload) {
+  const Pair between{client, destination};
+  // Sent to the redirector's own socket, it wants to go nowhere.
+  if (!routes_ || destination.port == 0 || (destination.port == settings_.listen_port && destination.ip.is_loopback())) {
+    ++counts_.datagrams_dropped[Code::denied];
+    return;
+  }
+  if (refused_lately(between)) {
+    ++counts_.datagrams_dropped[Code::no_route];
+    return;
+  }
+  const auto route = route_for(between);
+  if (!route) return refuse(between, route.error());
+  const Key key{client, (*route)->id, (*route)->destination.text()};
+  auto found = associations_.find(key);
+  if (found == associations_.end()) {
+    if (associations_.size() >= limits::datagram_associations) {
+      return refuse(between, {Code::limit, "too many sockets send datagrams", client.text()});
+    }
+    auto* pool = (*route)->next ? &pool_((*route)->next.value()) : nullptr;
+    auto* made = new Association(loop_, settings_, client, routes_, *route, pool, [this, client](const SocketAddress& from, ByteSpan bytes) {
+      ++counts_.datagrams_received;
+      answer(from, client, bytes);
+    });
+    found = associations_.emplace(key, made).first;
+    net::spawn(serve(key, made));
+    // It may have ended before it waited for anything.
+    found = associations_.find(key);
+    if (found == associations_.end()) return;
+  }
+  if (!found->second->send(destination, payload)) ++counts_.datagrams_dropped[Code::limit];
+}
+
+net::Task<void> Datagrams::serve(Key key, Association* association) {
+  const std::unique_ptr<Association> owned(association);
+  auto outcome = co_await owned->run();
+  counts_.datagrams_sent += owned->counts().sent;
+  counts_.bytes_sent += owned->counts().bytes_sent;
+  counts_.bytes_received += owned->counts().bytes_received;
+  if (!outcome) refuse({owned->client(), owned->destination()}, outcome.error());
+  associations_.erase(key);
+}
+
+void Datagrams::answer(const SocketAddress& from, const SocketAddress& client, ByteSpan payload) {
+  if (!replies_.send(from, client, payload)) ++counts_.datagrams_dropped[Code::io];
+}
+
+void Datagrams::apply(std::shared_ptr<const Routes> routes) {
+  routes_ = std::move(routes);
+  refused_.clear();
+  for (auto& [key, association] : associations_) {
+    const auto now = route_for({association->client(), association->destination()});
+    if (now && same_permit(association->route(), **now)) {
+      association->renew(routes_, *now);
+      continue;
+    }
+    Error reason = now ? Error{Code::revoked, "the route changed", association->destination().text(), association->route().flow} : now.error();
+    if (!now && reason.code != Code::expired) reason.code = Code::revoked;
+    association->end_with(reason);
+  }
+}
+
+void Datagrams::end_all(const Error& reason) {
+  ears_.clear();
+  for (auto& [key, association] : associations_) association->end_with(reason);
+}
+
+void Datagrams::report(Stats& stats, bool with_flows) const {
+  stats.associations = associations_.size();
+  for (const auto& [key, association] : associations_) {
+    const auto& counts = association->counts();
+    stats.datagrams_sent += counts.sent;
+    stats.bytes_sent += counts.bytes_sent;
+    stats.bytes_received += counts.bytes_received;
+    if (!with_flows) continue;
+    const auto& route = association->route();
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(net::Clock::now() - association->since());
+    stats.flows.push_back({route.id, route.flow, association->client(), association->destination(),
+                           route.next ? route.next->proxy.text() : "", counts.bytes_sent, counts.bytes_received,
+                           static_cast<std::uint64_t>(age.count()), "udp"});
+  }
+}
+
+}  // namespace epif::redirect

@@ -1,0 +1,57 @@
+#pragma once
+#include <list>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "net/datagram_ear.h"
+#include "redirect/association.h"
+#include "redirect/reply_sockets.h"
+#include "redirect/stats.h"
+
+namespace epif::redirect {
+
+/// One thread's share of the captured datagrams: the sockets that tproxy delivers them to, and their associations, one for each
+/// socket of a program and route. All calls on the loop's thread.
+class Datagrams {
+ public:
+  using Pool = std::function<net::WarmPool&(const NextHop&)>;
+  using OnRefusal = std::function<void(const SocketAddress& client, const SocketAddress& destination, const Error& why)>;
+  /// `counts`: its datagram fields are kept up to date. The references outlive this.
+  Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal);
+  ~Datagrams();
+  Datagrams(const Datagrams&) = delete;
+  Datagrams& operator=(const Datagrams&) = delete;
+
+  /// Associations whose permit is gone or changed end. Before the first call nothing is carried.
+  void apply(std::shared_ptr<const Routes> routes);
+  /// A datagram of `client`, however it was captured.
+  void take(const SocketAddress& client, const SocketAddress& destination, ByteSpan payload);
+  /// To the program, in the name of `from`.
+  void answer(const SocketAddress& from, const SocketAddress& client, ByteSpan payload);
+  void end_all(const Error& reason);
+  /// No association's coroutine is left.
+  [[nodiscard]] bool idle() const { return associations_.empty(); }
+  void report(Stats& stats, bool with_flows) const;
+
+ private:
+  using Key = std::tuple<SocketAddress, std::string, std::string>;  ///< client, flow id, the route's destination
+  using Pair = std::pair<SocketAddress, SocketAddress>;             ///< client, destination
+  net::Task<void> serve(Key key, Association* association);
+  void refuse(const Pair& between, const Error& why);
+  [[nodiscard]] bool refused_lately(const Pair& between);
+  [[nodiscard]] Result<const Route*> route_for(const Pair& between) const;
+
+  net::Loop& loop_;
+  const Settings& settings_;
+  Stats& counts_;
+  Pool pool_;
+  OnRefusal on_refusal_;
+  std::shared_ptr<const Routes> routes_;
+  std::vector<std::unique_ptr<net::DatagramEar>> ears_;
+  std::map<Key, Association*> associations_;
+  std::map<Pair, net::TimePoint> refused_;  ///< and until when their datagrams are dropped without another look
+  ReplySockets replies_;
+};
+
+}  // namespace epif::redirect

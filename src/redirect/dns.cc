@@ -1,0 +1,189 @@
+#include "redirect/dns.h"
+
+#include <sys/socket.h>
+
+#include "base/limits.h"
+#include "redirect/capture.h"
+
+namespace epif::redirect {
+namespace {
+
+net::TimePoint deadline() { return net::Clock::now() + std::chrono::milliseconds(limits::dns_deadline_ms); }
+
+/// A message over TCP: two bytes of length before it (RFC 1035 4.2.2).
+Bytes framed(ByteSpan message) {
+  Bytes out(2);
+  store_u16(out.data(), static_cast<std::uint16_t>(message.size()));
+  out.insert(out.end(), message.begin(), message.end());
+  return out;
+}
+
+/// The next framed message; empty at an orderly end.
+net::Task<Result<Bytes>> read_framed(net::Stream& from, Bytes& received, net::TimePoint until) {
+  for (;;) {
+    if (received.size() >= 2) {
+      const std::size_t length = load_u16(received.data());
+      if (received.size() >= 2 + length) {
+        Bytes message(received.begin() + 2, received.begin() + static_cast<std::ptrdiff_t>(2 + length));
+        received.erase(received.begin(), received.begin() + static_cast<std::ptrdiff_t>(2 + length));
+        co_return message;
+      }
+    }
+    std::array<std::uint8_t, 2048> part;
+    auto got = co_await net::read_more(from, part, until);
+    if (!got) co_return fail(std::move(got.error()));
+    if (*got == 0) co_return Bytes{};
+    received.insert(received.end(), part.begin(), part.begin() + static_cast<std::ptrdiff_t>(*got));
+  }
+}
+
+}  // namespace
+
+Dns::Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets,
+         std::vector<Fd> listeners)
+    : loop_(loop), settings_(settings), counts_(counts), datagrams_(datagrams) {
+  for (auto& socket : datagram_sockets) {
+    ears_.push_back(std::make_unique<net::DatagramEar>(loop_, std::move(socket), [this](const net::Received& got) { heard(got); }));
+  }
+  for (auto& listener : listeners) {
+    acceptors_.push_back(std::make_unique<net::Acceptor>(loop_, std::move(listener), [this](Fd connection, const SocketAddress&) {
+      if (running_ < limits::dns_queries) net::spawn(serve(std::move(connection)));
+    }));
+  }
+}
+
+Dns::~Dns() { assert(running_ == 0); }
+
+void Dns::apply(std::shared_ptr<const Routes> routes) {
+  names_.clear();
+  for (const auto& route : routes->table().routes) {
+    const auto& block = route.destination.block;
+    if (route.name.empty() || block.prefix != (block.address.is_v6() ? 128 : 32)) continue;
+    auto name = route.name;
+    for (auto& byte : name) byte = byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
+    auto& addresses = names_[name];
+    if (std::ranges::find(addresses, block.address) == addresses.end()) addresses.push_back(block.address);
+  }
+  for (auto& [name, addresses] : names_) std::ranges::sort(addresses);
+  protected_ = routes->targets();
+}
+
+Dns::Verdict Dns::judge(ByteSpan query, const SocketAddress& resolver) {
+  const bool protect = std::ranges::any_of(protected_, [&](const CaptureTarget& target) {
+    return target.block.contains(resolver.ip.unmapped()) && target.ports.contains(resolver.port);
+  });
+  const auto question = read_question(query);
+  if (!question) return {{}, protect};
+  if (const auto known = names_.find(question->name); known != names_.end()) {
+    ++counts_.dns_answered;
+    return {dns_answer(query, *question, known->second), protect};
+  }
+  return {{}, protect};
+}
+
+void Dns::heard(const net::Received& got) {
+  if (ended_ || got.destination.port != 53) return;  // nobody's question that was captured
+  auto verdict = judge(got.payload, got.destination);
+  if (!verdict.answer.empty()) return datagrams_.answer(got.destination, got.from, verdict.answer);
+  // A resolver behind the proxy is a server as any other.
+  if (verdict.protect) return datagrams_.take(got.from, got.destination, got.payload);
+  if (running_ >= limits::dns_queries) {
+    ++counts_.dns_refused;
+    if (const auto question = read_question(got.payload)) datagrams_.answer(got.destination, got.from, dns_refusal(got.payload, *question));
+    return;
+  }
+  net::spawn(pass_on(got.from, got.destination, Bytes(got.payload.begin(), got.payload.end())));
+}
+
+net::Task<void> Dns::pass_on(SocketAddress client, SocketAddress resolver, Bytes query) {
+  auto socket = net::udp_socket({resolver.ip.is_v6() ? *IpAddress::parse("::") : IpAddress(), 0}, {.mark = own_mark});
+  if (!socket || !net::send_datagram(socket->get(), query, resolver)) {
+    ++counts_.dns_refused;
+    co_return;
+  }
+  ++counts_.dns_passed_on;
+  ++running_;
+  net::Interest interest(loop_, socket->get());
+  waiting_.insert(&interest);
+  const auto until = deadline();
+  for (;;) {
+    bool would_block = false;
+    const auto got = net::receive_datagram(socket->get(), loop_.scratch(), would_block);
+    // Only the one that was asked may answer, and only what was asked.
+    if (got && got->from == resolver && got->payload.size() >= 2 && query.size() >= 2 &&
+        load_u16(got->payload.data()) == load_u16(query.data())) {
+      datagrams_.answer(resolver, client, got->payload);
+      break;
+    }
+    if (!would_block) continue;
+    interest.drained_read();
+    auto ready = co_await interest.readable(until);
+    if (!ready) break;
+  }
+  waiting_.erase(&interest);
+  --running_;
+}
+
+net::Task<void> Dns::serve(Fd connection) {
+  ++running_;
+  const auto resolver = net::original_destination(connection.get());
+  net::SocketStream client(loop_, std::move(connection));
+  streams_.insert(&client);
+  net::Cancel cancel;
+  reaching_.insert(&cancel);
+  Bytes received;
+  while (resolver && resolver->port == 53 && !ended_) {
+    auto query = co_await read_framed(client, received, deadline());
+    if (!query || query->empty()) break;
+    auto answer = judge(*query, *resolver).answer;
+    if (answer.empty()) {
+      // To a protected resolver the guard lets nothing out that is not on a route's way.
+      auto passed = co_await pass_on_stream(*resolver, *query, cancel);
+      if (passed) {
+        answer = std::move(*passed);
+      } else if (const auto question = read_question(*query)) {
+        ++counts_.dns_refused;
+        answer = dns_refusal(*query, *question);
+      } else {
+        break;
+      }
+    }
+    const auto message = framed(answer);
+    auto written = co_await net::write_all(client, message, deadline());
+    if (!written) break;
+  }
+  net::reset_on_close(client.fd(), false);
+  reaching_.erase(&cancel);
+  streams_.erase(&client);
+  --running_;
+}
+
+net::Task<Result<Bytes>> Dns::pass_on_stream(SocketAddress resolver, Bytes query, net::Cancel& cancel) {
+  ++counts_.dns_passed_on;
+  const auto until = deadline();
+  net::ConnectOptions options;
+  options.mark = own_mark;
+  options.cancel = &cancel;
+  auto connected = co_await net::connect(loop_, resolver, options, {}, until);
+  if (!connected) co_return fail(std::move(connected.error()));
+  auto& stream = *connected->stream;
+  const net::Cancel::Stage stage(&cancel, stream);
+  const auto message = framed(query);
+  auto written = co_await net::write_all(stream, message, until);
+  if (!written) co_return fail(std::move(written.error()));
+  Bytes received;
+  auto answer = co_await read_framed(stream, received, until);
+  if (answer && answer->empty()) co_return fail(Code::reset, "the resolver does not answer");
+  co_return answer;
+}
+
+void Dns::end_all(const Error& reason) {
+  ended_ = true;
+  ears_.clear();
+  acceptors_.clear();
+  for (auto* interest : waiting_) interest->fail(reason);
+  for (auto* stream : streams_) stream->abort(reason);
+  for (auto* cancel : reaching_) cancel->cancel(reason);
+}
+
+}  // namespace epif::redirect

@@ -1,0 +1,56 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "net/tcp.h"
+#include "redirect/datagrams.h"
+#include "redirect/dns_message.h"
+
+namespace epif::redirect {
+
+/// One thread's share of the captured DNS. Names of routes get the routes' addresses, so that the redirector can ask the proxy for
+/// the name; which address stands for a name is the routes' decision alone, never who asked first. Other questions go on to
+/// the resolver that was asked, unchanged; if that is a protected destination, they follow its route or are refused. All calls
+/// on the loop's thread.
+class Dns {
+ public:
+  Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets,
+      std::vector<Fd> listeners);
+  ~Dns();
+  Dns(const Dns&) = delete;
+  Dns& operator=(const Dns&) = delete;
+
+  void apply(std::shared_ptr<const Routes> routes);
+  void end_all(const Error& reason);
+  [[nodiscard]] bool idle() const { return running_ == 0; }
+
+ private:
+  struct Verdict {
+    Bytes answer{};        ///< if not empty: that is it
+    bool protect = false;  ///< the resolver is a protected destination
+  };
+  [[nodiscard]] Verdict judge(ByteSpan query, const SocketAddress& resolver);
+  void heard(const net::Received& got);
+  net::Task<void> pass_on(SocketAddress client, SocketAddress resolver, Bytes query);
+  net::Task<void> serve(Fd connection);
+  net::Task<Result<Bytes>> pass_on_stream(SocketAddress resolver, Bytes query, net::Cancel& cancel);
+
+  net::Loop& loop_;
+  const Settings& settings_;
+  Stats& counts_;
+  Datagrams& datagrams_;
+  std::map<std::string, std::vector<IpAddress>, std::less<>> names_;
+  std::vector<CaptureTarget> protected_;
+  std::vector<std::unique_ptr<net::DatagramEar>> ears_;
+  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  std::set<net::Interest*> waiting_;  ///< for resolvers' datagrams
+  std::set<net::Stream*> streams_;    ///< of programs
+  std::set<net::Cancel*> reaching_;
+  std::size_t running_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace epif::redirect
