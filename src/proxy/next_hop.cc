@@ -10,6 +10,7 @@ namespace {
 /// The request and what follows it, for one write.
 Result<Bytes> opening(const NextRequest& request, ByteSpan first) {
   socks6::Request wire;
+  wire.command = request.command;
   wire.target = socks::Target::of(request.target);
   wire.options.stack = request.stack;
   wire.options.flow = socks6::FlowOption{request.flow, request.encapsulations};

@@ -11,11 +11,12 @@ struct NextRequest {
   std::string flow;
   socks::InlineList<socks6::KeyEncapsulation, socks6::encapsulations_max> encapsulations{};
   socks6::StackOptions stack{};
+  socks::Command command = socks::Command::connect;
 };
 
 /// Takes a connection from `pool`, asks for the target by SOCKS6, and returns when the next proxy has agreed. `first` follows
 /// the request without waiting (false start); all of it counts as sent then. While it waits, `flow.upstream` points to the
-/// stream, so that a cut reaches it. Errors: the pool's; the next proxy's refusal as our code; protocol, timeout.
+/// stream, so that a cut reaches it. With UDP ASSOCIATE the messages follow in Upstream::early and the stream. Errors: the pool's; the next proxy's refusal as our code; protocol, timeout.
 [[nodiscard]] net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Flow& flow,
                                                        net::TimePoint deadline);
 

@@ -1,0 +1,257 @@
+#include "proxy/association.h"
+
+#include <fmt/format.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/dns_service.h"
+#include "proxy/stack.h"
+
+namespace epif::proxy {
+namespace {
+
+using std::chrono::seconds;
+
+std::chrono::sys_seconds wall_clock() { return std::chrono::floor<seconds>(std::chrono::system_clock::now()); }
+
+bool has_parity(std::uint16_t port, std::uint8_t parity) { return parity == 0 || (parity == 2) == (port % 2 == 1); }
+
+}  // namespace
+
+Worker::Association::Association(Worker& worker, Flow& flow, net::Stream& client, const ClientRequest& request)
+    : worker_(worker),
+      flow_(flow),
+      client_(client),
+      request_(request),
+      destinations_([this](const Destination& to) { return decide(to); }, [this](const Destinations::Entry& entry) { settle(entry); }),
+      queue_(client),
+      alive_(std::make_shared<Association*>(this)),
+      used_(worker.loop_.now()) {
+  worker_.datagrams_->enter(*this);
+}
+
+Worker::Association::~Association() {
+  *alive_ = nullptr;
+  for (auto& [route, next] : next_) next.association->close();
+  destinations_.clear();
+  worker_.datagrams_->leave(*this);
+}
+
+Asker Worker::Association::asker() const {
+  return {flow_.identity, flow_.peer.ip.unmapped(), request_.flow, epif::Protocol::udp};
+}
+
+std::string Worker::Association::owner() const {
+  if (request_.session) return "session " + to_hex(request_.session->id());
+  return flow_.identity.empty() ? flow_.peer.ip.unmapped().text() : flow_.identity;
+}
+
+Result<> Worker::Association::open() {
+  if (!worker_.shared_.allow_all && !worker_.routing_->entitles(asker(), wall_clock())) {
+    return fail(Code::no_route, "no route permits this client any datagram", {}, {}, "add a route with protocol udp");
+  }
+  auto place = worker_.shared_.associations.enter(flow_.peer.ip);
+  if (!place) return fail(Code::limit, "too many UDP associations", {}, place.error().what);
+  place_ = std::move(*place);
+  place_.handshake_over();
+  auto opened = open_remote();
+  if (!opened) return opened;
+  if (request_.protocol == Protocol::socks6) {
+    number_ = worker_.datagrams_->give_number(*this);
+    ++worker_.counters_.udp.associations_socks6;
+    return {};
+  }
+  auto relay = net::DatagramSocket::open(worker_.loop_, {net::local_address(client_.fd()).ip.unmapped(), 0}, {});
+  if (!relay) return fail(std::move(relay.error()));
+  relay_ = std::move(*relay);
+  client_port_ = request_.target.port;
+  ++worker_.counters_.udp.associations_socks5;
+  return {};
+}
+
+net::DatagramOptions Worker::Association::remote_options() const {
+  net::DatagramOptions options{.dual_stack = true};
+  const auto& wishes = request_.stack;
+  if (const auto* tos = wishes.find<socks6::Tos>()) options.tos = tos->value;
+  if (const auto* ttl = wishes.find<socks6::Ttl>(); ttl != nullptr && ttl->value > 0) options.ttl = ttl->value;
+  if (const auto* whole = wishes.find<socks6::NoFragmentation>()) options.no_fragmentation = whole->wanted;
+  if (const auto* errors = wishes.find<socks6::UdpError>()) options.icmp_errors = errors->wanted;
+  return options;
+}
+
+Result<> Worker::Association::open_remote() {
+  auto fd = bind_remote();
+  if (!fd) return fail(std::move(fd.error()));
+  remote_ = std::make_unique<net::DatagramSocket>(worker_.loop_, std::move(*fd));
+  return {};
+}
+
+Result<Fd> Worker::Association::bind_remote() {
+  const auto options = remote_options();
+  SocketAddress at;  // SOCKS5 tells where the client sends from, not where we should
+  if (request_.protocol == Protocol::socks6) {
+    const auto* ip = std::get_if<IpAddress>(&request_.target.host);
+    if (ip == nullptr) return fail(Code::unsupported, "UDP ASSOCIATE at a name", request_.target.text());
+    at = {ip->unmapped(), request_.target.port};
+  }
+  if (at.port != 0) {
+    if (auto kept = worker_.shared_.reservations.claim(at, owner())) {
+      net::set_options(kept->get(), options);
+      return std::move(*kept);
+    }
+    if (at.port < limits::bind_port_min && !worker_.shared_.allow_all) {
+      return fail(Code::denied, "UDP ASSOCIATE at a port below 1024", at.text());
+    }
+  }
+  const std::array<std::uint8_t, 16> zeros{};
+  const auto both = IpAddress::v6(zeros);
+  const auto* wish = request_.stack.find<socks6::PortParity>();
+  if (wish != nullptr && (wish->parity != 0 || wish->reserve) && at.port == 0) {
+    return bind_with_parity(at.ip.is_any() ? both : at.ip, *wish);
+  }
+  if (!at.ip.is_any()) return net::bind_datagrams(at, options);
+  auto bound = net::bind_datagrams({both, at.port}, options);
+  // A system without IPv6.
+  if (!bound && bound.error().code != Code::address_in_use) return net::bind_datagrams({IpAddress{}, at.port}, options);
+  return bound;
+}
+
+Result<Fd> Worker::Association::bind_with_parity(const IpAddress& ip, const socks6::PortParity& wish) {
+  const auto options = remote_options();
+  Result<Fd> any = fail(Code::address_in_use, "no port is free");
+  for (unsigned attempt = 0; attempt < limits::udp_parity_attempts; ++attempt) {
+    auto made = net::bind_datagrams({ip, 0}, options);
+    if (!made) return made;
+    const auto at = net::local_address(made->get());
+    if (has_parity(at.port, wish.parity)) {
+      if (!wish.reserve) return made;
+      const SocketAddress counterpart{at.ip, static_cast<std::uint16_t>(at.port ^ 1)};
+      auto kept = net::bind_datagrams(counterpart, {.dual_stack = true});
+      if (kept) {
+        reserved_ = worker_.shared_.reservations.keep(std::move(*kept), {counterpart.ip.unmapped(), counterpart.port}, owner());
+        return made;
+      }
+    }
+    any = std::move(made);
+  }
+  return any;
+}
+
+SocketAddress Worker::Association::bound() const {
+  if (relay_) return relay_->address();
+  auto at = remote_->address();
+  if (at.ip.is_any()) at.ip = net::local_address(client_.fd()).ip.unmapped();
+  return at;
+}
+
+socks6::StackOptions Worker::Association::facts() const {
+  using socks6::Leg;
+  socks6::StackOptions facts;
+  const auto& wishes = request_.stack;
+  const int fd = remote_->fd();
+  if (wishes.find<socks6::Tos>() != nullptr) {
+    if (const auto tos = net::tos_in_force(fd)) facts.add(socks6::Tos{Leg::proxy_remote, *tos});
+  }
+  if (wishes.find<socks6::Ttl>() != nullptr) {
+    if (const auto ttl = net::ttl_in_force(fd)) facts.add(socks6::Ttl{Leg::proxy_remote, *ttl});
+  }
+  if (wishes.find<socks6::NoFragmentation>() != nullptr) {
+    facts.add(socks6::NoFragmentation{Leg::proxy_remote, net::never_fragments(fd)});
+  }
+  if (const auto* wish = wishes.find<socks6::UdpError>()) facts.add(*wish);
+  if (const auto* wish = wishes.find<socks6::PortParity>()) {
+    const bool met = has_parity(remote_->address().port, wish->parity);
+    facts.add(socks6::PortParity{met ? wish->parity : std::uint8_t{0}, static_cast<bool>(reserved_)});
+  }
+  return facts;
+}
+
+Result<RoutePtr> Worker::Association::decide(const Destination& destination) {
+  const auto* ip = std::get_if<IpAddress>(&destination.host);
+  if (ip != nullptr && ip->is_any() && !is_dns_service(destination)) {
+    return fail(Code::denied, "no host has this address", destination.text());
+  }
+  if (worker_.shared_.allow_all) return worker_.open_route_;
+  auto route = worker_.routing_->find(asker(), destination, wall_clock());
+  if (!route) return route;
+  auto& place = route_places_[(*route)->id];
+  if (!place) {
+    auto entered = worker_.shared_.limiter.enter_route((*route)->id, (*route)->limits.connections);
+    if (!entered) return fail(std::move(entered.error()));
+    place = std::move(*entered);
+    ++worker_.counters_.routes[(*route)->id].flows;
+  }
+  return route;
+}
+
+net::Task<Result<>> Worker::Association::run(Bytes early) {
+  watch_idle();
+  if (!relay_) {
+    std::array<std::uint8_t, socks6::udp_common_bytes> init{};
+    const auto size = socks6::encode_udp_init(number_, init);
+    static_cast<void>(queue_.push(ByteSpan(init).first(size), {}));
+    queue_.flush();
+  }
+  auto towards_client = relay_ ? serve_relay() : queue_.run();
+  auto both = net::when_both(serve_remote(), std::move(towards_client));
+  co_await net::when_both(follow_connection(std::move(early)), std::move(both));
+  co_return std::move(outcome_);
+}
+
+void Worker::Association::watch_idle() {
+  const auto patience = seconds(used_once_ ? limits::udp_idle_s : limits::udp_first_datagram_s);
+  if (worker_.loop_.now() - used_ >= patience) {
+    log::debug("proxy", "association without datagrams", {{"from", owner()}});
+    end({});
+    return;
+  }
+  idle_ = worker_.loop_.at(used_ + patience, [this] { watch_idle(); });
+}
+
+void Worker::Association::end(Result<> outcome) {
+  if (over_) return;
+  over_ = true;
+  outcome_ = std::move(outcome);
+  idle_.cancel();
+  const Error why{Code::truncated, "the association is over"};
+  remote_->interest().fail(why);
+  if (relay_) relay_->interest().fail(why);
+  queue_.close();
+  if (queue_.blocked()) client_.abort(why);
+  client_.nudge_reader();
+}
+
+void Worker::Association::adopt() {
+  if (!remote_) return;
+  if (worker_.shared_.allow_all) return;
+  const auto now = wall_clock();
+  if (!worker_.routing_->entitles(asker(), now)) {
+    flow_.cut({Code::revoked, "no route permits this client any datagram"});
+  }
+  const auto lost = destinations_.adopt([&](const Route& old) { return worker_.routing_->successor(old, now); });
+  for (const auto& destination : lost) {
+    worker_.counters_.ended.add(Code::revoked);
+    log::warn("proxy", "datagrams cut", {{"from", owner()}, {"to", destination.text()}, {"reason", "revoked"}});
+  }
+  std::erase_if(route_places_, [&](const auto& entry) { return !destinations_.uses(entry.first); });
+  std::erase_if(next_, [&](auto& entry) {
+    if (destinations_.uses(entry.first)) return false;
+    entry.second.association->close();
+    return true;
+  });
+}
+
+void Worker::Association::settle(const Destinations::Entry& entry) {
+  auto& counts = worker_.counters_.routes[entry.route->id];
+  counts.to_server_bytes += entry.to_server_bytes;
+  counts.to_client_bytes += entry.to_client_bytes;
+}
+
+void Worker::Association::add_to(Counters& counters) const {
+  counters.udp.destinations += destinations_.size();
+  destinations_.each([&](const Destinations::Entry& entry) {
+    counters.routes[entry.route->id] += {0, entry.to_server_bytes, entry.to_client_bytes};
+  });
+}
+
+}  // namespace epif::proxy

@@ -1,0 +1,118 @@
+#pragma once
+#include <map>
+#include <variant>
+
+#include "proxy/datagrams.h"
+#include "proxy/destinations.h"
+#include "proxy/next_association.h"
+#include "proxy/stream_queue.h"
+
+namespace epif::proxy {
+
+/// One UDP association: SOCKS5 with a relay port of its own towards the client, SOCKS6 over the proxy's UDP port or inside of
+/// its connection. It lives as long as its connection. A datagram goes out only to a destination that a UDP route grants, and
+/// comes in only from one. Lives in its session's coroutine frame.
+class Worker::Association {
+ public:
+  Association(Worker& worker, Flow& flow, net::Stream& client, const ClientRequest& request);
+  ~Association();
+  Association(const Association&) = delete;
+  Association& operator=(const Association&) = delete;
+
+  /// Takes its place and opens its ports. Errors: no_route, limit, denied (a port below 1024), unsupported (a name to bind
+  /// to), address_in_use, no_descriptors.
+  [[nodiscard]] Result<> open();
+  /// What the reply tells: SOCKS5 where the client sends to, SOCKS6 where remote hosts send to, and what became of its wishes.
+  [[nodiscard]] SocketAddress bound() const;
+  [[nodiscard]] socks6::StackOptions facts() const;
+  /// Relays until the client's connection ends (success), nothing has come for too long (success), or it fails or is cut.
+  /// `early`: what the client sent behind its request.
+  [[nodiscard]] net::Task<Result<>> run(Bytes early);
+
+  /// Where a SOCKS6 client's datagrams come from over UDP.
+  struct UdpPath {
+    net::DatagramSocket* port;
+    SocketAddress client;
+    IpAddress local;
+    friend bool operator==(const UdpPath&, const UdpPath&) = default;
+  };
+  /// A SOCKS6 datagram that came over UDP. The caller flushes the worker's sender, then this.
+  void take(const UdpPath& path, const socks6::UdpMessage& message);
+  void flush();
+
+  /// The worker's routes have changed.
+  void adopt();
+  void add_to(Counters& counters) const;
+
+ private:
+  struct InStream {
+    friend bool operator==(const InStream&, const InStream&) = default;
+  };
+  using Path = std::variant<std::monostate, InStream, UdpPath>;
+
+  // association.cc: its life
+  [[nodiscard]] Result<> open_remote();
+  [[nodiscard]] Result<Fd> bind_remote();
+  [[nodiscard]] Result<Fd> bind_with_parity(const IpAddress& ip, const socks6::PortParity& wish);
+  [[nodiscard]] net::DatagramOptions remote_options() const;
+  [[nodiscard]] std::string owner() const;
+  [[nodiscard]] Asker asker() const;
+  [[nodiscard]] Result<RoutePtr> decide(const Destination& destination);
+  void watch_idle();
+  void end(Result<> outcome);
+  void settle(const Destinations::Entry& entry);
+
+  // association_client.cc: between the client and this proxy
+  [[nodiscard]] net::Task<void> follow_connection(Bytes early);
+  [[nodiscard]] net::Task<Result<>> read_connection(Bytes early);
+  [[nodiscard]] net::Task<void> serve_relay();
+  void take_packet(const net::Packet& packet);
+  void take_message(const Path& path, const socks6::UdpMessage& message);
+  /// Datagrams, or an error report, to the client by its path. The caller flushes.
+  void to_client(const socks::Target& source, ByteSpan payload);
+  void report(const SocketAddress& destination, socks6::UdpErrorCode code, const IpAddress& reporter);
+  void flush_to_client();
+
+  // association_remote.cc: between this proxy and the other hosts
+  [[nodiscard]] net::Task<void> serve_remote();
+  void take_answer(const net::Packet& packet);
+  void report_icmp();
+  void to_server(const socks::Target& target, ByteSpan payload);
+  void send(Destinations::Entry& entry, ByteSpan payload);
+  void send_to_next(Destinations::Entry& entry, ByteSpan payload);
+  [[nodiscard]] NextAssociation* next_for(const RoutePtr& route);
+  void take_from_next(const std::string& route_id, const socks::Target& source, ByteSpan payload);
+  [[nodiscard]] bool may_answer(Destinations::Entry& entry, std::size_t bytes) const;
+  void resolve(Destinations::Entry& entry);
+  static net::Task<void> find_address(std::shared_ptr<Association*> alive, Destination asked, RoutePtr route);
+  void resolved(const Destination& asked, Result<std::vector<IpAddress>> found);
+
+  struct Next {
+    std::shared_ptr<NextAssociation> association;
+    net::TimePoint retry{};  ///< after a failure
+  };
+
+  Worker& worker_;
+  Flow& flow_;
+  net::Stream& client_;
+  const ClientRequest request_;
+  Limiter::Place place_;
+  std::map<std::string, Limiter::Place> route_places_;
+  PortReservations::Held reserved_;
+  Destinations destinations_;
+  std::unique_ptr<net::DatagramSocket> remote_;
+  std::unique_ptr<net::DatagramSocket> relay_;  ///< SOCKS5
+  std::uint16_t client_port_ = 0;               ///< SOCKS5; 0: not known yet
+  std::uint64_t number_ = 0;                    ///< SOCKS6
+  Path path_;                                   ///< SOCKS6
+  StreamQueue queue_;                           ///< SOCKS6
+  std::map<std::string, Next> next_;            ///< by route
+  std::shared_ptr<Association*> alive_;         ///< null inside once this is gone
+  net::Loop::Timer idle_;
+  net::TimePoint used_{};
+  bool used_once_ = false;
+  bool over_ = false;
+  Result<> outcome_{};
+};
+
+}  // namespace epif::proxy

@@ -1,0 +1,216 @@
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/association.h"
+#include "proxy/dns_service.h"
+#include "proxy/reverse_limit.h"
+#include "proxy/stack.h"
+#include "proxy/udp_messages.h"
+
+namespace epif::proxy {
+namespace {
+
+constexpr unsigned batches_in_a_row = 8;
+
+std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+/// As the client knows this host: the DNS service has no other address than the one it is asked at.
+socks::Target known_as(const Destinations::Entry& entry, const SocketAddress& host) {
+  return is_dns_service(entry.asked) ? socks::Target::of(entry.asked) : socks::Target::of(host);
+}
+
+}  // namespace
+
+net::Task<void> Worker::Association::serve_remote() {
+  for (unsigned batches = 1; !over_; ++batches) {
+    auto ready = co_await remote_->interest().readable();
+    if (!ready || over_) co_return;
+    const auto* errors = request_.stack.find<socks6::UdpError>();
+    if (errors != nullptr && errors->wanted) report_icmp();
+    for (const auto& packet : worker_.datagrams_->reader().read(*remote_)) take_answer(packet);
+    flush_to_client();
+    if (batches % batches_in_a_row == 0) co_await net::Yield{worker_.loop_};
+  }
+}
+
+bool Worker::Association::may_answer(Destinations::Entry& entry, std::size_t bytes) const {
+  const auto& route = *entry.route;
+  if (route.data == DataDirection::push && entry.to_client_bytes + bytes > reverse_allowance(route, entry.to_server_bytes)) {
+    worker_.counters_.udp.drop(UdpDrop::limit);
+    return false;
+  }
+  entry.to_client_bytes += bytes;
+  flow_.to_client.bytes += bytes;
+  return true;
+}
+
+void Worker::Association::take_answer(const net::Packet& packet) {
+  auto& counts = worker_.counters_.udp;
+  used_ = worker_.loop_.now();
+  auto* entry = destinations_.answered_by(packet.from, wall_clock());
+  if (entry != nullptr) {
+    if (may_answer(*entry, packet.payload.size())) to_client(known_as(*entry, packet.from), packet.payload);
+    return;
+  }
+  // A host that speaks first. SOCKS6 has a way to ask for it; a route must lead there and let its data come.
+  if (relay_) return counts.drop(UdpDrop::unasked);
+  const auto route = decide({packet.from.ip, packet.from.port});
+  if (!route || (*route)->next || (*route)->data == DataDirection::push) return counts.drop(UdpDrop::unasked);
+  worker_.counters_.routes[(*route)->id].to_client_bytes += packet.payload.size();
+  flow_.to_client.bytes += packet.payload.size();
+  to_client(socks::Target::of(packet.from), packet.payload);
+}
+
+void Worker::Association::report_icmp() {
+  while (const auto met = net::next_icmp_error(remote_->fd())) {
+    const auto code = udp_error_code(met->six, met->type, met->code);
+    const auto* entry = destinations_.answered_by(met->destination, wall_clock());
+    if (!code || entry == nullptr) continue;
+    report(met->destination, *code, met->reporter);
+  }
+}
+
+void Worker::Association::to_server(const socks::Target& target, ByteSpan payload) {
+  auto& counts = worker_.counters_.udp;
+  const auto now = worker_.loop_.now();
+  used_ = now;
+  used_once_ = true;
+  auto admission = destinations_.admit(target, now, wall_clock());
+  if (admission.entry == nullptr) {
+    counts.drop(admission.for_limit ? UdpDrop::limit : UdpDrop::denied);
+    if (admission.news && !admission.for_limit) {
+      log::warn("proxy", "datagrams refused",
+                {{"from", owner()}, {"to", target.destination().text()}, {"reason", std::string(epif::name(admission.news->code))},
+                 {"why", admission.news->text()}});
+    }
+    return;
+  }
+  auto& entry = *admission.entry;
+  const auto& route = *entry.route;
+  if (route.data == DataDirection::pull && entry.to_server_bytes + payload.size() > reverse_allowance(route, entry.to_client_bytes)) {
+    return counts.drop(UdpDrop::limit);
+  }
+  if (route.next) return send_to_next(entry, payload);
+  const bool stale = entry.asked.is_name() && now - entry.resolved > std::chrono::seconds(limits::udp_name_valid_s);
+  if (entry.at && !stale) return send(entry, payload);
+  const auto* ip = std::get_if<IpAddress>(&entry.asked.host);
+  if (ip != nullptr && !is_dns_service(entry.asked)) {
+    destinations_.set_address(entry, {*ip, entry.asked.port}, now);
+    return send(entry, payload);
+  }
+  if (!destinations_.hold(entry, payload, now)) return counts.drop(UdpDrop::limit);
+  if (!entry.resolving) resolve(entry);
+}
+
+void Worker::Association::send(Destinations::Entry& entry, ByteSpan payload) {
+  entry.to_server_bytes += payload.size();
+  flow_.to_server.bytes += payload.size();
+  worker_.datagrams_->sender().add(*remote_, *entry.at, 0, payload);
+}
+
+void Worker::Association::resolve(Destinations::Entry& entry) {
+  entry.resolving = true;
+  if (is_dns_service(entry.asked)) {
+    const auto servers = name_servers_or_system(worker_.shared_.name_servers);
+    entry.resolving = false;
+    if (servers.empty()) {
+      worker_.counters_.udp.drop(UdpDrop::unresolved, destinations_.take_waiting(entry).size());
+      return;
+    }
+    destinations_.set_address(entry, servers.front(), worker_.loop_.now());
+    for (const auto& [since, payload] : destinations_.take_waiting(entry)) {
+      send(entry, payload);
+      worker_.datagrams_->flush(Datagrams::Direction::to_server);
+    }
+    return;
+  }
+  net::spawn(find_address(alive_, entry.asked, entry.route));
+}
+
+net::Task<void> Worker::Association::find_address(std::shared_ptr<Association*> alive, Destination asked, RoutePtr route) {
+  auto& worker = (*alive)->worker_;
+  auto found = co_await addresses_of(worker.loop_, worker.shared_.resolver, asked, *route);
+  if (*alive != nullptr) (*alive)->resolved(asked, std::move(found));
+}
+
+void Worker::Association::resolved(const Destination& asked, Result<std::vector<IpAddress>> found) {
+  // What was granted before the wait may not be any more.
+  auto admission = destinations_.admit(socks::Target::of(asked), worker_.loop_.now(), wall_clock());
+  if (admission.entry == nullptr) return;
+  auto& entry = *admission.entry;
+  entry.resolving = false;
+  const auto waiting = destinations_.take_waiting(entry);
+  const bool usable = found && (entry.route->destination.block.prefix == 0 ||
+                                entry.route->destination.block.contains(found->front().unmapped()));
+  if (!usable) {
+    worker_.counters_.udp.drop(UdpDrop::unresolved, waiting.size());
+    log::warn("proxy", "datagrams refused",
+              {{"from", owner()}, {"to", asked.text()}, {"why", found ? "the name leads out of the route" : found.error().text()}});
+    return;
+  }
+  const auto now = worker_.loop_.now();
+  destinations_.set_address(entry, {found->front().unmapped(), asked.port}, now);
+  for (const auto& [since, payload] : waiting) {
+    if (now - since > std::chrono::milliseconds(limits::udp_queued_ms)) {
+      worker_.counters_.udp.drop(UdpDrop::unresolved);
+    } else {
+      send(entry, payload);
+    }
+  }
+  worker_.datagrams_->flush(Datagrams::Direction::to_server);
+}
+
+void Worker::Association::send_to_next(Destinations::Entry& entry, ByteSpan payload) {
+  auto& counts = worker_.counters_.udp;
+  auto* next = next_for(entry.route);
+  if (next == nullptr) return counts.drop(UdpDrop::unreachable);
+  if (!next->send(socks::Target::of(entry.asked), payload)) return counts.drop(UdpDrop::congested);
+  entry.to_server_bytes += payload.size();
+  flow_.to_server.bytes += payload.size();
+  ++counts.to_server;
+}
+
+NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
+  auto& next = next_[route->id];
+  if (next.association && !next.association->ended()) return next.association.get();
+  if (worker_.loop_.now() < next.retry) return nullptr;
+  if (!route->next->identity.empty() && !worker_.certified_.client) return nullptr;
+  const auto id = route->id;
+  next.retry = worker_.loop_.now() + std::chrono::milliseconds(limits::udp_next_retry_ms);
+  next.association = std::make_shared<NextAssociation>(
+      worker_.loop_,
+      NextAssociation::Listener{
+          .datagram = [this, id](const socks::Target& source, ByteSpan payload) { take_from_next(id, source, payload); },
+          .error =
+              [this](const socks6::UdpMessage& error) {
+                const auto* ip = std::get_if<IpAddress>(&error.target.host);
+                if (ip != nullptr) report({*ip, error.target.port}, error.error, error.reporter);
+              },
+          .batch = [this] { flush_to_client(); },
+          .ended =
+              [this, id](const Error& why) {
+                log::warn("proxy", "datagrams lost their next proxy", {{"from", owner()}, {"route", id}, {"why", why.text()}});
+              }});
+  NextRequest request{{IpAddress{}, 0}, id};
+  request.command = socks::Command::udp_associate;
+  for (const auto& option : request_.stack) {
+    if (socks6::leg_of(option) != socks6::Leg::client_proxy) request.stack.add(on_remote_leg(option));
+  }
+  next.association->start(worker_.pool_to(*route->next), std::move(request));
+  return next.association.get();
+}
+
+void Worker::Association::take_from_next(const std::string& route_id, const socks::Target& source, ByteSpan payload) {
+  used_ = worker_.loop_.now();
+  auto* entry = destinations_.answered_on(route_id, source, wall_clock());
+  const bool inside = entry != nullptr && leads_to(*entry->route, source.destination());
+  if (!inside) return worker_.counters_.udp.drop(UdpDrop::unasked);
+  if (may_answer(*entry, payload.size())) to_client(source, payload);
+}
+
+void Worker::Association::flush() {
+  for (auto& [route, next] : next_) {
+    if (next.association) next.association->flush();
+  }
+}
+
+}  // namespace epif::proxy

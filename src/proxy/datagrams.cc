@@ -1,0 +1,118 @@
+#include "proxy/datagrams.h"
+
+#include <sys/random.h>
+
+#include "proxy/association.h"
+
+namespace epif::proxy {
+namespace {
+
+constexpr unsigned batches_in_a_row = 8;
+
+std::uint64_t random_number() {
+  std::uint64_t number = 0;
+  [[maybe_unused]] const auto got = ::getrandom(&number, sizeof number, 0);
+  assert(got == sizeof number && "the kernel always gives 8 bytes");
+  return number;
+}
+
+}  // namespace
+
+/// A shared UDP port. Outlives the worker's interest in it until its coroutine has ended.
+struct Worker::Datagrams::Port {
+  Port(Datagrams& owner, net::Loop& loop, Fd fd) : datagrams(&owner), socket(loop, std::move(fd)) {}
+  Datagrams* datagrams;  ///< null: over
+  net::DatagramSocket socket;
+};
+
+Worker::Datagrams::~Datagrams() {
+  assert(associations_.empty());
+  for (const auto& port : ports_) {
+    port->datagrams = nullptr;
+    port->socket.interest().fail({Code::internal, "the port is closed"});
+  }
+}
+
+void Worker::Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sharing) {
+  index_ = index;
+  sharing_ = sharing;
+  ports_.push_back(std::make_shared<Port>(*this, worker_.loop_, std::move(socket)));
+  net::spawn(serve(ports_.back()));
+}
+
+net::Task<void> Worker::Datagrams::serve(std::shared_ptr<Port> port) {
+  for (unsigned batches = 1;; ++batches) {
+    auto ready = co_await port->socket.interest().readable();
+    if (!ready || port->datagrams == nullptr) co_return;
+    port->datagrams->serve_batch(port->socket);
+    if (batches % batches_in_a_row == 0) co_await net::Yield{port->socket.interest().loop()};
+    if (port->datagrams == nullptr) co_return;
+  }
+}
+
+void Worker::Datagrams::serve_batch(net::DatagramSocket& socket) {
+  auto& counts = worker_.counters_.udp;
+  std::vector<Association*> touched;
+  for (const auto& packet : reader().read(socket)) {
+    const auto decoded = socks6::decode_udp_message(packet.payload);
+    const auto* complete = socks::done(decoded);
+    if (complete == nullptr) {
+      counts.drop(UdpDrop::malformed);
+      continue;
+    }
+    const auto found = by_number_.find(complete->message.association);
+    if (found == by_number_.end()) {
+      counts.drop(UdpDrop::no_association);
+      continue;
+    }
+    found->second->take({&socket, packet.from, packet.local}, complete->message);
+    if (std::ranges::find(touched, found->second) == touched.end()) touched.push_back(found->second);
+  }
+  flush(Direction::to_server);
+  for (auto* association : touched) association->flush();
+}
+
+void Worker::Datagrams::adopt() {
+  // A cut may end an association here and now, which leaves the set: look at a copy.
+  const std::vector<Association*> before(associations_.begin(), associations_.end());
+  for (auto* association : before) {
+    if (associations_.contains(association)) association->adopt();
+  }
+}
+
+void Worker::Datagrams::add_to(Counters& counters) const {
+  counters.udp.open += associations_.size();
+  for (const auto* association : associations_) association->add_to(counters);
+}
+
+void Worker::Datagrams::enter(Association& association) { associations_.insert(&association); }
+
+std::uint64_t Worker::Datagrams::give_number(Association& association) {
+  for (;;) {
+    auto number = random_number();
+    // The first two bytes lead datagrams to this thread (net::steer_by_number).
+    auto head = static_cast<std::uint32_t>(number >> 48);
+    head = head - head % sharing_ + index_;
+    if (head > 0xffff) head -= sharing_;
+    number = (number & 0x0000ffffffffffffu) | (std::uint64_t{head} << 48);
+    if (by_number_.emplace(number, &association).second) return number;
+  }
+}
+
+void Worker::Datagrams::leave(Association& association) {
+  associations_.erase(&association);
+  std::erase_if(by_number_, [&](const auto& entry) { return entry.second == &association; });
+}
+
+void Worker::Datagrams::flush(Direction direction) {
+  if (!buffers_) return;
+  auto& counts = worker_.counters_.udp;
+  sender().flush();
+  const auto outcome = sender().take_outcome();
+  (direction == Direction::to_server ? counts.to_server : counts.to_client) += outcome.sent;
+  counts.drop(UdpDrop::congested, outcome.congested);
+  counts.drop(UdpDrop::too_big, outcome.too_big);
+  counts.drop(UdpDrop::unreachable, outcome.unreachable);
+}
+
+}  // namespace epif::proxy

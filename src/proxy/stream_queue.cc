@@ -1,0 +1,57 @@
+#include "proxy/stream_queue.h"
+
+#include "base/limits.h"
+
+namespace epif::proxy {
+
+bool StreamQueue::push(ByteSpan header, ByteSpan payload) {
+  if (closed_ || failed_ || pending_.size() - written_ + header.size() + payload.size() > limits::udp_stream_queue_bytes) return false;
+  pending_.insert(pending_.end(), header.begin(), header.end());
+  pending_.insert(pending_.end(), payload.begin(), payload.end());
+  return true;
+}
+
+void StreamQueue::flush() {
+  while (!blocked_ && !failed_ && written_ < pending_.size()) {
+    const auto io = stream_.write_some(ByteSpan(pending_).subspan(written_));
+    if (io.state == net::Io::State::moved) {
+      written_ += io.bytes;
+    } else if (io.state == net::Io::State::would_block) {
+      blocked_ = true;
+    } else {
+      failed_ = true;  // the reader of the stream meets the same end
+    }
+  }
+  if (written_ == pending_.size() || failed_) {
+    // An idle association holds no buffer.
+    if (pending_.capacity() > 4096) Bytes().swap(pending_);
+    pending_.clear();
+  } else if (written_ > 0) {
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(written_));
+  }
+  written_ = 0;
+  if (blocked_) wake();
+}
+
+net::Task<void> StreamQueue::run() {
+  while (!closed_) {
+    co_await Work{*this};
+    if (closed_) co_return;
+    auto ready = co_await stream_.writable();
+    blocked_ = false;
+    if (!ready) failed_ = true;
+    if (closed_ || failed_) co_return;
+    flush();
+  }
+}
+
+void StreamQueue::close() {
+  closed_ = true;
+  wake();
+}
+
+void StreamQueue::wake() {
+  if (waiter_) stream_.loop().resume_soon(std::exchange(waiter_, {}));
+}
+
+}  // namespace epif::proxy
