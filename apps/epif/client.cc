@@ -150,6 +150,19 @@ Exit run_delete(const ClientArguments& arguments) {
   });
 }
 
+/// Whether trying again cannot help: the answer would be the same.
+bool is_final(const Error& error) {
+  switch (error.code) {
+    case Code::usage:
+    case Code::invalid_input:
+    case Code::not_found:
+    case Code::denied:
+    case Code::unauthenticated:
+    case Code::unsupported: return true;
+    default: return false;
+  }
+}
+
 Exit run_watch(const ClientArguments& arguments) {
   auto options = api::resolve_client(arguments.server);
   if (!options) return report(options.error());
@@ -162,9 +175,20 @@ Exit run_watch(const ClientArguments& arguments) {
   api::WatchCalls calls;
   calls.listed = [line](const store::Listing& listing) { for (const auto& record : listing.records) static_cast<void>(line("is", record)); };
   calls.changed = [line](const store::Event& event) { static_cast<void>(line(event.type == store::Event::Type::put ? "put" : "removed", event.record)); };
-  calls.connection = [](const std::optional<Error>& error) { if (error) std::fprintf(stderr, "epif: %s; trying again\n", error->text().c_str()); };
+  std::mutex mutex;
+  std::condition_variable ended;
+  std::optional<Error> end;
+  calls.connection = [&](const std::optional<Error>& error) {
+    if (!error) return;
+    if (!is_final(*error)) return static_cast<void>(std::fprintf(stderr, "epif: %s; trying again\n", error->text().c_str()));
+    const std::lock_guard lock(mutex);
+    if (!end) end = *error;
+    ended.notify_one();
+  };
   const api::Watch watch(std::move(*options), api::kind_word(arguments.kind), arguments.name, std::move(calls));
-  for (;;) ::pause();  // until Ctrl-C
+  std::unique_lock lock(mutex);
+  ended.wait(lock, [&] { return end.has_value(); });  // or until Ctrl-C
+  return report(*end);
 }
 
 /// Shows an application's steps while one waits: redrawn in place on a terminal, each change as a line in a pipe.

@@ -21,6 +21,7 @@ struct OrchestratorArguments {
   api::ClientConfig server;
   std::string use = "join";
   std::string subject;
+  std::string valid;
 };
 
 Exit init(const OrchestratorArguments& arguments) {
@@ -65,8 +66,9 @@ Exit token(const OrchestratorArguments& arguments) {
   if (!options) return report(options.error());
   auto client = api::Client::make(std::move(*options));
   if (!client) return report(client.error());
-  const auto body = boost::json::serialize(boost::json::object{{"use", arguments.use}, {"subject", arguments.subject}});
-  auto answer = (*client)->request("POST", "/v1/tokens", body);
+  boost::json::object body{{"use", arguments.use}, {"subject", arguments.subject}};
+  if (!arguments.valid.empty()) body["valid"] = arguments.valid;
+  auto answer = (*client)->request("POST", "/v1/tokens", boost::json::serialize(body));
   if (!answer) return report(answer.error());
   boost::system::error_code broken;
   const auto parsed = boost::json::parse(*answer, broken);
@@ -80,6 +82,7 @@ void add_token(CLI::App& command, const std::shared_ptr<OrchestratorArguments>& 
   auto* making = command.add_subcommand("token", "Print a new token, to join a node or to use the API");
   making->add_option("subject", arguments->subject, "domain/node, a domain or * (join); a name (user)")->required();
   making->add_option("--use", arguments->use, "join or user")->check(CLI::IsMember({"join", "user"}))->capture_default_str();
+  making->add_option("--valid", arguments->valid, "How long it may be used, such as 10m (default: join an hour, user without end)");
   making->add_option("--server", arguments->server.server, "https://HOST:PORT; default EPIF_SERVER");
   making->add_option("--token-file", arguments->server.token_file, "Your own token; default EPIF_TOKEN_FILE");
   making->add_option("--ca", arguments->server.ca, "The authority's certificate; default EPIF_CA");

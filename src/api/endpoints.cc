@@ -23,13 +23,16 @@ Response json_response(std::string body, int status) {
   return {.status = status, .body = std::move(body)};
 }
 
-Result<std::vector<std::string>> text_fields(std::string_view body, std::initializer_list<std::string_view> fields) {
+Result<std::vector<std::string>> text_fields(std::string_view body, std::initializer_list<std::string_view> fields,
+                                             std::initializer_list<std::string_view> optional) {
   json::error_code bad;
   const auto value = json::parse(body, bad);
   const auto* object = bad ? nullptr : value.if_object();
   if (!object) return fail(Code::invalid_input, "the body is not a JSON object", "request", bad ? bad.message() : std::string());
   for (const auto& [key, given] : *object) {
-    if (std::ranges::find(fields, std::string_view(key)) == fields.end()) return fail(Code::invalid_input, "unknown field", std::string(key));
+    const std::string_view field(key);
+    const bool known = std::ranges::find(fields, field) != fields.end() || std::ranges::find(optional, field) != optional.end();
+    if (!known) return fail(Code::invalid_input, "unknown field", std::string(key));
     if (!given.is_string()) return fail(Code::invalid_input, "must be a text", std::string(key));
   }
   std::vector<std::string> texts;
@@ -37,6 +40,10 @@ Result<std::vector<std::string>> text_fields(std::string_view body, std::initial
     const auto* given = object->if_contains(field);
     if (!given) return fail(Code::invalid_input, "field is missing", std::string(field));
     texts.emplace_back(given->as_string());
+  }
+  for (const auto field : optional) {
+    const auto* given = object->if_contains(field);
+    texts.emplace_back(given ? std::string(given->as_string()) : std::string());
   }
   return texts;
 }

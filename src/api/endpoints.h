@@ -36,8 +36,10 @@ template <class T, class Print>
   if (!result) return error_response(result.error());
   return json_response(print(*result), status);
 }
-/// A request's body as a JSON object with only text fields that are all in `fields`; the order is that of `fields`.
-[[nodiscard]] Result<std::vector<std::string>> text_fields(std::string_view body, std::initializer_list<std::string_view> fields);
+/// A request's body as a JSON object with only text fields that are all in `fields`, or in `optional` ("" if absent); the
+/// order is that of `fields`, then of `optional`.
+[[nodiscard]] Result<std::vector<std::string>> text_fields(std::string_view body, std::initializer_list<std::string_view> fields,
+                                                           std::initializer_list<std::string_view> optional = {});
 /// A whole decimal number of the query; `otherwise` if absent.
 [[nodiscard]] Result<std::uint64_t> number(const Request& request, const std::string& key, std::uint64_t otherwise);
 

@@ -6,6 +6,7 @@
 #include "api/endpoints.h"
 #include "api/tokens.h"
 #include "base/log.h"
+#include "model/quantity.h"
 
 namespace epif::api {
 namespace {
@@ -16,6 +17,16 @@ Reply issue(const Shared& shared, std::string_view request, const std::string& i
   auto certificate = shared->services.authority->issue(request, {.identity = identity});
   if (!certificate) return error_response(certificate.error());
   return json_response(json::serialize(json::object{{"certificate", *certificate}, {"authority", shared->services.authority->certificate()}}), 201);
+}
+
+/// Zero, the default of each use, for no text.
+Result<std::chrono::seconds> lifetime(const std::string& text) {
+  if (text.empty()) return std::chrono::seconds(0);
+  auto given = parse_duration(text);
+  if (!given) return fail(Code::invalid_input, "not a duration", "valid", given.error().text(), "write, for example, 10m");
+  const auto whole = std::chrono::floor<std::chrono::seconds>(*given);
+  if (whole.count() < 1) return fail(Code::invalid_input, "a token is valid for one second or more", "valid", text);
+  return whole;
 }
 
 Reply join(const Shared& shared, const Request& request) {
@@ -45,20 +56,23 @@ Reply renew(const Shared& shared, const Request& request) {
   return issue(shared, fields->front(), request.caller.name);
 }
 
-/// {"use":"join","subject":"domain/node"} or {"use":"user","subject":"alice"}; the answer is the only place that shows it.
+/// {"use":"join","subject":"domain/node"} or {"use":"user","subject":"alice"}, "valid" for how long; the answer is the only
+/// place that shows it.
 Reply make_token(const Shared& shared, const Request& request) {
   if (!request.caller.may_administer()) return error_response({Code::denied, request.caller.text() + " may not make tokens", {}, {}, {}});
-  auto fields = text_fields(request.body, {"use", "subject"});
+  auto fields = text_fields(request.body, {"use", "subject"}, {"valid"});
   if (!fields) return error_response(fields.error());
-  const auto& use = fields->front();
-  const auto& subject = fields->back();
+  const auto& use = (*fields)[0];
+  const auto& subject = (*fields)[1];
+  auto valid = lifetime((*fields)[2]);
+  if (!valid) return error_response(valid.error());
   std::string text;
   if (use == "join") {
-    auto token = issue_join_token(*shared->services.store, subject, shared->services.authority->fingerprint());
+    auto token = issue_join_token(*shared->services.store, subject, shared->services.authority->fingerprint(), *valid);
     if (!token) return error_response(token.error());
     text = token->text();
   } else if (use == "user" && !subject.empty()) {
-    auto token = issue_user_token(*shared->services.store, subject);
+    auto token = issue_user_token(*shared->services.store, subject, *valid);
     if (!token) return error_response(token.error());
     text = std::move(*token);
   } else {
@@ -83,8 +97,8 @@ void add_member_routes(Router& router, const Shared& shared) {
   router.add("POST", "/v1/renew", bind(renew),
              {"A new certificate for the member that asks", R"({"type":"object","required":["request"],"properties":{"request":{"type":"string"}}})", certificate});
   router.add("POST", "/v1/tokens", bind(make_token),
-             {"Make a token: use join (subject: domain/node, a domain, or *) or user (subject: a name)",
-              R"({"type":"object","required":["use","subject"],"properties":{"use":{"enum":["join","user"]},"subject":{"type":"string"}}})",
+             {"Make a token: use join (subject: domain/node, a domain, or *) or user (subject: a name); valid: how long, such as 10m",
+              R"({"type":"object","required":["use","subject"],"properties":{"use":{"enum":["join","user"]},"subject":{"type":"string"},"valid":{"type":"string"}}})",
               R"({"type":"object","properties":{"token":{"type":"string"}}})"});
 }
 

@@ -25,6 +25,7 @@ json::object parse_or_empty(const std::string& text) {
 std::string text_at(const json::object& object, std::string_view key) {
   const auto* value = object.if_contains(key);
   if (!value || value->is_null()) return {};
+  if (const auto* number = value->if_double()) return fmt::format("{}", *number);  // JSON would say 0E0
   return value->is_string() ? std::string(value->as_string()) : json::serialize(*value);
 }
 
