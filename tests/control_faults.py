@@ -6,8 +6,8 @@ import os
 import subprocess
 import time
 
-from control_world import CONSENT, DOMAINS, Echo, World, application, exchange, refused
-from lab import Failure, check, equal, promise, run, wait_until
+from control_world import API, CONSENT, DOMAINS, Echo, World, application, exchange, refused
+from lab import Failure, check, epif, equal, promise, run, wait_until
 
 
 def running(world):
@@ -109,6 +109,119 @@ def full_disk():
         world.start_agent("umc/proxy").wait_for_log("connected to the orchestrator", within=20)
         check(not [name for name in os.listdir(folder) if ".new." in name], f"half files stay: {os.listdir(folder)}")
         check(world.talks(4242) and refused(world, 8042) is not None, "the restart changed what passes")
+
+
+def captures(world):
+    """The addresses that the modality's rules hold."""
+    return "10.2.0.10" in world.host("umc/modality").run("nft", "list", "ruleset").stdout
+
+
+@promise("an orchestrator that comes back with an empty store takes nothing away: rules and flows stay, the agents say why; with its own store again all is as before")
+def empty_store():
+    with World("control-empty") as world:
+        running(world)
+        database = f"{world.folder}/epif.db"
+        with world.connect(4242) as held:
+            check(exchange(held), "no echo before")
+            world.orchestrator_process.stop()
+            for end in ("", "-wal", "-shm"):
+                if os.path.exists(database + end):
+                    os.rename(database + end, database + end + ".kept")
+            world.start_orchestrator()
+            for node, agent in world.agents.items():
+                wait_until(lambda: "another store" in agent.output(), f"the agent of {node} says what is wrong", 20)
+            check(exchange(held) and world.talks(4242) and world.talks(8042), "flows were cut")
+            check(captures(world), "the modality's rules are gone")
+            world.agents["umc/modality"].kill()
+            world.start_agent("umc/modality").wait_for_log("another store", within=20)
+            check(captures(world) and exchange(held) and world.talks(4242), "a restarted agent took everything down")
+            world.orchestrator_process.stop()
+            for end in ("", "-wal", "-shm"):
+                if os.path.exists(database + end + ".kept"):
+                    os.replace(database + end + ".kept", database + end)
+                elif os.path.exists(database + end):
+                    os.unlink(database + end)
+            world.start_orchestrator()
+            world.client("delete", "consent", "p-0042")
+            wait_until(lambda: refused(world, 8042) is not None, "a revocation counts again", 20)
+            check(exchange(held), "the other flow was touched")
+        wait_until(lambda: not any(report(world, node)["errors"] for node in world.agents), "no agent reports an error", 20)
+
+
+@promise("under a new orchestrator a host keeps its rules; with --rejoin it keeps them until that one assigns something")
+def rejoin():
+    with World("control-rejoin") as world:
+        running(world)
+        agent = world.agents["umc/modality"]
+        world.orchestrator_process.stop()
+        os.rename(world.folder, world.folder + ".old")
+        world.init().start_orchestrator()
+        wait_until(lambda: "cannot be reached" in agent.output(), "the agent notices", 20)
+        check(world.talks(4242) and captures(world), "the strange orchestrator took something away")
+        agent.kill()
+        rejoined = world.host("umc/modality").start(epif(), "agent", "--orchestrator", API, "--node", "umc/modality", "--rejoin", "--token-file",
+                                                    world.token_file, "--state", world.state_of("umc/modality"), name="agent-again")
+        world.agents["umc/modality"] = rejoined
+        rejoined.wait_for_log("does not know umc/modality", within=20)
+        check(world.talks(4242) and captures(world), "joining again took something away")
+        world.apply(DOMAINS)
+        wait_until(lambda: refused(world, 4242) is not None, "the new orchestrator's word counts", 20)
+        wait_until(lambda: report(world, "umc/modality").get("generation"), "it is confirmed", 20)
+        equal(report(world, "umc/modality")["errors"], [], "errors")
+
+
+@promise("an agent that crashed between its assignment and its routes brings back no withdrawn route, with the orchestrator dead as well")
+def crash_between():
+    with World("control-between") as world:
+        running(world)
+        routes = f"{world.state_of('umc/modality')}/routes.json"
+        with open(routes, encoding="utf-8") as before:
+            old = before.read()
+        world.client("delete", "consent", "p-0042")
+        wait_until(lambda: refused(world, 8042), "the revocation has arrived", 10)
+        wait_until(lambda: "study/send" not in json.dumps(json.load(open(routes, encoding="utf-8"))["routes"]), "it is written", 5)
+        world.agents["umc/modality"].kill()
+        world.orchestrator_process.kill()
+        # What the disk holds if the agent dies after its first write: the new assignment, the old routes.
+        with open(routes + ".test", "w", encoding="utf-8") as out:
+            out.write(old)
+        os.rename(routes + ".test", routes)
+        agent = world.start_agent("umc/modality")
+        agent.wait_for_log("goes on with what was assigned before", within=20)
+        wait_until(lambda: "study/send" not in json.dumps(json.load(open(routes, encoding="utf-8"))["routes"]), "the old routes are replaced", 5)
+        check(refused(world, 8042) is not None, "the withdrawn route is back")
+        wait_until(lambda: world.talks(4242), "the other flow passes", 10)
+
+
+@promise("a denied flow inside of one domain is captured and refused; a granted one reaches its server")
+def inside():
+    with World("control-inside") as world:
+        archive = world.lab.node("archive")
+        world.lab.link(archive, "10.1.0.11/24", world.hosts["umc"])
+        archive.route("default", "10.1.0.1")
+        for port in (80, 81):
+            Echo(archive, port)
+        running(world)
+        capture = archive.capture("umc", "tcp port 80")
+        node = "---\napiVersion: epif/v1\nkind: Node\nmetadata: {name: archive, domain: umc}\nspec: {addresses: [10.1.0.11]}\n---"
+        flow = application("ads", "marketing", 80) + "---" + application("care", "treatment", 81)
+        world.apply(node + flow.replace("research/pacs", "umc/archive"))
+        world.wait_phase("ads", "Denied")
+        world.wait_phase("care", "Running")
+        rules = lambda: world.host("umc/modality").run("nft", "list", "ruleset").stdout
+        wait_until(lambda: "10.1.0.11" in rules(), "the redirector captures it", 10)
+
+        def outcome(port):
+            try:
+                with world.host("umc/modality").connect("10.1.0.11", port, 5.0) as out:
+                    out.settimeout(5)
+                    return exchange(out)
+            except OSError as error:
+                return type(error).__name__
+
+        check(outcome(80) in ("ConnectionResetError", "ConnectionRefusedError"), f"the denied flow: {outcome(80)}")
+        equal(outcome(81), True, "the granted flow")
+        equal(len(capture.stop().packets()), 0, "packets of the denied flow at its server")
 
 
 run()
