@@ -70,6 +70,8 @@ inline constexpr std::uint32_t warm_pool_check_ms = 1'000;            ///< idle 
 inline constexpr std::uint32_t warm_pool_short_life_s = 5;           ///< ended by the proxy sooner: a refusal, not an idle limit
 inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
 inline constexpr std::uint32_t warm_pool_retry_max_ms = 5'000;       ///< this
+inline constexpr std::uint32_t tls_session_life_s = 600;             ///< a resumed handshake checks no certificate: not for long
+inline constexpr std::size_t tls_sessions_max = 1'024;               ///< peers whose session a client keeps
 inline constexpr std::uint32_t socks4_user_max_bytes = 255;
 inline constexpr std::size_t capture_chain_devices = 128;            ///< in one egress chain; the kernel takes up to 256
 

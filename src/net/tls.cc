@@ -10,39 +10,10 @@
 #include <cassert>
 #include <cerrno>
 
+#include "net/tls_error.h"
+
 namespace epif::net {
 namespace {
-
-std::string last_reason() {
-  const auto code = ::ERR_peek_last_error();
-  const char* reason = ::ERR_reason_error_string(code);
-  return reason == nullptr ? "unknown TLS failure" : reason;
-}
-
-Result<std::shared_ptr<SSL_CTX>> make_context(const SSL_METHOD* method, const TlsFiles& files) {
-  ::ERR_clear_error();
-  std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(method), ::SSL_CTX_free);
-  if (!context) return fail(Code::internal, "cannot make a TLS context", {}, last_reason());
-  auto* ctx = context.get();
-  ::SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
-  // Idle connections give their record buffers back; read-ahead halves the system calls for each record.
-  ::SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  ::SSL_CTX_set_read_ahead(ctx, 1);
-  ::SSL_CTX_set_num_tickets(ctx, 0);
-  ::SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-  ::SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  if (::SSL_CTX_use_certificate_chain_file(ctx, files.certificate.c_str()) != 1) {
-    return fail(Code::invalid_input, "cannot load the certificate", files.certificate, last_reason());
-  }
-  if (::SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return fail(Code::invalid_input, "cannot load the private key", files.key, last_reason(),
-                "the key must be in PEM form and fit the certificate");
-  }
-  if (::SSL_CTX_load_verify_locations(ctx, files.authority.c_str(), nullptr) != 1) {
-    return fail(Code::invalid_input, "cannot load the CA certificate", files.authority, last_reason());
-  }
-  return context;
-}
 
 std::string identity_of(SSL* session) {
   constexpr std::string_view scheme = "epif://";
@@ -63,6 +34,12 @@ std::string identity_of(SSL* session) {
   }
   ::GENERAL_NAMES_free(names);
   return identity;
+}
+
+/// A resumed session checks no certificate: the one it began with may have come to its end since.
+bool certificate_is_past(SSL* session) {
+  std::unique_ptr<X509, decltype(&::X509_free)> certificate(::SSL_get1_peer_certificate(session), ::X509_free);
+  return !certificate || ::X509_cmp_current_time(::X509_get0_notAfter(certificate.get())) <= 0;
 }
 
 /// A BIO over the stream's own socket that keeps the loop's idea of readiness true: a short read is noted, so that the
@@ -136,30 +113,36 @@ Error handshake_error(SSL* session, int reason) {
   if (reason == SSL_ERROR_SYSCALL && ::ERR_peek_last_error() == 0) {
     return {Code::reset, "the peer broke the connection in the TLS handshake"};
   }
-  const auto why = last_reason();
+  const auto why = tls_reason();
   const bool certificate = why.find("certificate") != std::string::npos || why.find("unknown ca") != std::string::npos;
   return {certificate ? Code::unauthenticated : Code::protocol, "the TLS handshake failed", {}, why};
 }
 
 }  // namespace
 
-Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files) {
-  auto made = make_context(::TLS_server_method(), files);
-  if (!made) return fail(std::move(made.error()));
-  // Client certificates are asked for by the authority's name.
-  ::SSL_CTX_set_client_CA_list(made->get(), ::SSL_load_client_CA_file(files.authority.c_str()));
-  ::SSL_CTX_up_ref(made->get());
-  return std::shared_ptr<TlsContext>(new TlsContext(made->get()));
+std::string tls_reason() {
+  const auto code = ::ERR_peek_last_error();
+  const char* reason = ::ERR_reason_error_string(code);
+  return reason == nullptr ? "unknown TLS failure" : reason;
 }
 
-Result<std::shared_ptr<TlsContext>> TlsContext::client(const TlsFiles& files) {
-  auto made = make_context(::TLS_client_method(), files);
-  if (!made) return fail(std::move(made.error()));
-  ::SSL_CTX_up_ref(made->get());
-  return std::shared_ptr<TlsContext>(new TlsContext(made->get()));
+void TlsStream::offer_session(const TlsContext& context, const std::string& expected_identity) {
+  ::SSL_set_connect_state(session_);
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (::getpeername(fd(), reinterpret_cast<sockaddr*>(&peer), &size) != 0) return;
+  // Whom we ask for, and where: a session with one peer is never offered to another.
+  resumes_ = expected_identity + '@';
+  resumes_.append(reinterpret_cast<const char*>(&peer), size);
+  context_ = context.shared_from_this();
+  SSL_set_app_data(session_, this);
+  auto* known = context.sessions().copy(resumes_);
+  if (known == nullptr) return;
+  ::SSL_set_session(session_, known);
+  ::SSL_SESSION_free(known);
 }
 
-TlsContext::~TlsContext() { ::SSL_CTX_free(context_); }
+bool TlsStream::resumed() const { return ::SSL_session_reused(session_) == 1; }
 
 TlsStream::~TlsStream() { ::SSL_free(session_); }
 
@@ -168,18 +151,27 @@ Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<Socket
                                                           TimePoint deadline, Cancel* cancel) {
   Loop& loop = socket->loop();
   SSL* session = ::SSL_new(context.native());
-  if (session == nullptr) co_return fail(Code::internal, "cannot start TLS", {}, last_reason());
+  if (session == nullptr) co_return fail(Code::internal, "cannot start TLS", {}, tls_reason());
   std::unique_ptr<TlsStream> stream(new TlsStream(loop, SocketStream::release(std::move(socket)), session));
   const Cancel::Stage stage(cancel, *stream);
   BIO* wire = make_wire(stream->fd(), stream->interest_);
   ::SSL_set_bio(session, wire, wire);
-  as_server ? ::SSL_set_accept_state(session) : ::SSL_set_connect_state(session);
+  if (as_server) {
+    ::SSL_set_accept_state(session);
+  } else {
+    stream->offer_session(context, expected_identity);
+  }
   for (;;) {
     ::ERR_clear_error();
     const int result = ::SSL_do_handshake(session);
     if (result == 1) break;
+    // The client goes on with the ticket that it has: a further one would only cost.
+    if (as_server && ::SSL_session_reused(session) == 1) ::SSL_set_num_tickets(session, 0);
     const int reason = ::SSL_get_error(session, result);
-    if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) co_return fail(handshake_error(session, reason));
+    if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) {
+      if (!as_server) context.sessions().forget(stream->resumes_);
+      co_return fail(handshake_error(session, reason));
+    }
     Result<> ready;
     if (reason == SSL_ERROR_WANT_READ) {
       ready = co_await stream->interest_.readable(deadline);
@@ -190,6 +182,10 @@ Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<Socket
   }
   stream->buffered_ = ::SSL_has_pending(session) == 1;
   stream->identity_ = identity_of(session);
+  if (::SSL_session_reused(session) == 1 && certificate_is_past(session)) {
+    context.sessions().forget(stream->resumes_);
+    co_return fail(Code::expired, "the peer's certificate is past its end", {}, "the session began before");
+  }
   if (stream->identity_.empty()) {
     co_return fail(Code::unauthenticated, "the peer's certificate names no epif:// identity");
   }
@@ -227,7 +223,7 @@ Io TlsStream::outcome(int result, bool reading) {
   const bool cut = ERR_GET_REASON(::ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
   if (cut) return fail_with({Code::truncated, "the peer's stream ended without close_notify"});
   if (::ERR_peek_last_error() == 0) return fail_with({Code::reset, "the peer broke the connection"});
-  return fail_with({Code::protocol, "TLS failed", {}, last_reason()});
+  return fail_with({Code::protocol, "TLS failed", {}, tls_reason()});
 }
 
 Io TlsStream::read_some(MutableByteSpan into) {

@@ -5,6 +5,7 @@
 
 #include "net/cancel.h"
 #include "net/stream.h"
+#include "net/tls_sessions.h"
 
 // OpenSSL's own names, so that its headers stay in the .cc files.
 struct ssl_ctx_st;
@@ -19,8 +20,9 @@ struct TlsFiles {
   std::string authority;    ///< CA that the peer's certificate must chain to
 };
 
-/// TLS 1.3 only, certificates required and checked on both sides. Share between threads.
-class TlsContext {
+/// TLS 1.3 only, certificates required and checked on both sides. Share between threads. Connections of one pair of contexts
+/// resume each other's sessions; a session ends with either context, and after limits::tls_session_life_s.
+class TlsContext : public std::enable_shared_from_this<TlsContext> {
  public:
   /// Errors: not_found, invalid_input (names the file; a key that does not fit its certificate).
   [[nodiscard]] static Result<std::shared_ptr<TlsContext>> server(const TlsFiles& files);
@@ -29,10 +31,12 @@ class TlsContext {
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
   [[nodiscard]] ssl_ctx_st* native() const { return context_; }
+  [[nodiscard]] TlsSessions& sessions() const { return sessions_; }
 
  private:
-  explicit TlsContext(ssl_ctx_st* context) : context_(context) {}
+  explicit TlsContext(ssl_ctx_st* context);
   ssl_ctx_st* context_;
+  mutable TlsSessions sessions_;  ///< of a client
 };
 
 /// TLS over a TCP socket that it owns.
@@ -50,6 +54,10 @@ class TlsStream final : public Stream {
 
   /// Identity in the peer's certificate: its URI SAN "epif://domain/node" without the scheme. Never empty after a handshake.
   [[nodiscard]] const std::string& peer_identity() const { return identity_; }
+  /// True if the handshake resumed an earlier session.
+  [[nodiscard]] bool resumed() const;
+  /// Under which name this client's sessions are kept; empty at a server.
+  [[nodiscard]] const std::string& resumes() const { return resumes_; }
 
   Io read_some(MutableByteSpan into) override;
   Io write_some(ByteSpan from, bool last = false) override;
@@ -63,10 +71,13 @@ class TlsStream final : public Stream {
                                                                       const TlsContext& context, bool as_server,
                                                                       std::string expected_identity, TimePoint deadline,
                                                                       Cancel* cancel);
+  void offer_session(const TlsContext& context, const std::string& expected_identity);
   [[nodiscard]] Io outcome(int result, bool reading);
 
   ssl_st* session_;
   std::string identity_;
+  std::shared_ptr<const TlsContext> context_;  ///< of a client: tickets come after the handshake
+  std::string resumes_;
   bool aborted_ = false;
 };
 

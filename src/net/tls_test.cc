@@ -112,6 +112,56 @@ TEST_F(TlsTest, TheWrongPeerIsRefusedThoughItsCertificateIsValid) {
   EXPECT_EQ(at_client->error().code, Code::unauthenticated);
 }
 
+/// One handshake of two contexts that live on; then a byte from the server, so that the client meets the ticket.
+struct ResumptionTest : TlsTest {
+  void meet(const TlsContext& server, const TlsContext& client, const std::string& expected) {
+    at_server.reset();
+    at_client.reset();
+    auto pair = stream_pair().value();
+    spawn(accept(std::make_unique<SocketStream>(*loop, std::move(pair.first)), server, at_server));
+    spawn(connect(std::make_unique<SocketStream>(*loop, std::move(pair.second)), client, expected, at_client));
+    until([&] { return at_server && at_client; });
+    if (!*at_client || !*at_server) return;
+    const Bytes byte{1};
+    ASSERT_EQ((**at_server)->write_some(byte).bytes, 1u);
+    bool arrived = false;
+    until([&] { return arrived = arrived || (**at_client)->read_some(loop->scratch()).state == Io::State::moved; });
+  }
+};
+
+TEST_F(ResumptionTest, ALaterHandshakeResumesAndStillKnowsBothIdentities) {
+  const auto server = TlsContext::server(certificates().files("proxy")).value();
+  const auto client = TlsContext::client(certificates().files("modality")).value();
+  meet(*server, *client, "umc/umc-proxy");
+  EXPECT_FALSE((**at_client)->resumed());
+  for (int i = 0; i < 3; ++i) {
+    meet(*server, *client, "umc/umc-proxy");
+    EXPECT_TRUE((**at_client)->resumed());
+    EXPECT_TRUE((**at_server)->resumed());
+    EXPECT_EQ((**at_server)->peer_identity(), "umc/modality");
+    EXPECT_EQ((**at_client)->peer_identity(), "umc/umc-proxy");
+  }
+}
+
+TEST_F(ResumptionTest, ANewServerContextChecksCertificatesAgain) {
+  const auto client = TlsContext::client(certificates().files("modality")).value();
+  meet(*TlsContext::server(certificates().files("proxy")).value(), *client, "umc/umc-proxy");
+  meet(*TlsContext::server(certificates().files("proxy")).value(), *client, "umc/umc-proxy");
+  EXPECT_FALSE((**at_client)->resumed());
+  EXPECT_EQ((**at_server)->peer_identity(), "umc/modality");
+}
+
+TEST_F(ResumptionTest, ASessionWithOnePeerIsNotOfferedToAnother) {
+  const auto server = TlsContext::server(certificates().files("proxy")).value();
+  const auto client = TlsContext::client(certificates().files("modality")).value();
+  meet(*server, *client, "umc/umc-proxy");
+  meet(*server, *client, "research/proxy");
+  ASSERT_FALSE(*at_client);
+  EXPECT_EQ(at_client->error().code, Code::unauthenticated);
+  meet(*server, *client, "");
+  EXPECT_FALSE((**at_client)->resumed());
+}
+
 TEST_F(TlsTest, ACertificateWithoutAnIdentityIsRefused) {
   shake(certificates().files("proxy"), certificates().files("nameless"), "umc/umc-proxy");
   ASSERT_FALSE(*at_server);
