@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+"""client ── gate ── server, proxy and resolver: names of remote nodes reach the proxy as names."""
+import struct
+
+from lab import check, epif, equal, promise, run, write_json
+from redirect_questions import AAAA, A, MAPPED, MAPPED6, MX, NAME, RESOLVER, foreign, query, resolve, resolve_stream
+from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, read_all
+
+REAL = "10.2.0.20"
+
+
+def foreign_stream(peer):
+    while len(head := read_all(peer, 2)) == 2:
+        answer = foreign(read_all(peer, struct.unpack(">H", head)[0]))
+        peer.sendall(struct.pack(">H", len(answer)) + answer)
+
+
+class Named(World):
+    """... and a resolver 10.4.0.53; the proxy alone knows where the name lives, by its own hosts file."""
+
+    def build(self):
+        super().build()
+        self.resolver = self.lab.node("resolver")
+        self.lab.link(self.resolver, "10.4.0.53/24 fd04::53/64", self.gate, "10.4.0.1/24 fd04::1/64")
+
+    def proxy_that_knows(self, name, address):
+        hosts = self.lab.path("hosts")
+        with open(hosts, "w", encoding="ascii") as file:
+            file.write(f"127.0.0.1 localhost\n{address} {name}\n")
+        self.proxy.kill()
+        self.proxy = self.proxy_node.start("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts, epif(), "proxy",
+                                           "--listen", "10.3.0.30:1080", "--allow-all", name="knows")
+        self.proxy_node.wait_for_port(1080, process=self.proxy)
+
+
+@promise("a mapped name resolves to its address, and the proxy is asked for the name, over TCP and UDP")
+def kept():
+    with Named("dnskept") as w, Service(w.server, 80, echo) as service, Datagrams(w.server, 80):
+        w.proxy_that_knows(NAME, REAL)
+        w.redirect("--map", f"{NAME}={MAPPED}", "--map", f"{NAME}={MAPPED6}")
+        equal(resolve(w.client, NAME), (0, [MAPPED]), "A")
+        equal(resolve(w.client, "PACS.Research.Example"), (0, [MAPPED]), "A in other letters")
+        equal(resolve(w.client, NAME, AAAA), (0, [MAPPED6]), "AAAA")
+        equal(resolve(w.client, NAME, MX), (0, []), "MX")
+        equal(resolve_stream(w.client, NAME), (0, [MAPPED]), "A over TCP")
+        for address in (MAPPED, MAPPED6):
+            with w.client.connect(address, 80) as out:
+                out.sendall(b"by name")
+                equal(read_all(out, 7), b"by name", "echo")
+        equal({peer[0] for peer in service.peers}, {"10.3.0.30"}, "who connected to the server")
+        with datagram_socket(w.client, MAPPED) as out:
+            equal(ask(out, b"by name", (MAPPED, 80)), (b"by name", (MAPPED, 80)), "answer and its sender")
+        equal(w.metric('dns_total{result="answered"}'), 5, "answered")
+
+
+@promise("an unmodified program finds the server by its name")
+def unmodified():
+    with Named("dnscurl") as w:
+        w.proxy_that_knows(NAME, REAL)
+        web = w.server.start("/usr/bin/python3", "-u", "-m", "http.server", "80", cwd=w.lab.state)
+        w.server.wait_for_port(80, process=web)
+        w.redirect("--map", f"{NAME}={MAPPED}")
+        conf = w.lab.path("resolv.conf")
+        with open(conf, "w", encoding="ascii") as file:
+            file.write(f"nameserver {RESOLVER}\n")
+        w.client.run("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', conf,
+                     "curl", "-sS", "--fail", "-o", "/dev/null", f"http://{NAME}/resolv.conf")
+
+
+@promise("other names go on to the resolver that was asked, over UDP and TCP")
+def passed_on():
+    with Named("dnsother") as w, Datagrams(w.resolver, 53, answer=foreign) as four, Datagrams(w.resolver, 53, "::", answer=foreign), \
+            Service(w.resolver, 53, foreign_stream):
+        w.redirect("--map", f"{NAME}={MAPPED}")
+        equal(resolve(w.client, "www.example.org"), (0, ["192.0.2.1"]), "over UDP")
+        equal(resolve(w.client, "www.example.org", server="fd04::53"), (0, ["192.0.2.1"]), "over UDP and IPv6")
+        equal(resolve_stream(w.client, "www.example.org"), (0, ["192.0.2.1"]), "over TCP")
+        equal(four.peers[0][0], "10.1.0.10", "who asked the resolver")
+        equal(w.metric('dns_total{result="passed_on"}'), 3, "passed on")
+
+
+@promise("a resolver that is protected is asked through the proxy, and never straight")
+def protected():
+    with Named("dnsprotected") as w, Datagrams(w.resolver, 53, answer=foreign) as resolver:
+        w.redirect("--map", f"{NAME}={MAPPED}", "--capture", RESOLVER)
+        wire = w.gate.capture("client", f"host {RESOLVER}")
+        equal(resolve(w.client, "www.example.org"), (0, ["192.0.2.1"]), "through the proxy")
+        equal(resolve(w.client, NAME), (0, [MAPPED]), "a name of ours")
+        equal({peer[0] for peer in resolver.peers}, {"10.3.0.30"}, "who asked the resolver")
+        equal(resolve_stream(w.client, "www.example.org"), (5, []), "over TCP it is refused")
+        equal(wire.stop().packets(), [], "packets between the node and the resolver")
+
+
+@promise("with the redirector dead no question leaves, and after a restart a name has the same address")
+def dead():
+    with Named("dnsdead") as w, Datagrams(w.resolver, 53, answer=foreign) as resolver:
+        routes = [{"id": str(i), "flow": f"app/{i}", "destination": f"10.200.0.{i}:80", "name": f"node{i}.example",
+                   "next": {"proxy": "10.3.0.30:1080"}} for i in range(1, 9)]
+        file = write_json(w.lab.path("routes.json"), {"routes": routes})
+        redirector = w.redirect("--routes", file, proxy=None)
+        first = {i: resolve(w.client, f"node{i}.example")[1] for i in (5, 2, 7)}
+        redirector.kill()
+        wire = w.gate.capture("client")
+        with datagram_socket(w.client, RESOLVER) as out, datagram_socket(w.client, RESOLVER) as control:
+            out.sendto(query("node5.example", A), (RESOLVER, 53))
+            control.sendto(query("control.example", A), (RESOLVER, 54))
+        check(wire.stop().holds("control"), "control: a datagram to another port is not seen")
+        check(not wire.holds(b"node5"), "a question left although the redirector is dead")
+        equal(resolver.peers, [], "questions at the resolver")
+        write_json(file, {"routes": routes[::-1]})
+        w.redirect("--routes", file, proxy=None)
+        equal({i: resolve(w.client, f"node{i}.example")[1] for i in (7, 5, 2)}, first, "addresses after the restart")
+
+
+run()
