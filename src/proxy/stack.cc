@@ -41,6 +41,13 @@ void set_ip(const socks6::StackOptions& wishes, Leg leg, int fd) {
   if (const auto* whole = wishes.find<socks6::NoFragmentation>(leg)) net::set_no_fragmentation(fd, whole->wanted);
 }
 
+/// The kernel's MPTCP sockets have neither TTL nor path MTU discovery of their own: who asks for these gets TCP.
+bool wants_multipath(const socks6::StackOptions& wishes) {
+  const auto* multipath = wishes.find<socks6::Multipath>();
+  return multipath != nullptr && multipath->wanted && wishes.find<socks6::Ttl>() == nullptr &&
+         wishes.find<socks6::NoFragmentation>() == nullptr;
+}
+
 /// What is in force, for each option that the client sent about this leg.
 socks6::StackOptions ip_facts(const socks6::StackOptions& wishes, Leg leg, int fd) {
   socks6::StackOptions facts;
@@ -71,7 +78,7 @@ net::ConnectOptions remote_options(const socks6::StackOptions& wishes, bool repl
   if (const auto* tos = wishes.find<socks6::Tos>()) options.tos = tos->value;
   if (const auto* ttl = wishes.find<socks6::Ttl>(); ttl != nullptr && ttl->value > 0) options.ttl = ttl->value;
   if (const auto* whole = wishes.find<socks6::NoFragmentation>()) options.no_fragmentation = whole->wanted;
-  if (const auto* multipath = wishes.find<socks6::Multipath>()) options.multipath = multipath->wanted;
+  options.multipath = wants_multipath(wishes);
   return options;
 }
 
@@ -94,7 +101,7 @@ socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int cl
 net::ListenOptions listener_options(const socks6::StackOptions& wishes) {
   net::ListenOptions options;
   options.fast_open = wishes.find<socks6::FastOpen>() != nullptr;
-  if (const auto* multipath = wishes.find<socks6::Multipath>()) options.multipath = multipath->wanted;
+  options.multipath = wants_multipath(wishes);
   return options;
 }
 

@@ -7,7 +7,8 @@
 /// SOCKS6 stack options of CONNECT and BIND (draft-12 section 7.1): what we do of what a client wishes, and what we tell about
 /// it. Each option that a client sent is answered, on its leg, with what the kernel then says is in force: TOS, TTL, No
 /// Fragmentation, Multipath, Listen Backlog (0: not granted); Happy Eyeballs where a name was asked for; Fast Open where it
-/// was attempted, since its answer has no way to say no. Options of UDP meet silence here.
+/// was attempted, since its answer has no way to say no. Multipath gives way to TTL and No Fragmentation, which the kernel
+/// does not have for it. Options of UDP meet silence here.
 namespace epif::proxy {
 
 /// The same wish about the proxy-remote leg alone, as it is passed on to a next proxy.
