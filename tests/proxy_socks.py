@@ -7,7 +7,7 @@ import time
 
 import socks
 
-from lab import check, equal, promise, run
+from lab import check, equal, promise, run, wait_until
 from proxy_world import (Proxy, Server, curl, echo, free_port, option, read_all, read_exactly, v4_request, v4a_request,
                          v5_code, v5_credentials, v5_name_request, v5_request, v6_name_request, v6_reply, v6_request)
 
@@ -131,6 +131,38 @@ def socks6_specifics():
             equal(read_exactly(client, 4), b"ping", "the early data")
 
 
+@promise("SOCKS6: each option is answered on its leg, the first of two that contradict counts, Happy Eyeballs only for names, MPTCP if spoken")
+def stack_options():
+    def told(request):
+        with proxy.connect() as client:
+            client.sendall(request + b"ping")
+            options = v6_reply(client)[3]
+            equal(read_exactly(client, 4), b"ping", "the early data")
+            return [options[i + 4:i + 8] for i in range(0, len(options), 8)]
+
+    def asks(*wishes):
+        return b"".join(option(1, wish) for wish in wishes)
+    whole, fragments = b"\x04\x02\0", b"\x04\x01\0"
+    with Server(echo) as server, Proxy("--allow-all") as proxy:
+        equal(sorted(told(v6_request(server.port, options=asks(b"\xc1\x01\x28\0", b"\xc1\x03\x2a\0", b"\xc1" + whole)))),
+              sorted(leg + wish for leg in (b"\x41", b"\x81") for wish in (b"\x01\x28\0", b"\x03\x2a\0", whole)), "both legs")
+        equal(told(v6_request(server.port, options=asks(b"\x41\x01\x28\0", b"\xc1\x01\x20\0", b"\x81\x01\x10\0"))),
+              [b"\x41\x01\x28\0", b"\x81\x01\x10\0"], "the first counts, and what overlaps with it does not")
+        equal(told(v6_request(server.port, options=asks(b"\x81" + fragments))), [b"\x81" + fragments], "fragments allowed")
+        for wish in (b"\x01", b"\x02"):
+            eyeballs = b"\x81\x02" + wish + b"\0"
+            equal(told(v6_name_request(server.port, options=asks(eyeballs))), [eyeballs], "Happy Eyeballs for a name")
+            equal(told(v6_request(server.port, options=asks(eyeballs))), [], "Happy Eyeballs for an address")
+        equal(told(v6_request(server.port, options=asks(b"\x85\x01\x02\0", b"\x85\x02\x01\0", b"\x84\x03\0\x05"))), [], "UDP's and BIND's")
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            with proxy.connect() as client:
+                client.sendall(v6_request(listener.getsockname()[1], options=asks(MPTCP)))
+                equal(v6_reply(client)[3][4:], MPTCP, "MPTCP to a server that speaks it")
+        equal(told(v6_request(server.port, options=asks(MPTCP))), [b"\x84\x02\x01\0"], "MPTCP to a server that does not")
+
+
 @promise("passwords: the right one opens, a wrong or missing one does not, in SOCKS5 and SOCKS6, and SOCKS4 is refused")
 def passwords():
     with Server(echo) as server, Proxy("--allow-all", "--user", "ann:secret", "--user", "bob:with:colon") as proxy:
@@ -158,6 +190,7 @@ def passwords():
         with proxy.connect() as client:
             client.sendall(v4_request(server.port))
             equal(read_exactly(client, 2), b"\0\x5b", "SOCKS4")
+        wait_until(lambda: server.accepted >= 4, "the server's thread has counted")
         equal(server.accepted, 4, "connections that reached the server")
 
 

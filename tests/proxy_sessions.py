@@ -1,0 +1,218 @@
+#!/usr/bin/python3
+"""SOCKS6 sessions, idempotence tokens and authentication replies (draft-12). client ── proxy ── server, on loopback."""
+import socket
+import struct
+import subprocess
+import threading
+
+from lab import check, equal, promise, run, wait_until
+from proxy_world import (TIMEOUT, Proxy, Server, echo, option, read_all, read_exactly, v5_credentials, v6_request)
+
+NOOP = b"\x06\x00%s\0\0\0\x01\0\0\0\0"
+LOGIN = option(4, b"\x02" + v5_credentials("ann", "secret"))
+ACCEPTED, REFUSED = option(4, b"\x02\x01\0"), option(4, b"\x02\x01\x01")
+OPEN, OK, INVALID, TEARDOWN = option(5, b""), option(8, b""), option(9, b""), option(10, b"")
+SPENT, REJECTED = option(14, b""), option(15, b"")
+
+
+def session_id(id):
+    return option(6, id)
+
+
+def token(number):
+    return option(13, struct.pack(">I", number))
+
+
+def options_of(block):
+    """kind -> body; a kind twice fails."""
+    made = {}
+    while block:
+        kind, length = struct.unpack(">HH", block[:4])
+        check(kind not in made, f"option {kind} twice")
+        made[kind], block = block[4:length], block[length:]
+    return made
+
+
+def authentication(connection):
+    """(0 for success, the option block)"""
+    version, kind, length = struct.unpack(">BBH", read_exactly(connection, 4))
+    equal(version, 6, "the version")
+    return kind, read_exactly(connection, length)
+
+
+def operation(connection):
+    head = read_exactly(connection, 12)
+    equal(head[7], 1, "the address type")
+    read_exactly(connection, struct.unpack(">H", head[2:4])[0])
+    return head[1]
+
+
+def noop(proxy, options, source="127.0.0.1"):
+    """(authentication, its options, operation or None)"""
+    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT, source_address=(source, 0)) as client:
+        client.sendall(NOOP % struct.pack(">H", len(options)) + options)
+        kind, told = authentication(client)
+        code = operation(client) if kind == 0 else None
+        equal(read_all(client), b"", "what follows")
+        return kind, options_of(told), code
+
+
+@promise("a session is opened in any request, remembers who opened it, and needs no password afterwards, not even a right one")
+def a_session():
+    with Server(echo) as server, Proxy("--allow-all", "--user", "ann:secret") as proxy:
+        kind, told, code = noop(proxy, OPEN + LOGIN)
+        equal((kind, code, set(told)), (0, 0, {4, 6}), "opened")
+        id = told[6]
+        equal(len(id), 16, "bytes of the id")
+        wrong = option(4, b"\x02" + v5_credentials("ann", "wrong"))
+        equal(noop(proxy, session_id(id) + wrong), (0, {8: b""}, 0), "a wrong password is ignored inside")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=session_id(id)) + b"ping")
+            equal(authentication(client), (0, OK), "CONNECT inside")
+            equal(operation(client), 0, "the operation")
+            equal(read_exactly(client, 4), b"ping", "the bytes")
+        equal(noop(proxy, session_id(id) + OPEN), (0, {8: b""}, 0), "no session inside of a session")
+        equal(noop(proxy, b""), (1, {}, None), "outside a password is needed")
+        equal(noop(proxy, session_id(id), source="127.0.0.2"), (1, {9: b""}, None), "from another address")
+        equal(noop(proxy, session_id(id[:12]) + LOGIN), (1, {9: b""}, None), "a part of the id; a password does not help")
+        equal(noop(proxy, session_id(b"\0" * 16)), (1, {9: b""}, None), "an id that was never given")
+        equal(proxy.metric("epif_proxy_sessions"), 1, "sessions in metrics")
+        equal(proxy.metric("epif_proxy_sessions_invalid_total"), 3, "invalid ids in metrics")
+
+
+@promise("a teardown is part of no session: it needs its own password, and afterwards the id is invalid")
+def teardown():
+    with Proxy("--allow-all", "--user", "ann:secret", "--user", "bob:other") as proxy:
+        id = noop(proxy, OPEN + LOGIN)[1][6]
+        equal(noop(proxy, session_id(id) + TEARDOWN), (1, {}, None), "without a password")
+        bob = option(4, b"\x02" + v5_credentials("bob", "other"))
+        equal(noop(proxy, session_id(id) + TEARDOWN + bob)[0], 0, "somebody else's password authenticates him")
+        equal(noop(proxy, session_id(id))[0], 0, "and tears nothing down")
+        kind, told, code = noop(proxy, session_id(id) + TEARDOWN + LOGIN)
+        equal((kind, set(told), code), (0, {4}, 0), "torn down")
+        equal(noop(proxy, session_id(id)), (1, {9: b""}, None), "afterwards")
+        equal(proxy.metric("epif_proxy_sessions"), 0, "sessions in metrics")
+
+
+@promise("tokens: one bounded window a session, told in every successful reply; each token is good for one request")
+def tokens():
+    with Server(echo) as server, Proxy("--allow-all") as proxy:
+        equal(noop(proxy, option(11, b"\0\0\0\x20") + token(1)), (0, {}, 0), "outside of a session all of it is ignored")
+        _, told, _ = noop(proxy, OPEN + option(11, b"\xff\xff\xff\xff"))
+        id, (base, size) = told[6], struct.unpack(">II", told[12])
+        equal(size, 4096, "the size is bounded")
+        inside = session_id(id)
+        equal(noop(proxy, inside + option(11, b"\0\0\0\x08"))[1], {8: b"", 12: told[12]}, "never a second window")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=inside + token(base)) + b"ping")
+            kind, block = authentication(client)
+            moved = struct.pack(">II", (base + 1) % 2**32, size)
+            equal((kind, options_of(block)), (0, {8: b"", 12: moved, 14: b""}), "spent, and the window moved")
+            equal(operation(client), 0, "the operation")
+            equal(read_exactly(client, 4), b"ping", "the bytes")
+        for name, number in (("a second time", base), ("below", base - 1), ("above", base + size + 1)):
+            with proxy.connect() as client:
+                client.sendall(v6_request(server.port, options=inside + token(number % 2**32)) + b"ping")
+                equal(authentication(client), (1, REJECTED), name)
+                equal(read_all(client), b"", f"{name}: what follows")
+        equal(server.accepted, 1, "connections that reached the server")
+        equal(proxy.metric('epif_proxy_tokens_total{outcome="spent"}'), 1, "in metrics")
+        equal(proxy.metric('epif_proxy_tokens_total{outcome="rejected"}'), 3, "in metrics")
+
+
+@promise("of many requests with the same token at once, on all threads, exactly one reaches the server")
+def concurrency():
+    with Server(echo) as server, Proxy("--allow-all", "--threads", "4") as proxy:
+        _, told, _ = noop(proxy, OPEN + option(11, struct.pack(">I", 64)))
+        inside, base = session_id(told[6]), struct.unpack(">II", told[12])[0]
+        rounds, won = 20, []
+        for turn in range(rounds):
+            clients = [proxy.connect() for _ in range(16)]
+            request = v6_request(server.port, options=inside + token((base + turn) % 2**32))
+            gate = threading.Barrier(len(clients))
+
+            def race(client):
+                gate.wait()
+                client.sendall(request)
+                kind, _ = authentication(client)
+                if kind == 0 and operation(client) == 0:
+                    won.append(turn)
+            racers = [threading.Thread(target=race, args=(client,)) for client in clients]
+            for racer in racers:
+                racer.start()
+            for racer in racers:
+                racer.join(TIMEOUT)
+            for client in clients:
+                client.close()
+        equal(sorted(won), list(range(rounds)), "the winners")
+        equal(server.accepted, rounds, "connections that reached the server")
+
+
+@promise("sessions of one owner are limited, and beyond the limit a request is served without one, silently")
+def limited():
+    with Proxy("--allow-all") as proxy:
+        opened = sum(6 in noop(proxy, OPEN)[1] for _ in range(260))
+        equal(opened, 256, "sessions of one address")
+        equal(noop(proxy, OPEN), (0, {}, 0), "beyond")
+        check(6 in noop(proxy, OPEN, source="127.0.0.2")[1], "another address got none")
+        equal(proxy.metric("epif_proxy_sessions_refused_total"), 5, "in metrics")
+
+
+@promise("the interactive phase: selection, the exchange of RFC 1929, a second reply that is the last, initial data kept for the target")
+def dialogue():
+    advertise = lambda initial: option(2, struct.pack(">H", initial) + b"\x02")
+    with Server(echo) as server, Proxy("--allow-all", "--user", "ann:secret") as proxy:
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=advertise(5) + OPEN) + b"hello")
+            equal(authentication(client), (1, option(3, b"\x02")), "the first reply")
+            equal(server.accepted, 0, "nothing goes upstream before the decision")
+            for byte in v5_credentials("ann", "secret"):
+                client.sendall(bytes([byte]))
+            equal(read_exactly(client, 2), b"\x01\0", "RFC 1929")
+            kind, told = authentication(client)
+            equal((kind, set(options_of(told))), (0, {6}), "the second reply")
+            equal(operation(client), 0, "the operation")
+            equal(read_exactly(client, 5), b"hello", "the initial data")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=advertise(5)) + b"hello" + v5_credentials("ann", "secret") + b"more")
+            authentication(client)
+            read_exactly(client, 2)
+            authentication(client)
+            operation(client)
+            equal(read_exactly(client, 9), b"hellomore", "all in one segment")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=advertise(0)))
+            authentication(client)
+            client.sendall(v5_credentials("ann", "wrong"))
+            equal(read_exactly(client, 2), b"\x01\x01", "RFC 1929")
+            equal(authentication(client), (1, b""), "the second reply has no selection: two are the most")
+            equal(read_all(client), b"", "and the connection ends")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=advertise(0) + option(4, b"\x02" + v5_credentials("ann", "wrong"))) + b"x")
+            equal(authentication(client), (1, option(3, b"\xff") + REFUSED), "wrong from the start: no second try")
+            equal(read_all(client), b"", "and the connection ends")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=advertise(0) + LOGIN))
+            equal(authentication(client), (0, ACCEPTED), "right from the start: the advertisement is ignored")
+            equal(operation(client), 0, "the operation")
+        equal(server.accepted, 3, "connections that reached the server")
+
+
+@promise("limits: 20480 bytes of options and 16384 of initial data are taken, a word or a byte more is not")
+def limits():
+    filler = lambda size: option(0xFCFF, bytes(size - 4))
+    with Server(echo) as server, Proxy("--allow-all") as proxy:
+        for options, code in ((filler(20480), 0), (filler(20484), 1), (option(2, struct.pack(">H", 16384) + b"\0\0"), 0),
+                              (option(2, struct.pack(">H", 16385) + b"\0\0"), 1)):
+            with proxy.connect() as client:
+                client.sendall(v6_request(server.port, options=options))
+                data = bytes(16384)
+                client.sendall(data)
+                equal(authentication(client)[0], 0, f"{len(options)} bytes of options")
+                equal(operation(client), code, f"{len(options)} bytes of options")
+                if code == 0:
+                    equal(read_exactly(client, len(data)), data, "the initial data")
+        equal(server.accepted, 2, "connections that reached the server")
+
+
+run(needs_root=False)
