@@ -1,64 +1,16 @@
 #!/usr/bin/python3
 """Two proxies in a row, TLS 1.3 with certificates between. client ── near ═mTLS SOCKS6═ far ── server, on loopback."""
-import contextlib
 import os
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 
-from lab import check, equal, promise, run, wait_until, write_json
+from lab import check, equal, promise, run, wait_until
+from proxy_tables import Pair, openssl
 from proxy_world import (Proxy, Server, digest, echo, free_port, is_reset, open_v5, read_all, read_exactly, v5_code,
                          v5_request)
-
-
-def openssl(*words):
-    subprocess.run(["openssl", *words], check=True, capture_output=True)
-
-
-class Pair:
-    """Near and far proxy with certificates of one authority; `near` and `far` are their routes."""
-
-    def __init__(self, near, far, expected="research/proxy"):
-        self.near_routes, self.far_routes, self.expected = near, far, expected
-
-    def __enter__(self):
-        self.stack = contextlib.ExitStack()
-        self.folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="epif-next-"))
-        openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", self.at("ca.key"), "-out", self.at("ca.pem"),
-                "-days", "2", "-subj", "/CN=test", "-addext", "basicConstraints=critical,CA:TRUE")
-        port = free_port()
-        self.write_far(*self.far_routes)
-        self.far = self.stack.enter_context(Proxy("--tls-listen", f"127.0.0.1:{port}", *self.identity("research/proxy"),
-                                                  "--routes", self.at("far.json"), listen=None))
-        self.next = {"proxy": f"127.0.0.1:{port}", "identity": self.expected}
-        self.write_near(*self.near_routes)
-        self.near = self.stack.enter_context(Proxy(*self.identity("umc/proxy"), "--routes", self.at("near.json")))
-        return self
-
-    def __exit__(self, *failure):
-        self.stack.close()
-
-    def at(self, name):
-        return os.path.join(self.folder, name)
-
-    def identity(self, name, named=None):
-        """Makes or renews the files of `name`; the certificate names `named`, if given."""
-        stem = self.at(name.replace("/", "-"))
-        openssl("req", "-newkey", "ed25519", "-nodes", "-keyout", stem + ".key", "-out", stem + ".csr", "-subj", "/CN=x")
-        with open(stem + ".ext", "w", encoding="ascii") as file:
-            file.write(f"subjectAltName=URI:epif://{named or name}\n")
-        openssl("x509", "-req", "-in", stem + ".csr", "-CA", self.at("ca.pem"), "-CAkey", self.at("ca.key"),
-                "-CAcreateserial", "-days", "2", "-extfile", stem + ".ext", "-out", stem + ".pem")
-        return ["--cert", stem + ".pem", "--key", stem + ".key", "--ca", self.at("ca.pem")]
-
-    def write_near(self, *routes):
-        write_json(self.at("near.json"), {"node": "umc/proxy", "routes": [{**r, "next": self.next} for r in routes]})
-
-    def write_far(self, *routes):
-        write_json(self.at("far.json"), {"node": "research/proxy", "routes": list(routes)})
 
 
 def near(id, port):

@@ -1,34 +1,17 @@
 #!/usr/bin/python3
 """epif proxy obeys routes.json: default deny, hot reload, live cut, limits. client ── proxy ── server, on loopback."""
 import os
-import pathlib
 import signal
-import tempfile
 import time
 
-from lab import check, equal, promise, run, wait_until, write_json
+from lab import check, equal, promise, run, wait_until
+from proxy_tables import Table
 from proxy_world import (Proxy, Server, echo, is_reset, open_v5, read_all, read_exactly, v5_code, v5_name_request,
                          v5_request)
 
 
 def route(id, port, **fields):
     return {"id": id, "sources": ["127.0.0.0/8"], "destination": f"127.0.0.1:{port}", **fields}
-
-
-class Table:
-    """A routes.json in a folder of its own."""
-
-    def __enter__(self):
-        self._folder = tempfile.TemporaryDirectory(prefix="epif-routes-")
-        self.path = pathlib.Path(self._folder.name, "routes.json")
-        return self
-
-    def __exit__(self, *failure):
-        self._folder.cleanup()
-
-    def write(self, *routes, **fields):
-        write_json(self.path, {"routes": list(routes), **fields})
-        return str(self.path)
 
 
 def flows(proxy, wanted):
