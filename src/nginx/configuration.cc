@@ -125,6 +125,7 @@ void http_block(Text& text, const std::vector<Route>& routes) {
   text.line("  proxy_request_buffering off;");
   text.line("  proxy_max_temp_file_size 0;");
   text.line("  proxy_buffer_size 32k;");
+  text.line("  proxy_buffers 8 32k;");
   text.line("  proxy_connect_timeout {}ms;", limits::connect_deadline_ms);
   zones(text, routes, true);
   for (const auto& route : routes) {

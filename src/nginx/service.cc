@@ -238,8 +238,13 @@ void Service::count() {
 }
 
 net::Task<void> Service::watch_signals() {
-  auto ready = co_await signal_interest_->readable();
-  if (ready) loop_->stop();
+  for (;;) {
+    auto ready = co_await signal_interest_->readable();
+    if (!ready) co_return;
+    signalfd_siginfo info{};
+    if (::read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) loop_->stop();
+    signal_interest_->drained_read();
+  }
 }
 
 void Service::adopt_folders() {
