@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -15,6 +16,7 @@ namespace epif::redirect {
 namespace {
 
 constexpr std::uint32_t delivery_priority = 100;  // after the local table, before all that leads elsewhere
+constexpr std::size_t gone_devices_most = 64;  // names kept for a device's return
 constexpr int commit_attempts = 5;  // a device may vanish between listing and commit
 
 /// Rules belong to a network namespace; its inode tells apart namespaces that share a state folder.
@@ -72,9 +74,16 @@ Result<> InstalledCapture::commit(const CaptureRules& wish) {
   for (int attempt = 1;; ++attempt) {
     auto devices = net::links();
     if (!devices) return fail(std::move(devices.error()));
-    std::vector<std::string> names;
-    for (const auto& device : *devices) names.push_back(device.name);
+    std::vector<std::string> present;
+    for (const auto& device : *devices) present.push_back(device.name);
+    // Linux 6.16 and later hold a place for a device that is gone, so that its return finds the guard there: a raw frame would
+    // slip through before we hear of it. Earlier ones refuse the name.
+    auto names = present;
+    for (const auto& device : gone_) {
+      if (std::ranges::find(names, device) == names.end()) names.push_back(device);
+    }
     auto done = net::run_nft(install_script(wish, names));
+    if (!done && names.size() > present.size()) done = net::run_nft(install_script(wish, present));
     if (done) {
       devices_ = std::move(*devices);
       rules_ = wish;
@@ -111,6 +120,9 @@ Result<> InstalledCapture::follow_devices() {
   auto devices = net::links();
   if (!devices) return fail(std::move(devices.error()));
   if (*devices == devices_) return {};
+  for (const auto& device : devices_) {
+    if (gone_.size() < gone_devices_most) gone_.insert(device.name);
+  }
   return commit(rules_);
 }
 

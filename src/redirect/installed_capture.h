@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ class InstalledCapture {
   std::string state_dir_;
   CaptureRules rules_;
   std::vector<net::Link> devices_;
+  std::set<std::string> gone_;  ///< names of devices that were there once, up to a limit
   bool installed_ = false;
   bool adopted_ = false;
 };
