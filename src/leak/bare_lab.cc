@@ -1,0 +1,101 @@
+#include "leak/bare_lab.h"
+
+#include <fcntl.h>
+#include <sched.h>
+
+#include <array>
+#include <cassert>
+#include <fstream>
+
+#include "leak/rtnetlink.h"
+
+namespace epif::leak {
+namespace {
+
+constexpr std::array<std::string_view, 2> near_addresses{"198.18.0.1", "fd65:7069::1"};
+constexpr std::array<std::string_view, 2> gates{"198.18.0.2", "fd65:7069::2"};
+constexpr std::array<std::string_view, 2> targets{"198.18.0.3", "fd65:7069::3"};
+constexpr std::array<std::uint8_t, 2> prefixes{24, 64};
+
+Fd this_space() { return Fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
+
+IpAddress parsed(std::string_view text) {
+  auto address = IpAddress::parse(text);
+  assert(address);
+  return *address;
+}
+
+/// A new namespace whose loopback is up; the calling thread stays where it was.
+Result<Fd> new_space() {
+  const auto home = this_space();
+  if (!home || ::unshare(CLONE_NEWNET) != 0) return fail(system_error(errno, "cannot make a network namespace"));
+  auto made = this_space();
+  Result<> up = made ? set_up("lo") : Result<>(fail(system_error(errno, "cannot open the network namespace")));
+  const auto back = ::setns(home.get(), CLONE_NEWNET);
+  assert(back == 0);
+  static_cast<void>(back);
+  if (!up) return fail(std::move(up.error()));
+  return made;
+}
+
+Result<> address_and_start(const Fd& space, std::initializer_list<const std::array<std::string_view, 2>*> lists) {
+  const Inside there(space);
+  auto up = set_up(BareLab::device);
+  if (!up) return up;
+  for (const auto* list : lists) {
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      auto added = add_address(BareLab::device, parsed((*list)[i]), prefixes[i]);
+      if (!added) return added;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Inside::Inside(const Fd& space) : home_(this_space()) {
+  const auto entered = ::setns(space.get(), CLONE_NEWNET);
+  assert(home_ && entered == 0);
+  static_cast<void>(entered);
+}
+
+Inside::~Inside() {
+  const auto back = ::setns(home_.get(), CLONE_NEWNET);
+  assert(back == 0);
+  static_cast<void>(back);
+}
+
+IpAddress BareLab::near_address(bool v6) { return parsed(near_addresses[v6 ? 1 : 0]); }
+IpAddress BareLab::gate(bool v6) { return parsed(gates[v6 ? 1 : 0]); }
+IpAddress BareLab::target(bool v6) { return parsed(targets[v6 ? 1 : 0]); }
+
+Result<std::unique_ptr<BareLab>> BareLab::make() {
+  auto near = new_space();
+  if (!near) return fail(std::move(near.error()));
+  auto far = new_space();
+  if (!far) return fail(std::move(far.error()));
+  std::unique_ptr<BareLab> lab(new BareLab(std::move(*near), std::move(*far)));
+  auto linked = lab->make_link();
+  if (!linked) return fail(std::move(linked.error()));
+  const Inside here(lab->near_);
+  std::ofstream("/proc/sys/net/ipv4/ping_group_range") << "0 2147483647\n";  // a new namespace lets nobody ping
+  return lab;
+}
+
+Result<> BareLab::remove_link() {
+  const Inside here(near_);
+  return delete_link(device);
+}
+
+Result<> BareLab::make_link() {
+  {
+    const Inside here(near_);
+    auto made = add_veth(device, far_);
+    if (!made) return made;
+  }
+  auto far = address_and_start(far_, {&gates, &targets});
+  if (!far) return far;
+  return address_and_start(near_, {&near_addresses});
+}
+
+}  // namespace epif::leak

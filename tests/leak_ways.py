@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+"""client ── gate ── server and proxy: `epif leak-test` tells a guarded node from one that leaks."""
+import json
+import os
+import re
+import signal
+import subprocess
+
+from lab import check, epif, equal, promise, run, wait_until
+from redirect_world import World
+
+TARGET, CONTROL = "10.2.0.20", "10.3.0.30"
+ROUND_ABOUT = 240.0
+
+
+def leak_test(w, *words, code=None):
+    """{way: (verdict, why)} of the node part, and the exit code."""
+    done = w.client.run(epif(), "leak-test", "--state", w.lab.state, "-o", "json", *words, check=False, timeout=ROUND_ABOUT)
+    check(done.returncode in (0, 1, 3) and done.stdout, f"leak-test ended with {done.returncode}: {done.stderr}")
+    found = {f["way"]: (f["verdict"], f["why"]) for f in json.loads(done.stdout)["findings"]}
+    if code is not None:
+        bad = {way: f for way, f in found.items() if f[0] not in ("held", "not possible here")}
+        equal(done.returncode, code, f"exit code; {bad}")
+    return found
+
+
+def rule_handle(w, chain, words):
+    listing = w.client.run("nft", "-a", "list", "chain", "inet", "epif_redirect_15001", chain).stdout
+    line = next(one for one in listing.splitlines() if words in one)
+    return line.rpartition("# handle ")[2].strip()
+
+
+# Frames of AF_XDP go from user memory to the driver; no rule of the kernel sees them, and leak-test says so.
+PAST_ALL_RULES = {"af-xdp/v4", "af-xdp/v6"}
+
+
+@promise("a guarded node: every way is held with its control seen; only AF_XDP, which no rule can see, may leak")
+def held():
+    with World("leakheld") as w:
+        w.client.sysctl("net.ipv4.ping_group_range", "0 2147483647")
+        w.redirect("--capture", TARGET, "--capture", "[fd02::20]")
+        found = leak_test(w, "--only", "node")
+        check(len(found) > 70, f"only {len(found)} ways: {sorted(found)}")
+        for way, (verdict, why) in found.items():
+            if way not in PAST_ALL_RULES:
+                check(verdict in ("held", "not possible here"), f"{way}: {verdict}: {why}")
+        for way in ("tcp/v4", "tcp/v6", "udp/v4", "quic/v4", "dns-udp/v4", "dns-tcp/v6", "ping/v4", "raw-echo/v6", "frame/v4",
+                    "frame-hidden-vlan/v6", "frame-unqueued/v4", "udp-source-route/v4", "raw-source-route/v6", "raw-fragments/v4"):
+            equal(found[way][0], "held", f"{way} ({found[way][1]})")
+
+
+@promise("a rule that somebody removed is a LEAK, of the ways that it guarded")
+def planted():
+    with World("leakplant") as w:
+        w.redirect("--capture", TARGET)
+        for chain in ("guard_output", "guard_postrouting", "capture", "reroute"):
+            for _ in range(2):
+                try:
+                    handle = rule_handle(w, chain, TARGET)
+                except StopIteration:
+                    break
+                w.client.run("nft", "delete", "rule", "inet", "epif_redirect_15001", chain, "handle", handle)
+        w.client.run("nft", "delete", "table", "netdev", "epif_redirect_15001")
+        found = leak_test(w, "--only", "node", "--control", CONTROL, code=3)
+        for way in ("tcp/v4", "udp/v4", "raw-echo/v4", "frame/v4", "frame-unqueued/v4", "tcp-fast-open/v4"):
+            equal(found[way][0], "leak", f"{way} ({found[way][1]})")
+        check("10.2.0.20" in found["udp/v4"][1], found["udp/v4"][1])
+
+
+@promise("without rules and with a target all ways are LEAKs; without a target there is nothing to test")
+def unguarded():
+    with World("leakopen", proxy=False) as w:
+        found = leak_test(w, "--only", "node", "--target", TARGET, "--control", CONTROL, code=3)
+        still = {way: f for way, f in found.items() if f[0] not in ("leak", "not possible here")}
+        still.pop("other-traffic")
+        check(not still, f"not seen although nothing guards: {still}")
+        done = w.client.run(epif(), "leak-test", "--only", "node", check=False)
+        equal((done.returncode, done.stdout), (1, ""), "exit code and output without anything protected")
+        check("protects" in done.stderr, done.stderr)
+
+
+@promise("where the control cannot be seen the verdict is not proven, never held")
+def unproven():
+    with World("leakblind", proxy=False) as w:
+        w.redirect("--capture", TARGET)
+        w.client.run("nft", "add table inet other; add chain inet other out { type filter hook output priority 0; }; "
+                     f"add rule inet other out ip daddr {CONTROL} udp dport 9 drop")
+        found = leak_test(w, "--only", "node", "--control", CONTROL)
+        equal(found["udp/v4"][0], "not proven", found["udp/v4"][1])
+        equal(found["tcp/v4"][0], "held", found["tcp/v4"][1])
+
+
+@promise("the moments: start, swap, interface, crash, restart and stop hold, in a lab that leaves nothing behind")
+def moments():
+    spaces = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
+    done = subprocess.run([epif(), "leak-test", "--only", "moments", "-o", "json"], capture_output=True, text=True, timeout=120)
+    found = {f["way"]: (f["verdict"], f["why"]) for f in json.loads(done.stdout)["findings"]}
+    equal(set(found), {"start", "rule-swap", "interface-removed", "interface-returned", "crash", "restart-after-crash", "stop"}, "moments")
+    for moment, (verdict, why) in found.items():
+        equal(verdict, "held", f"{moment}: {why}")
+    equal(done.returncode, 0, "exit code")
+    left_behind(spaces)
+
+
+def left_behind(spaces):
+    equal(set(os.listdir("/run/netns")) - spaces if os.path.isdir("/run/netns") else set(), set(), "namespaces left")
+    equal([name for name in os.listdir("/run") if name.startswith("epif-leak-")], [], "folders left in /run")
+    left = subprocess.run(["pgrep", "-af", "epif-leak-|--flood="], capture_output=True, text=True).stdout
+    equal([line for line in left.splitlines() if "pgrep" not in line], [], "processes left")
+
+
+@promise("Ctrl-C and a crash of the leak test leave no process and no folder behind")
+def interrupted():
+    for number in (signal.SIGINT, signal.SIGKILL):
+        process = subprocess.Popen([epif(), "leak-test", "--only", "moments"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        first = process.stdout.readline()
+        check(re.match(r"held +moment start", first), first)
+        process.send_signal(number)
+        process.wait(20)
+        wait_until(lambda: not subprocess.run(["pgrep", "-f", "--", "--flood="], capture_output=True).stdout, "the flood has ended")
+        process.stdout.close()
+    done = subprocess.run([epif(), "leak-test", "--only", "moments"], capture_output=True, text=True, timeout=120)
+    equal(done.returncode, 0, done.stdout + done.stderr)
+    left_behind(set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set())
+
+
+@promise("wrong use is one clear message")
+def wrong_use():
+    with World("leakwrong", proxy=False) as w:
+        w.redirect("--capture", TARGET)
+        for words, code, text in ((["--target", "10.2.0.1/24"], 2, "10.2.0.1/24"), (["--control", "x"], 2, "x"),
+                                  (["--only", "node", "--control", TARGET], 2, "protected")):
+            done = w.client.run(epif(), "leak-test", "--state", w.lab.state, *words, check=False)
+            equal((done.returncode, done.stdout, done.stderr.count("\n")), (code, "", 1), f"{words}: {done.stderr}")
+            check(text in done.stderr, done.stderr)
+
+
+run()
