@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "command.h"
 #include "net/descriptors.h"
+#include "net/notify.h"
 #include "redirect/service.h"
 
 namespace epif::app {
@@ -222,6 +223,7 @@ Exit run(const RedirectArguments& arguments) {
     admin = std::move(*started);
   }
   log::info("redirect", "captures", {{"port", std::to_string(arguments.listen_port)}});
+  net::notify_manager("READY=1");
   const auto code = (*service)->run();
   admin.reset();
   return code ? static_cast<Exit>(*code) : report(code.error());

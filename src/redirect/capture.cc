@@ -35,6 +35,10 @@ void capture_chain(Script& script, const CaptureRules& rules) {
     script.line("    tcp dport 53 meta mark != {:#x} fib daddr type != local redirect to :{}", own_mark, rules.dns_port);
   }
   excluded_traffic(script, rules, "return");
+  for (const auto& [server, nginx] : rules.diversions) {
+    const auto family = family_of(server.ip.is_v6());
+    script.line("    {} daddr {} tcp dport {} dnat {} to {}", family, server.ip.text(), server.port, family, nginx.text());
+  }
   for (const auto& target : rules.targets) script.line("    {} redirect to :{}", transport_match(target, "tcp"), rules.listen_port);
   script.line("  }}");
 }
@@ -91,10 +95,14 @@ void guard_output_chain(Script& script, const CaptureRules& rules) {
   script.line("    type filter hook output priority {}; policy accept;", last_of_all);
   redirected(script, rules.listen_port);
   own_traffic(script, rules, "accept");
+  for (const auto& nginx : rules.retired) {
+    script.line("    {} daddr {} tcp dport {} counter drop", family_of(nginx.ip.is_v6()), nginx.ip.text(), nginx.port);
+  }
   own_answers(script, rules);
   neighbour_discovery(script);
   source_routes(script);
   excluded_traffic(script, rules, "accept");
+  diverted_traffic(script, rules, "accept");
   // Rerouted to loopback; whether they are is looked at in postrouting.
   script.line("    meta mark {:#x} meta l4proto udp accept", capture_mark(rules.listen_port));
   target_jumps(script, rules, "target");
@@ -117,6 +125,7 @@ void guard_postrouting_chain(Script& script, const CaptureRules& rules) {
   own_traffic(script, rules, "accept");
   neighbour_discovery(script);
   excluded_traffic(script, rules, "accept");
+  diverted_traffic(script, rules, "accept");
   target_jumps(script, rules, "leave");
   script.line("  }}");
 }

@@ -22,6 +22,14 @@ inline constexpr std::uint32_t own_mark = 0xE91F;
 inline constexpr std::string_view table_prefix = "epif_redirect_";
 [[nodiscard]] std::string table_name(std::uint16_t listen_port);
 
+/// A flow that NGINX carries: the kernel sends the node's own connections to `server` to NGINX's port, and no program of ours is
+/// on their way.
+struct Diversion {
+  SocketAddress server;
+  SocketAddress nginx;  ///< of the same family
+  friend auto operator<=>(const Diversion&, const Diversion&) = default;
+};
+
 struct CaptureRules {
   std::uint16_t listen_port = 15001;
   /// Protected destinations. With all ports: nothing else reaches the block. With ports: TCP, UDP, UDP-Lite, SCTP and DCCP to
@@ -34,6 +42,10 @@ struct CaptureRules {
   /// Neither captured nor guarded, though a target may cover them.
   std::vector<CaptureTarget> excluded{};
   std::uint16_t dns_port = 0;  ///< all DNS of the node goes there; 0: none
+  std::vector<Diversion> diversions{};
+  /// Ports of NGINX that had a diversion once. Nothing goes there any more: told of a reset here, NGINX would end the server's
+  /// leg politely, and what was cut would look complete.
+  std::vector<SocketAddress> retired{};
   bool gateway = false;        ///< what the node forwards is taken as its own is
   friend bool operator==(const CaptureRules&, const CaptureRules&) = default;
 };

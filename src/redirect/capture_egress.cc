@@ -76,6 +76,7 @@ void netdev_table(Script& script, const CaptureRules& rules, std::string_view na
   neighbour_discovery(script);
   source_routes_of_frames(script);
   excluded_traffic(script, rules, "accept");
+  diverted_traffic(script, rules, "accept");
   target_jumps(script, rules, "target");
   script.line("  }}");
   // The kernel takes a limited number of devices in one chain.

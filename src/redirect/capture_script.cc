@@ -40,6 +40,12 @@ void excluded_traffic(Script& script, const CaptureRules& rules, std::string_vie
   for (const auto& target : rules.excluded) script.line("    {} {}", any_match(target), verdict);
 }
 
+void diverted_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {
+  for (const auto& [server, nginx] : rules.diversions) {
+    script.line("    {} daddr {} tcp dport {} {}", family_of(nginx.ip.is_v6()), nginx.ip.text(), nginx.port, verdict);
+  }
+}
+
 void target_chains(Script& script, const CaptureRules& rules, std::string_view name, bool reset) {
   for (std::size_t i = 0; i < rules.targets.size(); ++i) {
     const auto& target = rules.targets[i];

@@ -46,4 +46,7 @@ void neighbour_discovery(Script& script);
 
 void netdev_table(Script& script, const CaptureRules& rules, std::string_view name, const std::vector<std::string>& devices);
 
+/// What goes to NGINX's ports.
+void diverted_traffic(Script& script, const CaptureRules& rules, std::string_view verdict);
+
 }  // namespace epif::redirect

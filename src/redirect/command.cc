@@ -12,6 +12,8 @@
 #include <cstring>
 #include <optional>
 
+#include "redirect/confine.h"
+
 namespace epif::redirect {
 namespace {
 
@@ -41,6 +43,12 @@ void say(const char* text) { [[maybe_unused]] const auto written = ::write(STDER
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
+  // The program gets the standard streams and nothing else: a listener of ours in its hands would outlive us.
+  ::close_range(STDERR_FILENO + 1, ~0u, 0);
+  if (!deny_unguarded_sockets()) {
+    say("epif: cannot keep the command from sockets that no guard sees\n");
+    ::_exit(126);
+  }
   if (as && (::setgroups(as->groups.size(), as->groups.data()) != 0 || ::setgid(as->group) != 0 || ::setuid(as->user) != 0)) {
     say("epif: cannot change the user of the command\n");
     ::_exit(126);

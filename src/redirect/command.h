@@ -15,7 +15,8 @@ struct Child {
   Fd process;  ///< pidfd: readable when the child has ended
 };
 
-/// Starts `words` with our standard streams and environment, as `user` (name; empty: as we are), signals unblocked. Errors:
+/// Starts `words` with our standard streams and environment, as `user` (name; empty: as we are), signals unblocked, and kept from sockets
+/// that no guard sees (confine.h). Errors:
 /// not_found (user), no_descriptors, io. A program that cannot be run ends with 127 (not there) or 126, as in a shell.
 [[nodiscard]] Result<Child> start_command(const std::vector<std::string>& words, const std::string& user);
 

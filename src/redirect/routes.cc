@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <string>
 #include <tuple>
 
@@ -111,6 +112,10 @@ Result<const Route*> Routes::find(const Wanted& wanted, std::chrono::sys_seconds
   if (route->expires != std::chrono::sys_seconds{} && route->expires <= now) {
     return fail(Code::expired, "the route has expired", where, route->flow);
   }
+  if (route->nginx) {
+    return fail(Code::denied, "NGINX carries this flow, and the connection came another way", where, route->flow,
+                "only connections of this node itself, to the server's own address, are sent there");
+  }
   return route;
 }
 
@@ -143,6 +148,7 @@ std::vector<CaptureTarget> Routes::targets() const {
 std::vector<CaptureTarget> Routes::own() const {
   std::vector<CaptureTarget> own;
   for (const auto& route : table_.routes) {
+    if (route.nginx) continue;  // the kernel's, and without a mark
     // Nobody's marked traffic needs the way of a direct route that is shut.
     if (!route.next && (!route.blocked.empty() || route.protocol != Transport::tcp)) continue;
     own.push_back(route.next ? exactly(route.next->proxy) : route.destination);
@@ -160,6 +166,18 @@ std::vector<CaptureTarget> Routes::own_datagrams(bool relays) const {
   }
   tidy(own);
   return own;
+}
+
+std::vector<Diversion> Routes::diversions(std::chrono::sys_seconds now) const {
+  std::map<SocketAddress, SocketAddress> made;
+  for (const auto& route : table_.routes) {
+    if (!route.nginx || !route.blocked.empty()) continue;
+    if (route.expires != std::chrono::sys_seconds{} && route.expires <= now) continue;
+    made.try_emplace({route.destination.block.address, route.destination.ports.first}, route.nginx->listen);
+  }
+  std::vector<Diversion> out;
+  for (const auto& [server, nginx] : made) out.push_back({server, nginx});
+  return out;
 }
 
 std::vector<std::string> resolve_users(RouteTable& table) {

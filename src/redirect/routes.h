@@ -8,6 +8,7 @@
 #include "base/ip.h"
 #include "net/socket_owner.h"
 #include "model/route.h"
+#include "redirect/capture.h"
 
 /// What the redirector does with a connection, by its original destination. Pure and immutable: a change of routes.json makes
 /// a new one.
@@ -42,7 +43,7 @@ class Routes {
 
   /// The route for `wanted` whose selector fits `who`: of the narrowest destination, then the one with more to select by. A
   /// route with a selector fits nobody whom we do not know (null). Errors: no_route (with the refusal's reason if the table
-  /// names one), denied (blocked, with its reason), expired. The pointer lives as long as this.
+  /// names one), denied (blocked, with its reason; or NGINX's), expired. The pointer lives as long as this.
   [[nodiscard]] Result<const Route*> find(const Wanted& wanted, std::chrono::sys_seconds now) const;
   /// True if who asks decides: some route that covers `wanted` has a selector.
   [[nodiscard]] bool asks_who(Transport transport, const SocketAddress& wanted) const;
@@ -56,6 +57,9 @@ class Routes {
   [[nodiscard]] std::vector<CaptureTarget> own() const;
   /// The same for datagrams: destinations of UDP routes without a proxy and, if relays are used (SOCKS5), the proxies.
   [[nodiscard]] std::vector<CaptureTarget> own_datagrams(bool relays) const;
+  /// What the kernel sends to NGINX: routes of method nginx that are neither blocked nor expired. Where two have one destination,
+  /// the first counts. Sorted.
+  [[nodiscard]] std::vector<Diversion> diversions(std::chrono::sys_seconds now) const;
   /// Some route has a name: DNS is to be captured.
   [[nodiscard]] bool has_names() const;
 

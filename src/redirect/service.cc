@@ -25,6 +25,8 @@ sigset_t stop_signals() {
   return set;
 }
 
+std::chrono::sys_seconds wall_now() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
 Result<std::string> read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail(system_error(errno, "cannot read the routes", path));
@@ -73,6 +75,7 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
   wish.own_datagrams = routes.own_datagrams(options_.settings.socks == 5);
   wish.excluded = options_.excluded;
   wish.gateway = options_.gateway;
+  wish.diversions = routes.diversions(wall_now());
   // Once there were names, DNS stays captured: an answer that a program has kept must not be asked for elsewhere.
   const auto& old = capture_.rules();
   if (options_.dns || routes.has_names() || old.dns_port != 0) wish.dns_port = options_.settings.dns_port;
@@ -149,6 +152,11 @@ void Service::settle() {
     return;
   }
   retry_.cancel();
+  // Workers end what expires themselves; what NGINX carries passes none of them.
+  if (const auto end = routes_->next_expiry(wall_now()); end && !capture_.rules().diversions.empty()) {
+    const auto wait = std::clamp<std::chrono::seconds>(*end - wall_now(), std::chrono::seconds(1), std::chrono::hours(1));
+    expiry_ = loop_->after(wait, [this] { settle(); });
+  }
   generation_ = routes_->table().generation;
   log::info("redirect", "routes applied", {{"generation", fmt::format("{}", routes_->table().generation)},
                                            {"routes", fmt::format("{}", routes_->table().routes.size())}});
@@ -217,6 +225,7 @@ Result<> Service::serve() {
   if (!links) return fail(std::move(links.error()));
   auto followed = capture_.follow_devices();
   if (!followed) return followed;
+  if (!capture_.rules().diversions.empty()) settle();  // from here on timers run
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
   if (!options_.command.empty()) {
@@ -228,6 +237,7 @@ Result<> Service::serve() {
   }
   loop_->run();
   retry_.cancel();
+  expiry_.cancel();
   return {};
 }
 

@@ -74,6 +74,7 @@ class Service {
   std::shared_ptr<const Routes> routes_;
   std::atomic<std::uint64_t> generation_ = 0;  ///< of the table that workers and rules follow
   net::Loop::Timer retry_;
+  net::Loop::Timer expiry_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   std::optional<Child> child_;
