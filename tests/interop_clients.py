@@ -6,7 +6,7 @@ import socket
 import time
 
 from interop_table import CLIENTS, Target
-from interop_world import (CLOSED, ECHO, FIRST, GO, GREETING, LATE, LOGIN, WORDS, Talk, World, admin_get, digest, payload)
+from interop_world import (CLOSED, ECHO, FIRST, GO, GREETING, LATE, LOGIN, WORDS, Talk, World, digest, payload)
 from lab import Failure, check, equal, promise, run, wait_until
 
 AT_ONCE = 6
@@ -105,8 +105,7 @@ def keep_all(name):
             for job in jobs:
                 job.result()
         check(not broken, lambda: f"{len(broken)} of {len(jobs)} cases:\n" + "\n".join(broken))
-        for proxy in (world.open, world.locked):
-            wait_until(lambda: '"flows":[]' in admin_get(proxy, "/flows"), "no flow is left in the proxy")
+        world.nothing_left()
         print(f"      {name}: {len(jobs)} cases of {len(client.rows)} schemes", flush=True)
 
 

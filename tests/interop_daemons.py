@@ -3,7 +3,7 @@ foreground, with its whole configuration in the lab's folder."""
 import os
 import subprocess
 
-REDSOCKS = 12345
+REDSOCKS, SSH = 12345, 2022
 
 
 def write(lab, name, text):
@@ -65,6 +65,19 @@ def redsocks(lab, node, kind, proxy, login=(), capture="10.2.0.0/24"):
     return process
 
 
+def redsocks_udp(lab, node, proxy, destination, login=()):
+    """What arrives at 127.0.0.1, UDP port REDSOCKS, goes to `destination` by UDP ASSOCIATE of the SOCKS5 proxy; both ADDR:PORT."""
+    (host, _, port), (dest, _, dest_port) = proxy.rpartition(":"), destination.rpartition(":")
+    secret = f'login = "{login[0]}"; password = "{login[1]}";' if login else ""
+    settings = write(lab, f"redsocks-udp-{port}.conf",
+                     "base { log_debug = off; log_info = on; log = stderr; daemon = off; redirector = generic; }\n"
+                     f"redudp {{ local_ip = 127.0.0.1; local_port = {REDSOCKS}; ip = {host}; port = {port}; {secret}\n"
+                     f"dest_ip = {dest}; dest_port = {dest_port}; udp_timeout = 30; udp_timeout_stream = 60; }}\n")
+    process = node.start("redsocks", "-c", settings, name=f"redsocks-udp-{port}")
+    process.wait_for_log("started")
+    return process
+
+
 def haproxy(lab, node, text, port):
     """`text`: frontends, backends and listens; listens in the end on `port`."""
     settings = write(lab, f"haproxy-{port}.cfg", "global\n  log stderr local0\n  maxconn 500\n"
@@ -83,3 +96,19 @@ def nginx(lab, node, text, port):
     process = node.start("nginx", "-p", folder, "-e", "stderr", "-c", settings, name=f"nginx-{port}")
     node.wait_for_port(port, process=process)
     return process
+
+
+def sshd(lab, node):
+    """An sshd with keys of its own; the options with which ssh reaches it as root@server."""
+    for name in ("host", "user"):
+        node.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", lab.path(name))
+    with open(lab.path("host.pub"), encoding="ascii") as key:
+        known = write(lab, "known_hosts", "server " + key.read())
+    settings = write(lab, "sshd_config", f"Port {SSH}\nHostKey {lab.path('host')}\nAuthorizedKeysFile {lab.path('user.pub')}\n"
+                     "StrictModes no\nPermitRootLogin prohibit-password\nUsePAM yes\nPidFile none\nPrintMotd no\n"
+                     "Subsystem sftp internal-sftp\n")
+    os.makedirs("/run/sshd", exist_ok=True)  # it wants this folder
+    process = node.start("/usr/sbin/sshd", "-D", "-e", "-f", settings)
+    node.wait_for_port(SSH, process=process)
+    return ["-F", "none", "-i", lab.path("user"), "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={known}", "-o", "HostKeyAlias=server",
+            "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no"]

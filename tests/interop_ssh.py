@@ -1,33 +1,15 @@
 #!/usr/bin/python3
 """ssh and scp, whose ProxyCommand is a client of another make, through epif proxy. The server speaks first, and for long."""
 import concurrent.futures
-import os
 import shlex
 
+from interop_daemons import SSH, sshd
 from interop_table import Target, connect_proxy, ncat, netcat_openbsd
 from interop_world import CLOSED, LOGIN, Talk, World, digest, payload
 from lab import check, equal, promise, run
 
-SSH = 2022
 COMMANDS = {"nc": (netcat_openbsd, "socks5h"), "nc, SOCKS4": (netcat_openbsd, "socks4"), "ncat": (ncat, "socks5h"),
             "connect-proxy": (connect_proxy, "socks5h")}
-
-
-def start_sshd(world):
-    """An sshd on the server with keys of its own; what a client needs to reach it as root."""
-    lab = world.lab
-    for name in ("host", "user"):
-        world.server.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", lab.path(name))
-    with open(lab.path("host.pub"), encoding="ascii") as key:
-        known = world.file("known_hosts", "server " + key.read())
-    settings = world.file("sshd_config", f"Port {SSH}\nHostKey {lab.path('host')}\nAuthorizedKeysFile {lab.path('user.pub')}\n"
-                          "StrictModes no\nPermitRootLogin prohibit-password\nUsePAM yes\nPidFile none\nPrintMotd no\n"
-                          "Subsystem sftp internal-sftp\n")
-    os.makedirs("/run/sshd", exist_ok=True)  # it wants this folder
-    sshd = world.server.start("/usr/sbin/sshd", "-D", "-e", "-f", settings)
-    world.server.wait_for_port(SSH, process=sshd)
-    return ["-F", "none", "-i", lab.path("user"), "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={known}", "-o", "HostKeyAlias=server",
-            "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no"]
 
 
 def through(world, options, name, login=(), port=SSH):
@@ -63,11 +45,12 @@ def ssh(world, words, data=b""):
 @promise("ssh runs a command and scp copies 1 MB there and back, through nc, ncat and connect-proxy, with and without a password")
 def with_ssh():
     with World("ssh") as world:
-        options = start_sshd(world)
+        options = sshd(world.lab, world.server)
         jobs = [(name, ()) for name in COMMANDS] + [("ncat", LOGIN), ("connect-proxy", LOGIN)]
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             for job in [pool.submit(keep, world, options, *job) for job in jobs]:
                 job.result()
+        world.nothing_left()
 
 
 @promise("ssh tells why its ProxyCommand could not connect")

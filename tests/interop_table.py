@@ -100,17 +100,21 @@ def proxychains(world, scheme, to):
     return ["proxychains4", "-f", path, "nc.openbsd", "-N", to.host, to.port]
 
 
-def socksify(world, scheme, to):
+def socksify_settings(world, scheme, to):
+    """What comes before a program that shall go through the proxy of `to`."""
     user, password = to.login or ("", "")
-    route = ("route {{ from: {0} to: {1} via: {2} port = {3}\n protocol: tcp\n command: connect\n"
-             " proxyprotocol: socks_v{4}\n method: {5}\n}}\n")
-    method = "username" if to.login else "none"
-    path = world.file(f"dante-{scheme}-{to.proxy.replace(':', '.')}-{to.proxy_port}-{user}",
-                      f"logoutput: stderr\nresolveprotocol: {'fake' if remote(scheme) else 'udp'}\n" +
-                      "".join(route.format(*ends, to.proxy, to.proxy_port, version(scheme), method)
-                              for ends in (("0.0.0.0/0", "0.0.0.0/0"), ("0.0.0.0/0", "."))))
+    route = ("route {{ from: 0.0.0.0/0 to: {0} via: {1} port = {2}\n"
+             " proxyprotocol: socks_v{3}\n method: {4}\n}}\n")
+    text = "".join(route.format(to_all, to.proxy, to.proxy_port, version(scheme), "username" if to.login else "none")
+                   for to_all in ("0.0.0.0/0", "."))
+    path = world.file(f"dante-{scheme}-{to.proxy_port}-{user}-{password}",
+                      f"logoutput: stderr\nresolveprotocol: {'fake' if remote(scheme) else 'udp'}\n{text}")
     return ["env", f"SOCKS_CONF={path}", "SOCKS_AUTOADD_LANROUTES=no", "SOCKS_DISABLE_THREADLOCK=1", f"SOCKS_USERNAME={user}",
-            f"SOCKS_PASSWORD={password}", "socksify", "nc.openbsd", "-v", "-N", to.host, to.port]
+            f"SOCKS_PASSWORD={password}", "socksify"]
+
+
+def socksify(world, scheme, to):
+    return [*socksify_settings(world, scheme, to), "nc.openbsd", "-v", "-N", to.host, to.port]
 
 
 def library(*program):

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 
-from lab import Failure, Lab, epif, repository
+from lab import Failure, Lab, epif, repository, wait_until
 
 DEADLINE_S = 20.0
 MEGABYTE = 1 << 20
@@ -73,6 +73,12 @@ class World:
         process.admin = admin
         return process
 
+    def nothing_left(self):
+        """Every client is gone, so every flow must be."""
+        for proxy in (self.open, self.locked):
+            wait_until(lambda proxy=proxy: '"flows":[]' in admin_get(proxy, "/flows"),
+                       lambda proxy=proxy: "no flow is left, but there is " + admin_get(proxy, "/flows"))
+
     def file(self, name, text, mode=0o644):
         """A file in the state folder, at once whole: several cases may write the same one while others read it."""
         path = self.lab.path(name)
@@ -88,12 +94,24 @@ class Services:
     `peers` who connected."""
 
     def __init__(self, world):
-        self.heard, self.peers = set(), []
+        self.world, self.heard, self.peers = world, set(), []
         for port, serve in ((ECHO, self._echo), (LATE, self._late), (FIRST, self._first), (GREETING, self._greeting), (HTTP, self._http)):
             with world.server.inside():
                 listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=256)
             world.lab.at_end(lambda listener=listener: listener.shutdown(socket.SHUT_RDWR))
             threading.Thread(target=self._accept, args=(listener, serve), daemon=True).start()
+
+    def start_udp(self):
+        """A UDP echo on the port of the TCP echo, on both families."""
+        with self.world.server.inside():
+            echo = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            echo.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            echo.bind(("::", ECHO))
+        threading.Thread(target=self._answer, args=(echo,), daemon=True).start()
+
+    def _answer(self, echo):
+        while True:
+            echo.sendto(*echo.recvfrom(65536))
 
     def _accept(self, listener, serve):
         with listener:
