@@ -166,7 +166,12 @@ Route read_route(const Field& field) {
   if (route.protocol == Protocol::udp && !route.chain.empty()) {
     chain.refuse("a udp route has a chain", "bridging functions carry byte streams only");
   }
-  if (const auto next = fields.get("next")) route.next = read_next(next);
+  if (const auto next = fields.get("next")) {
+    route.next = read_next(next);
+    if (route.protocol == Protocol::udp && route.next->dialect == Dialect::socksx) {
+      next.refuse("a udp route leads to a proxy of the socksx dialect", "that knows connections only");
+    }
+  }
   route.purpose = fields.get("purpose").text();
   route.policy = fields.get("policy").text();
   route.policy_version = fields.get("policy_version").text();

@@ -48,6 +48,16 @@ RouteTable full_table() {
   by_nginx.destination = *CaptureTarget::parse("[fd02::10]:80");
   by_nginx.nginx = NginxPort{*SocketAddress::parse("[fd01::2]:21000"), {*IpAddress::parse("fd01::10")}, true};
   table.routes.push_back(by_nginx);
+  Route others;
+  others.id = "d";
+  others.destination = *CaptureTarget::parse("10.4.0.1");
+  others.next = NextHop{*SocketAddress::parse("10.4.0.2:1080"), "", "", Dialect::socksx};
+  table.routes.push_back(others);
+  Route listens;
+  listens.id = "e";
+  listens.destination = *CaptureTarget::parse("10.5.0.1");
+  listens.bind = true;
+  table.routes.push_back(listens);
   table.refusals.push_back(
       {*CaptureTarget::parse("10.3.0.0/16:80-90"), "stroke-imaging/backup", "unfeasible: anonymisation"});
   return table;
@@ -136,6 +146,11 @@ TEST(Routes, ContentErrorsNameLineAndPath) {
        "begins with '/'"},
       {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "expires": "soon"}]})",
        "routes[0].expires: 'soon' is not a time"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "bind": true, "next": {"proxy": "1.2.3.5:1"}}]})", "routes[0].bind: a route with bind"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "bind": true, "protocol": "udp"}]})", "routes[0].bind: a route with bind"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "next": {"proxy": "1.2.3.5:1", "dialect": "x"}}]})", "'x' is none of draft"},
+      {R"({"routes": [{"id": "a", "destination": "1.2.3.4", "protocol": "udp", "next": {"proxy": "1.2.3.5:1", "dialect": "socksx"}}]})",
+       "routes[0].next: a udp route leads to"},
       {R"({"routes": [], "refusals": [{"destination": "1.2.3.4"}]})", "refusals[0].reason is missing"},
   };
   for (const auto& [text, words] : cases) {

@@ -3,12 +3,25 @@
 #include <fmt/format.h>
 
 #include "base/limits.h"
+#include "socks/socksx.h"
 
 namespace epif::proxy {
 namespace {
 
+/// A proxy of the EPI project knows neither flows nor keys nor commands but CONNECT.
+Result<Bytes> opening_socksx(const NextRequest& request) {
+  if (request.command != socks::Command::connect || !request.encapsulations.empty()) {
+    return fail(Code::unsupported, "a next proxy of the socksx dialect carries connections without keys only", request.target.text());
+  }
+  Bytes out(socks6::max_sent_bytes);
+  out.resize(socksx::encode_request(socks::Target::of(request.target), out));
+  if (out.empty()) return fail(Code::internal, "cannot write the request for the next proxy", request.target.text());
+  return out;
+}
+
 /// The request and what follows it, for one write.
 Result<Bytes> opening(const NextRequest& request, ByteSpan first) {
+  if (request.dialect == Dialect::socksx) return opening_socksx(request);
   socks6::Request wire;
   wire.command = request.command;
   wire.target = socks::Target::of(request.target);
@@ -47,13 +60,14 @@ net::Task<Result<socks::Done<Message>>> read(net::Stream& stream, Bytes& receive
   }
 }
 
-net::Task<Result<>> converse(net::Stream& stream, Upstream& made, net::TimePoint deadline) {
+net::Task<Result<>> converse(net::Stream& stream, Upstream& made, Dialect dialect, net::TimePoint deadline) {
   Bytes received;
   auto authentication = co_await read(stream, received, deadline, socks6::decode_authentication_reply);
   if (!authentication) co_return fail(std::move(authentication.error()));
   if (!authentication->message.success) co_return fail(Code::unauthenticated, "the next proxy does not accept us");
   received.erase(received.begin(), received.begin() + static_cast<std::ptrdiff_t>(authentication->consumed));
-  auto operation = co_await read(stream, received, deadline, socks6::decode_operation_reply);
+  const auto decode = dialect == Dialect::socksx ? socksx::decode_operation_reply : socks6::decode_operation_reply;
+  auto operation = co_await read(stream, received, deadline, decode);
   if (!operation) co_return fail(std::move(operation.error()));
   const auto reply = operation->message.reply;
   if (reply != socks::Reply::success) {
@@ -71,6 +85,7 @@ net::Task<Result<>> converse(net::Stream& stream, Upstream& made, net::TimePoint
 
 net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Flow& flow,
                                          net::TimePoint deadline) {
+  if (request.dialect == Dialect::socksx) first = {};  // it may read more than its request at once
   auto bytes = opening(request, first);
   if (!bytes) co_return fail(std::move(bytes.error()));
   auto taken = co_await pool.take(*bytes, deadline);
@@ -84,7 +99,7 @@ net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest reques
   flow.upstream = made.stream.get();
   auto outcome = co_await net::write_all(*made.stream, ByteSpan(*bytes).subspan(taken->sent), deadline);
   // A refusal may have arrived although the write failed: it is read in both cases.
-  auto replied = co_await converse(*made.stream, made, deadline);
+  auto replied = co_await converse(*made.stream, made, request.dialect, deadline);
   flow.upstream = nullptr;
   if (!replied && !outcome) co_return fail(std::move(outcome.error()));
   if (!replied) {

@@ -11,6 +11,7 @@ struct NextRequest {
   std::string flow;
   socks::InlineList<socks6::KeyEncapsulation, socks6::encapsulations_max> encapsulations{};
   socks6::StackOptions stack{};
+  Dialect dialect = Dialect::draft;  ///< socksx: the target alone is sent, and the application's bytes wait for the reply
   socks::Command command = socks::Command::connect;
 };
 

@@ -214,6 +214,7 @@ net::Task<Result<Upstream>> Worker::Session::connect(const ClientRequest& reques
                    "start this proxy with --cert, --key and --ca");
   }
   NextRequest next{request.target, route->id};
+  next.dialect = route->next->dialect;
   for (const auto& one : keys_.for_next) next.encapsulations.push_back({one.pair, one.key});
   for (const auto& option : request.stack) {
     if (socks6::leg_of(option) != socks6::Leg::client_proxy) next.stack.add(on_remote_leg(option));
