@@ -18,6 +18,9 @@ struct TcpEntry {
   std::uint64_t cookie = 0;    ///< tells this socket from a later one with the same addresses
 };
 
+/// As a cookie: whichever socket has these addresses now.
+inline constexpr std::uint64_t any_cookie = ~std::uint64_t{0};
+
 /// Every socket but those in TIME_WAIT. IPv4-mapped addresses are given as IPv4. Errors: io, unsupported.
 [[nodiscard]] Result<std::vector<TcpEntry>> tcp_table();
 

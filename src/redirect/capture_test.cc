@@ -115,6 +115,24 @@ TEST(Capture, WhatIsExcludedIsNeitherCapturedNorGuarded) {
   EXPECT_THAT(chain(script, "netdev", "leaving"), HasSubstr("ip daddr 10.2.0.53/32 meta l4proto { tcp, udp, udplite, sctp, dccp } th dport 53 accept"));
 }
 
+TEST(Capture, DiversionsGoToNginxInTheKernelAndRetiredPortsNowhere) {
+  auto wish = rules({target("10.0.0.0/8"), target("[fd02::20]:80")});
+  wish.diversions = {{*SocketAddress::parse("10.2.0.20:80"), *SocketAddress::parse("10.3.0.30:21000")},
+                     {*SocketAddress::parse("[fd02::20]:80"), *SocketAddress::parse("[fd03::30]:21001")}};
+  wish.retired = {*SocketAddress::parse("10.3.0.30:21002")};
+  const auto script = install_script(wish, {"eth0"});
+  const auto nat = chain(script, "inet", "capture");
+  EXPECT_THAT(nat, HasSubstr("ip daddr 10.2.0.20 tcp dport 80 dnat ip to 10.3.0.30:21000\n"));
+  EXPECT_THAT(nat, HasSubstr("ip6 daddr fd02::20 tcp dport 80 dnat ip6 to [fd03::30]:21001\n"));
+  EXPECT_LT(nat.find("dnat ip to"), nat.find("redirect to")) << "the first rule that translates counts";
+  const auto guard = chain(script, "inet", "guard_output");
+  EXPECT_THAT(guard, HasSubstr("ip daddr 10.3.0.30 tcp dport 21000 accept"));
+  EXPECT_THAT(guard, HasSubstr("ip daddr 10.3.0.30 tcp dport 21002 counter drop"));
+  EXPECT_LT(guard.find("exthdr rt exists"), guard.find("21000 accept")) << "no source route passes by that way";
+  EXPECT_THAT(chain(script, "netdev", "leaving"), HasSubstr("ip daddr 10.3.0.30 tcp dport 21000 accept"));
+  EXPECT_THAT(chain(script, "inet", "guard_forward"), Not(HasSubstr("21000")));
+}
+
 TEST(Capture, WithoutDevicesThereIsNoEgressChain) {
   const auto script = install_script(rules({target("10.2.0.20")}), {});
   EXPECT_THAT(script, Not(HasSubstr("table netdev epif_redirect_15001 {")));

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/links.h"
 #include "net/nft.h"
+#include "redirect/diverted.h"
 #include "redirect/routes.h"
 
 namespace epif::redirect {
@@ -23,6 +24,17 @@ constexpr int commit_attempts = 5;  // a device may vanish between listing and c
 std::uint64_t namespace_number() {
   struct stat info{};
   return ::stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
+}
+
+/// The ports of NGINX that had a diversion once and have none now.
+std::vector<SocketAddress> retired_by(const CaptureRules& before, const std::vector<Diversion>& now) {
+  auto retired = before.retired;
+  for (const auto& diversion : before.diversions) retired.push_back(diversion.nginx);
+  std::erase_if(retired, [&](const SocketAddress& nginx) { return std::ranges::find(now, nginx, &Diversion::nginx) != now.end(); });
+  std::ranges::sort(retired);
+  const auto twice = std::ranges::unique(retired);
+  retired.erase(twice.begin(), twice.end());
+  return retired;
 }
 
 }  // namespace
@@ -108,11 +120,29 @@ Result<> InstalledCapture::install(Wish wish) {
   wish.listen_port = rules_.listen_port;
   wish.targets.insert(wish.targets.end(), rules_.targets.begin(), rules_.targets.end());
   for (auto* list : {&wish.targets, &wish.own, &wish.own_datagrams, &wish.excluded}) tidy(*list);
-  if (installed_ && wish == rules_) return {};
+  wish.retired = retired_by(rules_, wish.diversions);
+  if (wish.retired != rules_.retired) undiverted_ = false;
+  if (!installed_ && adopted_) {
+    all_unknown_ = true;
+    undiverted_ = false;
+  }
+  if (installed_ && wish == rules_) return end_old_diversions();
   // The list first: with a crash in between it names too much, never too little.
   auto written = remember(wish.targets);
   if (!written) return written;
-  return commit(wish);
+  if (auto done = commit(wish); !done) return done;
+  return end_old_diversions();
+}
+
+/// Asked for again until it is done: what is not ended would go on around the new rules.
+Result<> InstalledCapture::end_old_diversions() {
+  if (undiverted_) return {};
+  auto ended = end_undiverted(rules_, all_unknown_);
+  // Without connection tracking in the kernel nothing was ever sent anywhere.
+  if (!ended && ended.error().code != Code::unsupported) return ended;
+  undiverted_ = true;
+  all_unknown_ = false;
+  return {};
 }
 
 Result<> InstalledCapture::follow_devices() {
@@ -127,6 +157,11 @@ Result<> InstalledCapture::follow_devices() {
 }
 
 Result<> InstalledCapture::remove() {
+  if (installed_ && !rules_.diversions.empty()) {
+    auto wish = rules_;
+    wish.diversions.clear();
+    if (auto ended = install(std::move(wish)); !ended) return ended;
+  }
   auto removed = net::run_nft(remove_script(table_name(rules_.listen_port)));
   if (!removed) return fail(std::move(removed.error()));
   auto undelivered = net::remove_local_delivery(delivery());

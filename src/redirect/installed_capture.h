@@ -24,7 +24,9 @@ class InstalledCapture {
   /// What the rules are to say. The listen port is this object's own.
   using Wish = CaptureRules;
   /// One transaction: from here on the node's traffic follows `wish`, and `wish.targets` grow by those captured before. The
-  /// routing rule that brings datagrams to the redirector comes before it. Errors leave the old rules in force.
+  /// routing rule that brings datagrams to the redirector comes before it, and the end of connections that the kernel sent to
+  /// an NGINX that is not among `wish.diversions` any more after it. `wish.retired` is this object's own. Errors of all but
+  /// the last leave the old rules in force; the last is tried again with each call.
   [[nodiscard]] Result<> install(Wish wish);
   /// After a change of network devices: installs again if the set of devices differs.
   [[nodiscard]] Result<> follow_devices();
@@ -38,6 +40,7 @@ class InstalledCapture {
  private:
   [[nodiscard]] net::LocalDelivery delivery() const;
   [[nodiscard]] Result<> commit(const CaptureRules& wish);
+  [[nodiscard]] Result<> end_old_diversions();
   [[nodiscard]] Result<> remember(const std::vector<CaptureTarget>& targets);
   [[nodiscard]] Result<std::vector<CaptureTarget>> remembered();
 
@@ -45,6 +48,8 @@ class InstalledCapture {
   std::string state_dir_;
   CaptureRules rules_;
   std::vector<net::Link> devices_;
+  bool undiverted_ = true;      ///< no connection goes to NGINX that the rules do not send there
+  bool all_unknown_ = false;    ///< an earlier redirector's diversions are not known
   std::set<std::string> gone_;  ///< names of devices that were there once, up to a limit
   bool installed_ = false;
   bool adopted_ = false;

@@ -54,6 +54,27 @@ TEST(Routes, WhatIsBlockedOrExpiredIsRefusedWithItsReason) {
   EXPECT_EQ(table.next_expiry(noon), noon + std::chrono::seconds(1));
 }
 
+TEST(Routes, WhatNginxCarriesIsTheKernelsAndNeverPassesUsStraight) {
+  auto carried = route("a", "10.2.0.1:80");
+  carried.next.reset();
+  carried.nginx = NginxPort{*SocketAddress::parse("10.3.0.30:21000"), {*IpAddress::parse("10.1.0.10")}, false};
+  auto twice = carried;
+  twice.id = "twice";
+  twice.nginx->listen.port = 21001;
+  auto blocked = carried;
+  blocked.destination = *CaptureTarget::parse("10.2.0.2:80");
+  blocked.blocked = "consent revoked";
+  auto expired = carried;
+  expired.destination = *CaptureTarget::parse("10.2.0.3:80");
+  expired.expires = noon;
+  const auto table = routes({carried, twice, blocked, expired});
+  EXPECT_EQ(table.diversions(noon), (std::vector<Diversion>{{*SocketAddress::parse("10.2.0.1:80"), *SocketAddress::parse("10.3.0.30:21000")}}));
+  EXPECT_TRUE(table.own().empty()) << "no marked connection goes to the server itself";
+  EXPECT_EQ(table.targets().size(), 3u) << "what is not sent to NGINX is captured and refused";
+  EXPECT_EQ(found(table, "10.2.0.1:80"), "denied");
+  EXPECT_EQ(found(table, "10.2.0.3:80"), "expired");
+}
+
 TEST(Routes, RefusedDestinationsAreCapturedToo) {
   RouteTable table;
   table.routes = {route("a", "10.2.0.1"), route("b", "10.2.0.1")};
