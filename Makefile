@@ -1,7 +1,8 @@
 # make            build the program: build/release/epif
 # make demo       the main job on real software, in network namespaces; KEEP=1 leaves it running
 # make test       unit tests, fuzz corpora, tests end to end
-# make bench      the planner's benchmark
+# make bench      the papers' experiments, within two hours; results in bench/results/<date>
+# make bench-quick  the same figures with fewer repeats, within minutes
 # make install    PREFIX=/usr/local
 # Each target installs the Debian packages that it misses (root).
 PREFIX ?= /usr/local
@@ -13,7 +14,7 @@ export CCACHE_SLOPPINESS ?= pch_defines,time_macros
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 export CTEST_OUTPUT_ON_FAILURE := 1
 
-.PHONY: all setup configure program demo test bench install clean
+.PHONY: all setup configure program demo test bench bench-quick install clean
 all: program
 
 setup:
@@ -33,8 +34,10 @@ test: configure
 	@ctest --test-dir $(RELEASE) -j $(JOBS) --progress
 	@tests/run
 
-bench: configure
-	@cmake --build --preset release -j $(JOBS) --target planner_bench
+bench bench-quick: configure
+	@tools/setup bench
+	@cmake --build --preset release -j $(JOBS) --target epif planner_bench link_emulator
+	@bench/run $(if $(filter bench-quick,$@),--quick) $(BENCH)
 	@$$(find $(RELEASE)/bench -name planner_bench -type f)
 
 install: program

@@ -1,0 +1,46 @@
+"""One file a competitor: a class `Competitor` with
+
+    title    for tables and figures
+    method   whose equation of the article it follows (paper.topology.predicted_ms), or "" for none
+    needs    programs that must be there
+    url      what the client asks for; the server itself unless the proxy has to be named
+    start(world), which leaves it serving; all that it starts in world's nodes ends with it or by stop(world)
+"""
+import importlib
+import pkgutil
+import shutil
+
+
+class Base:
+    title = ""
+    method = ""
+    needs = ()
+    url = "http://10.73.0.20/"
+
+    def missing(self):
+        return [name for name in self.needs if not shutil.which(name)]
+
+    def start(self, world):
+        self.processes = []
+
+    def run(self, node, *words, port=None, name=None):
+        process = node.start(*words, name=name)
+        self.processes.append(process)
+        if port:
+            node.wait_for_port(port, process=process)
+        return process
+
+    def stop(self, world):
+        for process in reversed(self.processes):
+            process.stop()
+        self.processes = []
+
+
+def everyone():
+    """{name: Competitor}, in order of the files' `place`."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        loaded = importlib.import_module(f"{__name__}.{module.name}")
+        if hasattr(loaded, "Competitor"):
+            found[module.name] = loaded.Competitor
+    return dict(sorted(found.items(), key=lambda item: (getattr(item[1], "place", 50), item[0])))

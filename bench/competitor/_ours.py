@@ -1,0 +1,25 @@
+"""What our own variants share: `epif redirect` at the client, `epif proxy` at the proxy."""
+from world import HTTP_PORT, PROXY, SERVER, epif
+
+from . import Base
+
+
+class Ours(Base):
+    proxy_flags = ()
+    redirect_flags = ()
+    rules = ("--allow-all",)
+    tls = False
+
+    def start(self, world):
+        super().start(world)
+        port = 1083 if self.tls else 1080
+        near, far = [], []
+        if self.tls:
+            files = world.certificates("client/node", "proxy/node")
+            near, far = ([word for pair in zip(("--cert", "--key", "--ca"), files[name]) for word in pair]
+                         for name in ("client/node", "proxy/node"))
+        self.run(world.proxy, epif(), "proxy", "--tls-listen" if self.tls else "--listen", f"{PROXY}:{port}", *self.rules,
+                 *far, *self.proxy_flags, port=port, name="epif-proxy")
+        redirect = self.run(world.client, epif(), "redirect", "--proxy", f"{PROXY}:{port}", "--capture", f"{SERVER}:{HTTP_PORT}",
+                            "--state", world.lab.state, *near, *self.redirect_flags, name="epif-redirect")
+        redirect.wait_for_log("captures")

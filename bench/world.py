@@ -1,0 +1,134 @@
+"""Client, proxy and server, each in a network namespace, with the RTTs of a topology between them.
+
+    client 10.71.0.10 ──CP── 10.71.0.2 proxy 10.72.0.2 ──PS── 10.72.0.20 server
+    client 10.73.0.10 ────────────────CS──────────────────── 10.73.0.20 server
+
+The server is always asked for as 10.73.0.20: the client reaches it over CS, the proxy over PS."""
+import os
+import re
+import statistics
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests"))
+from lab import Lab, epif, wait_until  # noqa: E402
+
+SERVER = "10.73.0.20"
+PROXY = "10.71.0.2"
+HTTP_PORT = 80
+RTT_TOLERANCE = 0.05
+RTT_TOLERANCE_MS = 0.25  # of a link without delay: what the devices themselves cost
+
+
+class Unfit(Exception):
+    """The measurement cannot be made here, or would be wrong; the text says why."""
+
+
+class World:
+    """`topology` None: plain veth, for rates. `build`: folder of the programs."""
+
+    def __init__(self, topology=None, loss=0.0, rate_mbit=None):
+        self.topology, self.loss, self.rate_mbit = topology, loss, rate_mbit
+        self.lab = Lab("bench")
+
+    def __enter__(self):
+        self.lab.__enter__()
+        try:
+            self._build()
+        except BaseException as failure:
+            self.lab.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        return self
+
+    def __exit__(self, *reason):
+        return self.lab.__exit__(*reason)
+
+    def _build(self):
+        lab = self.lab
+        self.client, self.proxy, self.server = lab.node("client"), lab.router("proxy"), lab.node("server")
+        ends = [(self.client, "10.71.0.10/24", self.proxy, "10.71.0.2/24", "cp"),
+                (self.proxy, "10.72.0.2/24", self.server, "10.72.0.20/24", "ps"),
+                (self.client, "10.73.0.10/24", self.server, "10.73.0.20/24", "cs")]
+        if self.topology:
+            self._emulated(ends)
+        else:
+            for a, at_a, b, at_b, device in ends:
+                subprocess.run(["ip", "link", "add", device, "netns", a.netns, "type", "veth", "peer", "name", device,
+                                "netns", b.netns], check=True, capture_output=True)
+        for a, at_a, b, at_b, device in ends:
+            for node, address in ((a, at_a), (b, at_b)):
+                node.ip("address", "add", address, "dev", device)
+                node.ip("link", "set", device, "up")
+        self.proxy.ip("route", "add", f"{SERVER}/32", "via", "10.72.0.20")
+        for node in (self.client, self.proxy, self.server):
+            node.sysctl("net.ipv4.tcp_fastopen", 3)
+            node.sysctl("net.core.somaxconn", 4096)
+        self._serve()
+        if self.topology:
+            self.check_rtts()
+
+    def _emulated(self, ends):
+        emulator = os.path.join(os.path.dirname(epif()), "link_emulator")
+        words = []
+        for a, _, b, _, device in ends:
+            word = f"{a.netns}:{device}={b.netns}:{device},rtt={getattr(self.topology, device):g}ms"
+            if self.loss:
+                word += f",loss={self.loss:g}"
+            if self.rate_mbit:
+                word += f",rate={self.rate_mbit:g}mbit"
+            words.append(word)
+        self.emulator = self.client.start(emulator, *words, name="link_emulator")
+        self.emulator.wait_for_log("ready")
+
+    def _serve(self):
+        config = self.lab.path("server.conf")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(f"""daemon off; master_process off; worker_processes 1; pid {self.lab.path('server.pid')};
+error_log {self.lab.path('server-error.log')};
+events {{ worker_connections 8192; }}
+http {{ access_log off; keepalive_requests 1000000000; sendfile on; tcp_nopush on;
+  client_body_temp_path {self.lab.path('t1')}; proxy_temp_path {self.lab.path('t2')}; fastcgi_temp_path {self.lab.path('t3')};
+  uwsgi_temp_path {self.lab.path('t4')}; scgi_temp_path {self.lab.path('t5')};
+  server {{ listen {HTTP_PORT} fastopen=4096 backlog=4096; root {self.lab.path('www')};
+    location = / {{ return 200 "the server's answer\\n"; }} }} }}
+""")
+        os.makedirs(self.lab.path("www"), exist_ok=True)
+        process = self.server.start("nginx", "-c", config, "-p", self.lab.state, name="server")
+        self.server.wait_for_port(HTTP_PORT, process=process)
+
+    def certificates(self, *names):
+        """{name: (cert, key, ca)}: one authority, a certificate epif://NAME for each."""
+        folder = self.lab.path("pki", "")
+        os.makedirs(folder, exist_ok=True)
+
+        def openssl(*words):
+            subprocess.run(["openssl", *words], check=True, capture_output=True)
+
+        ca, ca_key = folder + "ca.pem", folder + "ca.key"
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", ca_key, "-out", ca,
+                "-days", "2", "-subj", "/CN=bench", "-addext", "basicConstraints=critical,CA:TRUE")
+        made = {}
+        for name in names:
+            stem = folder + name.replace("/", "-")
+            openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", stem + ".key",
+                    "-out", stem + ".csr", "-subj", "/CN=bench")
+            with open(stem + ".ext", "w", encoding="ascii") as file:
+                file.write(f"subjectAltName=URI:epif://{name}\n")
+            openssl("x509", "-req", "-in", stem + ".csr", "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
+                    "-extfile", stem + ".ext", "-out", stem + ".pem")
+            made[name] = (stem + ".pem", stem + ".key", ca)
+        return made
+
+    def check_rtts(self):
+        """Pings each link; the topology is what it says, or nothing is measured."""
+        for node, address, wanted in ((self.client, PROXY, self.topology.cp), (self.proxy, "10.72.0.20", self.topology.ps),
+                                      (self.client, SERVER, self.topology.cs)):
+            node.run("ping", "-n", "-c", "2", "-i", "0.05", address)  # ARP, once
+            seen = node.run("ping", "-n", "-c", "21", "-i", "0.05", address).stdout
+            # The median: one late ping on a busy machine says nothing about the link.
+            times = [float(ms) for ms in re.findall(r"time=([\d.]+) ms", seen)]
+            if not times or abs(statistics.median(times) - wanted) > max(RTT_TOLERANCE * wanted, RTT_TOLERANCE_MS):
+                raise Unfit(f"the RTT from {node.name} to {address} is {statistics.median(times or [0]):.2f} ms, not {wanted:g} ms")
+
+
+__all__ = ["World", "Unfit", "SERVER", "PROXY", "HTTP_PORT", "epif", "wait_until"]
