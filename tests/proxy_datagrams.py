@@ -102,6 +102,8 @@ class V5:
 
 def v6_associate(address=ANY, port=0, options=b""):
     kind, field = packed(address)
+    if kind == 3:
+        field = v6_name(address)
     return b"\x06\x03" + struct.pack(">HHBB", len(options), port, 0, kind) + field + options
 
 

@@ -32,7 +32,7 @@ Worker::Association::Association(Worker& worker, Flow& flow, net::Stream& client
 
 Worker::Association::~Association() {
   *alive_ = nullptr;
-  for (auto& [route, next] : next_) next.association->close();
+  for (auto& [route, next] : next_) next.close();
   destinations_.clear();
   worker_.datagrams_->leave(*this);
 }
@@ -198,10 +198,19 @@ net::Task<Result<>> Worker::Association::run(Bytes early) {
   co_return std::move(outcome_);
 }
 
+seconds Worker::Association::patience() const {
+  if (!used_once_) return seconds(limits::udp_first_datagram_s);
+  std::uint32_t longest = 0;
+  destinations_.each([&](const Destinations::Entry& entry) {
+    const auto wish = entry.route->limits.idle_s;
+    longest = std::max(longest, wish != 0 ? wish : limits::udp_idle_s);
+  });
+  return seconds(longest != 0 ? longest : limits::udp_idle_s);
+}
+
 void Worker::Association::watch_idle() {
-  const auto patience = seconds(used_once_ ? limits::udp_idle_s : limits::udp_first_datagram_s);
+  const auto patience = this->patience();
   if (worker_.loop_.now() - used_ >= patience) {
-    log::debug("proxy", "association without datagrams", {{"from", owner()}});
     end({});
     return;
   }
@@ -236,7 +245,7 @@ void Worker::Association::adopt() {
   std::erase_if(route_places_, [&](const auto& entry) { return !destinations_.uses(entry.first); });
   std::erase_if(next_, [&](auto& entry) {
     if (destinations_.uses(entry.first)) return false;
-    entry.second.association->close();
+    entry.second.close();
     return true;
   });
 }

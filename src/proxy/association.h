@@ -31,7 +31,7 @@ class Worker::Association {
 
   /// Where a SOCKS6 client's datagrams come from over UDP.
   struct UdpPath {
-    net::DatagramSocket* port;
+    std::shared_ptr<net::DatagramSocket> port;
     SocketAddress client;
     IpAddress local;
     friend bool operator==(const UdpPath&, const UdpPath&) = default;
@@ -58,6 +58,7 @@ class Worker::Association {
   [[nodiscard]] std::string owner() const;
   [[nodiscard]] Asker asker() const;
   [[nodiscard]] Result<RoutePtr> decide(const Destination& destination);
+  [[nodiscard]] std::chrono::seconds patience() const;
   void watch_idle();
   void end(Result<> outcome);
   void settle(const Destinations::Entry& entry);
@@ -81,6 +82,8 @@ class Worker::Association {
   void send(Destinations::Entry& entry, ByteSpan payload);
   void send_to_next(Destinations::Entry& entry, ByteSpan payload);
   [[nodiscard]] NextAssociation* next_for(const RoutePtr& route);
+  [[nodiscard]] NextAssociation::Listener listener(const std::string& route_id);
+  void lost_next(const std::string& route_id, const Error& why) const;
   void take_from_next(const std::string& route_id, const socks::Target& source, ByteSpan payload);
   [[nodiscard]] bool may_answer(Destinations::Entry& entry, std::size_t bytes) const;
   void resolve(Destinations::Entry& entry);
@@ -90,6 +93,9 @@ class Worker::Association {
   struct Next {
     std::shared_ptr<NextAssociation> association;
     net::TimePoint retry{};  ///< after a failure
+    void close() const {
+      if (association) association->close();
+    }
   };
 
   Worker& worker_;

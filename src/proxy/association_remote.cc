@@ -85,6 +85,7 @@ void Worker::Association::to_server(const socks::Target& target, ByteSpan payloa
     return;
   }
   auto& entry = *admission.entry;
+  if (admission.is_new) watch_idle();  // by this route's limit
   const auto& route = *entry.route;
   if (route.data == DataDirection::pull && entry.to_server_bytes + payload.size() > reverse_allowance(route, entry.to_client_bytes)) {
     return counts.drop(UdpDrop::limit);
@@ -169,28 +170,35 @@ void Worker::Association::send_to_next(Destinations::Entry& entry, ByteSpan payl
   ++counts.to_server;
 }
 
+NextAssociation::Listener Worker::Association::listener(const std::string& route_id) {
+  NextAssociation::Listener made;
+  made.datagram = [this, route_id](const socks::Target& source, ByteSpan payload) { take_from_next(route_id, source, payload); };
+  made.error = [this](const socks6::UdpMessage& error) {
+    const auto* ip = std::get_if<IpAddress>(&error.target.host);
+    if (ip != nullptr) report({*ip, error.target.port}, error.error, error.reporter);
+  };
+  made.batch = [this] { flush_to_client(); };
+  made.ended = [this, route_id](const Error& why) { lost_next(route_id, why); };
+  return made;
+}
+
+void Worker::Association::lost_next(const std::string& route_id, const Error& why) const {
+  log::warn("proxy", "datagrams lost their next proxy", {{"from", owner()}, {"route", route_id}, {"why", why.text()}});
+}
+
 NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
   auto& next = next_[route->id];
   if (next.association && !next.association->ended()) return next.association.get();
-  if (worker_.loop_.now() < next.retry) return nullptr;
-  if (!route->next->identity.empty() && !worker_.certified_.client) return nullptr;
-  const auto id = route->id;
-  next.retry = worker_.loop_.now() + std::chrono::milliseconds(limits::udp_next_retry_ms);
-  next.association = std::make_shared<NextAssociation>(
-      worker_.loop_,
-      NextAssociation::Listener{
-          .datagram = [this, id](const socks::Target& source, ByteSpan payload) { take_from_next(id, source, payload); },
-          .error =
-              [this](const socks6::UdpMessage& error) {
-                const auto* ip = std::get_if<IpAddress>(&error.target.host);
-                if (ip != nullptr) report({*ip, error.target.port}, error.error, error.reporter);
-              },
-          .batch = [this] { flush_to_client(); },
-          .ended =
-              [this, id](const Error& why) {
-                log::warn("proxy", "datagrams lost their next proxy", {{"from", owner()}, {"route", id}, {"why", why.text()}});
-              }});
-  NextRequest request{{IpAddress{}, 0}, id};
+  const auto now = worker_.loop_.now();
+  if (now < next.retry) return nullptr;
+  next.retry = now + std::chrono::milliseconds(limits::udp_next_retry_ms);
+  if (!route->next->identity.empty() && !worker_.certified_.client) {
+    lost_next(route->id, {Code::unauthenticated, "the next proxy wants a certificate", route->next->proxy.text(), {},
+                          "start this proxy with --cert, --key and --ca"});
+    return nullptr;
+  }
+  next.association = std::make_shared<NextAssociation>(worker_.loop_, listener(route->id));
+  NextRequest request{{IpAddress{}, 0}, route->id};
   request.command = socks::Command::udp_associate;
   for (const auto& option : request_.stack) {
     if (socks6::leg_of(option) != socks6::Leg::client_proxy) request.stack.add(on_remote_leg(option));

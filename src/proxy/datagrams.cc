@@ -20,17 +20,22 @@ std::uint64_t random_number() {
 
 /// A shared UDP port. Outlives the worker's interest in it until its coroutine has ended.
 struct Worker::Datagrams::Port {
-  Port(Datagrams& owner, net::Loop& loop, Fd fd) : datagrams(&owner), socket(loop, std::move(fd)) {}
+  Port(Datagrams& owner, net::Loop& loop, Fd fd) : datagrams(&owner), socket(std::make_shared<net::DatagramSocket>(loop, std::move(fd))) {}
   Datagrams* datagrams;  ///< null: over
-  net::DatagramSocket socket;
+  std::shared_ptr<net::DatagramSocket> socket;  ///< associations whose clients send to it hold it, too
 };
 
 Worker::Datagrams::~Datagrams() {
   assert(associations_.empty());
+  close_ports();
+}
+
+void Worker::Datagrams::close_ports() {
   for (const auto& port : ports_) {
     port->datagrams = nullptr;
-    port->socket.interest().fail({Code::internal, "the port is closed"});
+    port->socket->interest().fail({Code::internal, "the port is closed"});
   }
+  ports_.clear();
 }
 
 void Worker::Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sharing) {
@@ -42,18 +47,18 @@ void Worker::Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sha
 
 net::Task<void> Worker::Datagrams::serve(std::shared_ptr<Port> port) {
   for (unsigned batches = 1;; ++batches) {
-    auto ready = co_await port->socket.interest().readable();
+    auto ready = co_await port->socket->interest().readable();
     if (!ready || port->datagrams == nullptr) co_return;
     port->datagrams->serve_batch(port->socket);
-    if (batches % batches_in_a_row == 0) co_await net::Yield{port->socket.interest().loop()};
+    if (batches % batches_in_a_row == 0) co_await net::Yield{port->socket->interest().loop()};
     if (port->datagrams == nullptr) co_return;
   }
 }
 
-void Worker::Datagrams::serve_batch(net::DatagramSocket& socket) {
+void Worker::Datagrams::serve_batch(const std::shared_ptr<net::DatagramSocket>& socket) {
   auto& counts = worker_.counters_.udp;
   std::vector<Association*> touched;
-  for (const auto& packet : reader().read(socket)) {
+  for (const auto& packet : reader().read(*socket)) {
     const auto decoded = socks6::decode_udp_message(packet.payload);
     const auto* complete = socks::done(decoded);
     if (complete == nullptr) {
@@ -65,7 +70,7 @@ void Worker::Datagrams::serve_batch(net::DatagramSocket& socket) {
       counts.drop(UdpDrop::no_association);
       continue;
     }
-    found->second->take({&socket, packet.from, packet.local}, complete->message);
+    found->second->take({socket, packet.from, packet.local}, complete->message);
     if (std::ranges::find(touched, found->second) == touched.end()) touched.push_back(found->second);
   }
   flush(Direction::to_server);

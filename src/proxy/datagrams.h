@@ -20,6 +20,8 @@ class Worker::Datagrams {
   /// The worker's calls of the same names.
   void listen(Fd socket, std::uint16_t index, std::uint16_t sharing);
   void adopt();
+  /// Takes no more datagrams of SOCKS6 clients; for the end, while the loop still runs.
+  void close_ports();
   /// Adds what is not in the worker's own counters: open associations and the bytes of their destinations.
   void add_to(Counters& counters) const;
 
@@ -45,7 +47,7 @@ class Worker::Datagrams {
     return *buffers_;
   }
   static net::Task<void> serve(std::shared_ptr<Port> port);
-  void serve_batch(net::DatagramSocket& socket);
+  void serve_batch(const std::shared_ptr<net::DatagramSocket>& socket);
 
   Worker& worker_;
   std::unique_ptr<Buffers> buffers_;

@@ -5,6 +5,8 @@
 namespace epif::proxy {
 namespace {
 
+constexpr unsigned port_attempts = 16;
+
 /// Collects one snapshot of each worker; resumes its waiter on the asker's loop after the last.
 struct Gathering {
   Snapshot sum;
@@ -41,14 +43,24 @@ Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, const
 
 Team::~Team() = default;
 
-Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kind, Dialect dialect) {
-  SocketAddress chosen = at;
-  {
-    // Listeners that share a port would share it with another proxy's, too: ask for it alone first.
+Result<SocketAddress> Team::free_port(const SocketAddress& at, Worker::Listener kind) {
+  // Listeners that share a port would share it with another proxy's, too: ask for it alone first.
+  for (unsigned attempt = 1;; ++attempt) {
     auto alone = net::listen(at, {});
     if (!alone) return fail(std::move(alone.error()));
-    chosen = net::local_address(alone->get());
+    const auto chosen = net::local_address(alone->get());
+    if (kind != Worker::Listener::clear) return chosen;
+    auto datagrams = net::bind_datagrams(chosen, {});
+    if (datagrams) return chosen;
+    // A port that the kernel chose for TCP may be another program's for UDP.
+    if (at.port != 0 || attempt == port_attempts) return fail(std::move(datagrams.error()));
   }
+}
+
+Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kind, Dialect dialect) {
+  auto port = free_port(at, kind);
+  if (!port) return port;
+  const SocketAddress chosen = *port;
   if (kind == Worker::Listener::clear) {
     auto datagrams = listen_datagrams(chosen);
     if (!datagrams) return fail(std::move(datagrams.error()));
@@ -67,13 +79,7 @@ Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kin
 }
 
 Result<> Team::listen_datagrams(const SocketAddress& at) {
-  const net::DatagramOptions plain{.local_address = at.ip.is_any()};
-  {
-    auto alone = net::bind_datagrams(at, plain);
-    if (!alone) return fail(std::move(alone.error()));
-  }
-  auto options = plain;
-  options.reuse_port = members_.size() > 1;
+  const net::DatagramOptions options{.reuse_port = members_.size() > 1, .local_address = at.ip.is_any()};
   const auto sharing = static_cast<std::uint16_t>(members_.size());
   for (std::uint16_t index = 0; index < sharing; ++index) {
     auto socket = net::bind_datagrams(at, options);

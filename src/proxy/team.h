@@ -32,6 +32,8 @@ class Team {
 
  private:
   Team() = default;
+  /// `at` with a port that nobody else has, for UDP, too, if the listener is in clear.
+  [[nodiscard]] static Result<SocketAddress> free_port(const SocketAddress& at, Worker::Listener kind);
   /// The UDP port of SOCKS6 associations, beside a listener in clear.
   [[nodiscard]] Result<> listen_datagrams(const SocketAddress& at);
   struct Member {

@@ -193,6 +193,7 @@ void Worker::cut_all(const Error& why) {
   for (auto* flow : before) {
     if (flows_.contains(flow)) flow->cut(why);
   }
+  datagrams_->close_ports();
 }
 
 Snapshot Worker::snapshot() const {
