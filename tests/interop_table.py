@@ -7,12 +7,12 @@ import typing
 
 from interop_world import ECHO, HTTP, LOGIN, PROGRAMS
 
-FOUR = ("IPv4", "name to IPv4", "refused", "host unreachable", "network unreachable")
+FOUR = ("IPv4", "name to IPv4", "refused", "host unreachable", "network unreachable", "password missing")
 SIX = ("IPv6", "name to IPv6")
 ENDS = ("client ends first", "server ends first", "server speaks first")
 BY_NAME = ("name unknown",)
 PROXY6 = ("proxy over IPv6",)
-SECRET = ("password", "password wrong", "password missing")
+SECRET = ("password", "password wrong")
 FIVE = FOUR + SIX + SECRET
 ALL4, ALL4A = FOUR + ENDS + PROXY6, FOUR + ENDS + PROXY6 + BY_NAME
 ALL5, ALL5H = FIVE + ENDS + PROXY6, FIVE + ENDS + PROXY6 + BY_NAME
@@ -63,7 +63,7 @@ def failures(refused, host, network, wrong, missing):
 
 def rejected(text):
     """SOCKS4 has one code for all failures."""
-    return failures(text, text, text, None, None)
+    return failures(text, text, text, None, text)
 
 
 def curl(_, scheme, to):
@@ -155,7 +155,7 @@ CLIENTS = {
         proxychains, {"socks4": FOUR + ENDS, "socks4a": FOUR + ENDS + BY_NAME,  # it resolves names to IPv4 alone
                       "socks5": without(FIVE + ENDS, "name to IPv6"), "socks5h": FIVE + ENDS + BY_NAME,
                       "socks4 socks5": FOUR + ENDS, "socks5 socks5": FOUR + ENDS + ("IPv6",)},
-        rejected("denied|timeout"), failures(*["denied|timeout|failed"] * 5)),
+        rejected("<--denied"), failures(*["<--socket error or timeout"] * 3, *["<--denied"] * 2)),
     "socksify": Client(  # it knows neither SOCKS4A nor IPv6 sockets, but passes IPv6 on as text
         socksify, {"socks4": FOUR + ENDS, "socks5": without(FIVE + ENDS, *SIX), "socks5h": FIVE + ENDS + BY_NAME},
         rejected("refused"), failures("Connection refused", "No route to host", "Network is unreachable", "rejected our username/password",
