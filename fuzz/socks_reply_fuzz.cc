@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "socks/socks5.h"
 #include "socks/socks6.h"
+#include "socks/socksx.h"
 #include "socks/split_property.h"
 
 using namespace epif;
@@ -20,12 +21,13 @@ void check_splits(socks::Decoded<Message> (*decode)(ByteSpan), ByteSpan stream) 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > 2048) return 0;
   const ByteSpan stream(data + 1, size - 1);
-  switch (data[0] % 5) {
+  switch (data[0] % 6) {
     case 0: check_splits(socks5::decode_method, stream); break;
     case 1: check_splits(socks5::decode_credentials_status, stream); break;
     case 2: check_splits(socks5::decode_reply, stream); break;
     case 3: check_splits(socks6::decode_authentication_reply, stream); break;
-    default: check_splits(socks6::decode_operation_reply, stream);
+    case 4: check_splits(socks6::decode_operation_reply, stream); break;
+    default: check_splits(socksx::decode_operation_reply, stream);
   }
   return 0;
 }

@@ -6,6 +6,7 @@
 #include "socks/socks4.h"
 #include "socks/socks5.h"
 #include "socks/socks6.h"
+#include "socks/socksx.h"
 #include "socks/split_property.h"
 
 using namespace epif;
@@ -40,12 +41,13 @@ void check_round_trip(ByteSpan stream) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > 2048) return 0;
   const ByteSpan stream(data + 1, size - 1);
-  switch (data[0] % 5) {
+  switch (data[0] % 6) {
     case 0: check_splits(socks4::decode_request, stream); break;
     case 1: check_splits(socks5::decode_greeting, stream); break;
     case 2: check_splits(socks5::decode_credentials, stream); break;
     case 3: check_splits(socks5::decode_request, stream); break;
-    default: check_splits(socks6::decode_request, stream); check_round_trip(stream);
+    case 4: check_splits(socks6::decode_request, stream); check_round_trip(stream); break;
+    default: check_splits(socksx::decode_request, stream);
   }
   return 0;
 }

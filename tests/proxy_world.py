@@ -28,7 +28,7 @@ class Proxy:
         self.process = Process("proxy", [*self.prefix, epif(), "proxy", *listen, "--admin", "unix:" + self.admin_path,
                                          *self.words], os.path.join(self.folder, "log"), env=self.env)
         try:
-            self.process.wait_for_log("ready")
+            self.process.wait_for_log("proxy ready ")
         except BaseException:
             self.__exit__(None, None, None)
             raise
