@@ -4,6 +4,7 @@ import os
 import random
 import socket
 import struct
+import time
 
 import socks
 
@@ -220,8 +221,32 @@ def live_cut():
             check(is_reset(client.control), "the association outlived its last route")
 
 
-@promise("a route that only carries data one way lets little come back, and a route's end holds for datagrams")
-def one_way_and_expiry():
+@promise("a route's end and its being blocked hold for datagrams, in both directions")
+def expiry():
+    with UdpServer() as server, UdpServer() as other, Table() as table:
+        end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+        with Proxy("--routes", table.write(udp_route("a", server.port, expires=end), udp_route("b", other.port))) as proxy, V5(proxy) as client:
+            for to in (server, other):
+                client.send(to.host, to.port, b"1")
+                expect(client, (to.host, to.port, b"re:1"), "the answer before")
+
+            def is_over():
+                client.send(server.host, server.port, b"2")
+                return drops(proxy, "denied") > 0
+            wait_until(is_over, "the route ends")
+            while not silent(client.socket):
+                pass
+            server.socket.sendto(b"late", ("127.0.0.1", server.sources[0][1]))
+            wait_until(lambda: drops(proxy, "unasked") == 1, "the late answer is counted")
+            table.write(udp_route("b", other.port, blocked="consent withdrawn"), udp_route("c", 9), generation=2)
+            wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == 2, "the new table serves")
+            client.send(other.host, other.port, b"2")
+            wait_until(lambda: "consent withdrawn" in proxy.process.output(), "the reason stands in the log")
+            equal(other.seen, [b"1"], "what the other server saw")
+
+
+@promise("a route that only carries data one way lets little come back")
+def one_way():
     with UdpServer(answer=lambda payload: payload) as server, Table() as table:
         route = udp_route("a", server.port, data="push", limits={"reverse_bytes": 3_000})
         with Proxy("--routes", table.write(route)) as proxy, V5(proxy) as client:
