@@ -81,13 +81,14 @@ def passed_on():
 
 @promise("a resolver that is protected is asked through the proxy, and never straight")
 def protected():
-    with Named("dnsprotected") as w, Datagrams(w.resolver, 53, answer=foreign) as resolver:
+    with Named("dnsprotected") as w, Datagrams(w.resolver, 53, answer=foreign) as resolver, Service(w.resolver, 53, foreign_stream) as stream:
         w.redirect("--map", f"{NAME}={MAPPED}", "--capture", RESOLVER)
         wire = w.gate.capture("client", f"host {RESOLVER}")
         equal(resolve(w.client, "www.example.org"), (0, ["192.0.2.1"]), "through the proxy")
         equal(resolve(w.client, NAME), (0, [MAPPED]), "a name of ours")
         equal({peer[0] for peer in resolver.peers}, {"10.3.0.30"}, "who asked the resolver")
-        equal(resolve_stream(w.client, "www.example.org"), (5, []), "over TCP it is refused")
+        equal(resolve_stream(w.client, "www.example.org"), (0, ["192.0.2.1"]), "through the proxy over TCP")
+        equal({peer[0] for peer in stream.peers}, {"10.3.0.30"}, "who connected to the resolver")
         equal(wire.stop().packets(), [], "packets between the node and the resolver")
 
 

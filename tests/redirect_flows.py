@@ -4,7 +4,7 @@ import socket
 import os
 
 from lab import check, equal, promise, run, wait_until
-from redirect_world import Service, World, certificates, echo, greet, is_refused, is_reset, read_all, reset
+from redirect_world import Service, World, certificates, danted, echo, greet, is_refused, is_reset, read_all, reset
 
 PROXY4 = "10.3.0.30"
 
@@ -70,8 +70,9 @@ def socks5():
         secret = w.lab.path("user")
         with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
             file.write("alice:wonder\n")
+        danted(w, w.proxy_node, "10.3.0.30", 1085)
         with Service(w.server, 7001, echo):
-            for proxy, flags in (("10.3.0.30:1081", []), ("10.3.0.30:1082", ["--user-file", secret])):
+            for proxy, flags in (("10.3.0.30:1085", []), ("10.3.0.30:1081", []), ("10.3.0.30:1082", ["--user-file", secret])):
                 redirector = w.redirect("--socks", "5", "--capture", "10.2.0.20", *flags, proxy=proxy)
                 with w.client.connect("10.2.0.20", 7001) as out:
                     out.sendall(b"five")

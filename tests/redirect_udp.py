@@ -146,4 +146,38 @@ def protocols():
             wait_until(lambda: w.metric('datagrams_dropped_total{reason="no_route"}') > 0, "the datagram is dropped")
 
 
+@promise("an idle association ends, and there are no more of them than the limit")
+def bounded():
+    with World("udpbounded") as w, Datagrams(w.server, 9):
+        one = {"id": "u", "flow": "app/u", "destination": TARGET + ":9", "protocol": "udp", "next": {"proxy": "10.3.0.30:1080"},
+               "limits": {"idle_s": 3}}
+        w.redirect("--threads", "1", "--routes", write_json(w.lab.path("routes.json"), {"routes": [one]}), proxy=None)
+        sockets = [datagram_socket(w.client, TARGET) for _ in range(540)]
+        for count, out in enumerate(sockets, 1):
+            out.sendto(b"many", (TARGET, 9))
+            if count % 60 == 0:  # the kernel's own queue must not drop them
+                wait_until(lambda: w.metric("datagram_associations") >= min(count, 512), lambda: f"{count} associations stand")
+        check(w.metric('datagrams_dropped_total{reason="limit"}') == 28, "what is beyond the limit was not dropped, or not counted")
+        equal(w.metric("datagram_associations"), 512, "associations")
+        wait_until(lambda: w.metric("datagram_associations") == 0, "idle associations end", within=10)
+        equal(ask(sockets[0], b"once more", (TARGET, 9))[0] in (b"many", b"once more"), True, "an answer after the idle end")
+        for out in sockets:
+            out.close()
+
+
+@promise("with IPv6 switched off, and after loopback went down and up, datagrams are still carried")
+def without_ipv6():
+    with World("udpnosix") as w, Datagrams(w.server, 9):
+        w.client.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+        redirector = w.redirect("--capture", TARGET)
+        with datagram_socket(w.client, TARGET) as out:
+            equal(ask(out, b"four", (TARGET, 9))[0], b"four", "answer")
+            w.client.ip("link", "set", "lo", "down")
+            w.client.ip("link", "set", "lo", "up")
+            table = str(0xE9200000 + 15001)
+            wait_until(lambda: "local default" in w.client.ip("route", "show", "table", table), "the route on loopback is back")
+            equal(ask(out, b"again", (TARGET, 9))[0], b"again", "answer")
+        equal(redirector.stop(), 0, "exit code")
+
+
 run()

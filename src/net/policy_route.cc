@@ -81,7 +81,8 @@ int change_route(bool add, unsigned char family, const LocalDelivery& wish) {
   return ask(request.bytes());
 }
 
-bool no_family(int error) { return error == EAFNOSUPPORT || error == EOPNOTSUPP; }
+/// The kernel has no IPv6, or it is switched off (disable_ipv6).
+bool no_family(int error) { return error == EAFNOSUPPORT || error == EOPNOTSUPP || error == EACCES || error == ENODEV; }
 
 }  // namespace
 
@@ -100,7 +101,7 @@ Result<> remove_local_delivery(const LocalDelivery& wish) {
   for (const auto family : {AF_INET, AF_INET6}) {
     for (const int error : {change_rule(false, static_cast<unsigned char>(family), wish),
                             change_route(false, static_cast<unsigned char>(family), wish)}) {
-      if (error == 0 || error == ENOENT || error == ESRCH || no_family(error)) continue;
+      if (error == 0 || error == ENOENT || error == ESRCH || (family == AF_INET6 && no_family(error))) continue;
       return fail(system_error(error, "cannot remove the routing rule of captured packets", family == AF_INET ? "IPv4" : "IPv6"));
     }
   }

@@ -7,7 +7,8 @@
 namespace epif::net {
 
 /// Packets with `mark` are delivered to this node whatever their destination: a rule and, in `table`, a local default route on
-/// loopback, IPv4 and IPv6. Nothing changes if they stand. `rule_priority`: before 32766 (main). A kernel without IPv6 gets IPv4 alone.
+/// loopback, IPv4 and IPv6. Nothing changes if they stand. `rule_priority`: before 32766 (main). Without IPv6, or with
+/// it switched off, IPv4 alone.
 struct LocalDelivery {
   std::uint32_t mark = 0;
   std::uint32_t table = 0;

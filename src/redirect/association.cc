@@ -45,8 +45,17 @@ void Association::end_with(const Error& reason) {
 void Association::over(Result<> outcome) {
   if (outcome_) return;
   const Error reason = outcome ? Error{Code::internal, "the association has ended"} : outcome.error();
+  const bool orderly = outcome.has_value();
   outcome_ = std::move(outcome);
-  if (stream_ != nullptr) stream_->abort(reason);
+  // An orderly end is told to the proxy, which ends the connection then.
+  const bool told = orderly && stream_ != nullptr && stream_->end_write().state == net::Io::State::moved;
+  if (told) {
+    closing_ = loop_.after(std::chrono::milliseconds(limits::cut_deadline_ms), [this, reason] {
+      if (stream_ != nullptr) stream_->abort(reason);
+    });
+  } else if (stream_ != nullptr) {
+    stream_->abort(reason);
+  }
   if (packets_ != nullptr) packets_->fail(reason);
   news_.raise();
 }

@@ -84,6 +84,7 @@ class Association {
   net::Interest* packets_ = nullptr;
   std::uint64_t number_ = 0;   ///< of the SOCKS6 association, chosen by the proxy
   bool numbered_ = false;
+  net::Loop::Timer closing_;
   std::optional<Result<>> outcome_;  ///< set when it ends
   SocketAddress destination_;
   net::TimePoint last_;

@@ -48,7 +48,9 @@ net::Task<Result<>> Association::over_stream() {
 }
 
 net::Task<void> Association::stream_sender(net::Stream& stream) {
-  while (!numbered_ && !outcome_) co_await news_.until(net::Clock::now() + std::chrono::milliseconds(limits::handshake_deadline_ms));
+  const auto deadline = handshake_deadline();
+  while (!numbered_ && !outcome_ && net::Clock::now() < deadline) co_await news_.until(deadline);
+  if (!numbered_) over(fail(Code::timeout, "the proxy gives the association no number", "proxy " + route_->next->proxy.text()));
   Bytes message;
   for (;;) {
     const bool more = co_await next();

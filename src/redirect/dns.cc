@@ -39,16 +39,15 @@ net::Task<Result<Bytes>> read_framed(net::Stream& from, Bytes& received, net::Ti
 
 }  // namespace
 
-Dns::Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets,
-         std::vector<Fd> listeners)
-    : loop_(loop), settings_(settings), counts_(counts), datagrams_(datagrams) {
+Dns::Dns(net::Loop& loop, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets, std::vector<Fd> listeners,
+         OnConnection carry)
+    : loop_(loop), counts_(counts), datagrams_(datagrams), carry_(std::move(carry)) {
   for (auto& socket : datagram_sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(loop_, std::move(socket), [this](const net::Received& got) { heard(got); }));
   }
   for (auto& listener : listeners) {
-    acceptors_.push_back(std::make_unique<net::Acceptor>(loop_, std::move(listener), [this](Fd connection, const SocketAddress&) {
-      if (running_ < limits::dns_queries) net::spawn(serve(std::move(connection)));
-    }));
+    acceptors_.push_back(std::make_unique<net::Acceptor>(
+        loop_, std::move(listener), [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); }));
   }
 }
 
@@ -68,25 +67,33 @@ void Dns::apply(std::shared_ptr<const Routes> routes) {
   protected_ = routes->targets();
 }
 
-Dns::Verdict Dns::judge(ByteSpan query, const SocketAddress& resolver) {
-  const bool protect = std::ranges::any_of(protected_, [&](const CaptureTarget& target) {
+bool Dns::is_protected(const SocketAddress& resolver) const {
+  return std::ranges::any_of(protected_, [&](const CaptureTarget& target) {
     return target.block.contains(resolver.ip.unmapped()) && target.ports.contains(resolver.port);
   });
+}
+
+Bytes Dns::own_answer(ByteSpan query) {
   const auto question = read_question(query);
-  if (!question) return {{}, protect};
-  if (const auto known = names_.find(question->name); known != names_.end()) {
-    ++counts_.dns_answered;
-    return {dns_answer(query, *question, known->second), protect};
-  }
-  return {{}, protect};
+  if (!question) return {};
+  const auto known = names_.find(question->name);
+  if (known == names_.end()) return {};
+  ++counts_.dns_answered;
+  return dns_answer(query, *question, known->second);
+}
+
+void Dns::accepted(Fd connection, SocketAddress client) {
+  const auto resolver = net::original_destination(connection.get());
+  // A resolver behind the proxy is a server as any other. (Programs ask over TCP after an answer that was cut short, and ours
+  // never are.)
+  if (resolver && is_protected(*resolver)) return carry_(std::move(connection), client);
+  if (resolver && resolver->port == 53 && running_ < limits::dns_queries) net::spawn(serve(std::move(connection), *resolver));
 }
 
 void Dns::heard(const net::Received& got) {
   if (ended_ || got.destination.port != 53) return;  // nobody's question that was captured
-  auto verdict = judge(got.payload, got.destination);
-  if (!verdict.answer.empty()) return datagrams_.answer(got.destination, got.from, verdict.answer);
-  // A resolver behind the proxy is a server as any other.
-  if (verdict.protect) return datagrams_.take(got.from, got.destination, got.payload);
+  if (const auto answer = own_answer(got.payload); !answer.empty()) return datagrams_.answer(got.destination, got.from, answer);
+  if (is_protected(got.destination)) return datagrams_.take(got.from, got.destination, got.payload);
   if (running_ >= limits::dns_queries) {
     ++counts_.dns_refused;
     if (const auto question = read_question(got.payload)) datagrams_.answer(got.destination, got.from, dns_refusal(got.payload, *question));
@@ -124,21 +131,19 @@ net::Task<void> Dns::pass_on(SocketAddress client, SocketAddress resolver, Bytes
   --running_;
 }
 
-net::Task<void> Dns::serve(Fd connection) {
+net::Task<void> Dns::serve(Fd connection, SocketAddress resolver) {
   ++running_;
-  const auto resolver = net::original_destination(connection.get());
   net::SocketStream client(loop_, std::move(connection));
   streams_.insert(&client);
   net::Cancel cancel;
   reaching_.insert(&cancel);
   Bytes received;
-  while (resolver && resolver->port == 53 && !ended_) {
+  while (!ended_) {
     auto query = co_await read_framed(client, received, deadline());
     if (!query || query->empty()) break;
-    auto answer = judge(*query, *resolver).answer;
+    auto answer = own_answer(*query);
     if (answer.empty()) {
-      // To a protected resolver the guard lets nothing out that is not on a route's way.
-      auto passed = co_await pass_on_stream(*resolver, *query, cancel);
+      auto passed = co_await pass_on_stream(resolver, *query, cancel);
       if (passed) {
         answer = std::move(*passed);
       } else if (const auto question = read_question(*query)) {

@@ -17,8 +17,9 @@ namespace epif::redirect {
 /// on the loop's thread.
 class Dns {
  public:
-  Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets,
-      std::vector<Fd> listeners);
+  using OnConnection = net::Acceptor::OnConnection;
+  /// `carry` takes connections to a protected resolver, as any other captured connection. The references outlive this.
+  Dns(net::Loop& loop, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry);
   ~Dns();
   Dns(const Dns&) = delete;
   Dns& operator=(const Dns&) = delete;
@@ -28,20 +29,19 @@ class Dns {
   [[nodiscard]] bool idle() const { return running_ == 0; }
 
  private:
-  struct Verdict {
-    Bytes answer{};        ///< if not empty: that is it
-    bool protect = false;  ///< the resolver is a protected destination
-  };
-  [[nodiscard]] Verdict judge(ByteSpan query, const SocketAddress& resolver);
+  /// For a name of ours; empty for others.
+  [[nodiscard]] Bytes own_answer(ByteSpan query);
+  [[nodiscard]] bool is_protected(const SocketAddress& resolver) const;
+  void accepted(Fd connection, SocketAddress client);
   void heard(const net::Received& got);
   net::Task<void> pass_on(SocketAddress client, SocketAddress resolver, Bytes query);
-  net::Task<void> serve(Fd connection);
+  net::Task<void> serve(Fd connection, SocketAddress resolver);
   net::Task<Result<Bytes>> pass_on_stream(SocketAddress resolver, Bytes query, net::Cancel& cancel);
 
   net::Loop& loop_;
-  const Settings& settings_;
   Stats& counts_;
   Datagrams& datagrams_;
+  OnConnection carry_;
   std::map<std::string, std::vector<IpAddress>, std::less<>> names_;
   std::vector<CaptureTarget> protected_;
   std::vector<std::unique_ptr<net::DatagramEar>> ears_;

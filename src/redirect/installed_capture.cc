@@ -147,6 +147,9 @@ Result<> InstalledCapture::end_old_diversions() {
 
 Result<> InstalledCapture::follow_devices() {
   if (!installed_) return {};
+  // Loopback that was down and up again has lost its routes.
+  auto delivered = net::install_local_delivery(delivery());
+  if (!delivered) return delivered;
   auto devices = net::links();
   if (!devices) return fail(std::move(devices.error()));
   if (*devices == devices_) return {};

@@ -29,7 +29,9 @@ Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const 
       loop_, settings_, counts_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return pool(hop); },
       [this](const SocketAddress& client, const SocketAddress& destination, const Error& why) { note_refusal(client, destination, why); });
   datagrams_->apply(routes_);
-  dns_ = std::make_unique<Dns>(loop_, settings_, counts_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections));
+  dns_ = std::make_unique<Dns>(
+      loop_, counts_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
+      [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); });
   dns_->apply(routes_);
   for (auto& listener : sockets.connections) {
     acceptors_.push_back(std::make_unique<net::Acceptor>(
