@@ -50,14 +50,20 @@ class World:
 
     # The two routes files: what the agents of both nodes would write
 
-    def write(self, *routes, path=None):
+    def write(self, *routes):
+        """The proxy's table."""
         self.generation += 1
-        write_json(path or self.routes_file, {"generation": self.generation, "routes": list(routes)})
-        return self.generation
+        write_json(self.routes_file, {"generation": self.generation, "routes": list(routes)})
+
+    def write_client(self, *routes):
+        """The client's table: what has no route to the server is refused, as the orchestrator has it."""
+        self.generation += 1
+        refusals = [{"destination": address, "reason": "no flow"} for address in ("10.2.0.20", "fd02::20")]
+        write_json(self.client_routes, {"generation": self.generation, "routes": list(routes), "refusals": refusals})
 
     def write_both(self, *routes):
-        self.write(*routes, path=self.client_routes)
-        return self.write(*routes)
+        self.write_client(*routes)
+        self.write(*routes)
 
     def start(self, *flags, ready=True):
         self.nginx = self.proxy.start(epif(), "nginx", "--routes", self.routes_file, "--state", self.state, "--admin",

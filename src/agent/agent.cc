@@ -120,6 +120,7 @@ void Agent::heard(bool news) {
 void Agent::wait() {
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
   if (daemon_ && daemon_->watch_fd() >= 0) fds.push_back({daemon_->watch_fd(), POLLIN, 0});
+  if (nginx_ && nginx_->watch_fd() >= 0) fds.push_back({nginx_->watch_fd(), POLLIN, 0});
   for (const auto& fd : instance_fds_) fds.push_back({fd.get(), POLLIN, 0});
   auto pause = std::chrono::milliseconds(limits::reconcile_interval_ms);
   // A generation that the data plane has not taken yet is asked for again soon; its own event takes milliseconds.
@@ -149,6 +150,9 @@ void Agent::step() {
     role_ = assignment->role;
     const std::string name = *role_ == Role::proxy ? "proxy" : "redirect";
     daemon_ = std::make_unique<Daemon>(name, paths_.log, paths_.routes);
+    if (*role_ == Role::proxy) {
+      nginx_ = std::make_unique<NginxKeeper>(settings_.program, paths_.nginx, paths_.routes, paths_.nginx_admin, paths_.log);
+    }
   }
   if (*role_ == Role::proxy && public_key_.empty()) {
     if (auto key = hpke::KeyPair::load_or_create(paths_.hpke_key)) public_key_ = key->public_text();
@@ -228,6 +232,7 @@ void Agent::hold_daemon(const std::string& why) {
   held_ = "it is stopped, since routes were withdrawn and the new ones cannot be written: " + why;
   ::unlink(paths_.routes.c_str());
   if (auto halted = daemon_->halt(held_); !halted) log::error("agent", halted.error());
+  if (nginx_) nginx_->hold(held_);
 }
 
 void Agent::keep_daemon(const Assignment& assignment) {
@@ -236,6 +241,7 @@ void Agent::keep_daemon(const Assignment& assignment) {
     if (daemon_->running()) hold_daemon(write_error_);
     return;
   }
+  if (nginx_) nginx_->keep(written_);
   if (auto kept = daemon_->ensure(command(assignment)); !kept) {
     daemon_error_ = daemon_->trouble();
     return;
@@ -243,6 +249,7 @@ void Agent::keep_daemon(const Assignment& assignment) {
   const auto loaded = loaded_generation(paths_.admin);
   if (!loaded) daemon_error_ = "it does not answer yet";
   else if (*loaded != written_.generation) daemon_error_ = fmt::format("it serves routes {}, not yet {}", *loaded, written_.generation);
+  else if (nginx_) daemon_error_ = nginx_->lacking();
 }
 
 std::vector<std::string> Agent::command(const Assignment& assignment) const {
@@ -284,6 +291,7 @@ void Agent::send_report(const Assignment& assignment, const InstanceViews& views
   const bool up = daemon_->running();
   const bool hopeless = !up && !daemon_->trouble().empty() && daemon_->trouble() != "not started yet";
   report.processes.push_back({name, up ? "running" : hopeless ? "failed" : "starting", daemon_->pid(), up ? "" : daemon_->trouble()});
+  if (const auto part = nginx_ ? nginx_->part() : std::nullopt) report.processes.push_back(*part);
   if (!write_error_.empty()) report.errors.push_back(write_error_);
   const std::lock_guard lock(mutex_);
   if (!assigned_.trouble().empty()) report.errors.push_back(assigned_.trouble());

@@ -9,6 +9,7 @@
 #include "agent/assigned.h"
 #include "agent/daemon.h"
 #include "agent/instance_keeper.h"
+#include "agent/nginx_keeper.h"
 #include "agent/settings.h"
 #include "agent/speaker.h"
 #include "agent/table.h"
@@ -28,6 +29,8 @@ struct Paths {
   std::string admin;       ///< Unix socket of redirector or proxy
   std::string log;         ///< what redirector or proxy write
   std::string redirect;    ///< the redirector's own folder
+  std::string nginx;        ///< folder of `epif nginx`, proxy only
+  std::string nginx_admin;  ///< its Unix socket
   std::string lock;
 };
 
@@ -86,6 +89,7 @@ class Agent {
   std::string applied_store_;   ///< the store that counts it
   std::string public_key_;
   std::unique_ptr<Daemon> daemon_;
+  std::unique_ptr<NginxKeeper> nginx_;  ///< proxy only
   std::optional<Role> role_;
   std::unique_ptr<InstanceKeeper> keeper_;
   std::vector<WishedInstance> wished_;

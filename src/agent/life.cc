@@ -78,6 +78,7 @@ Result<> remove_traces(const std::string& program, const Paths& paths, const Kee
     if (!done && first) first = fail(done.error());
   };
   note(stop_redirector(program, paths));
+  note(NginxKeeper(program, paths.nginx, paths.routes, paths.nginx_admin, paths.log).take_down());
   note(Daemon("proxy", paths.log, paths.routes).stop());
   note(remove_instances(engine));
   std::error_code ignored;
@@ -95,6 +96,8 @@ Paths::Paths(const std::string& state)
       admin(state + "/admin.sock"),
       log(state + "/dataplane.log"),
       redirect(state + "/redirect"),
+      nginx(state + "/nginx"),
+      nginx_admin(state + "/nginx.sock"),
       lock(state + "/agent.lock") {}
 
 Result<> save_assignment(const std::string& path, const SavedAssignment& saved) {
@@ -171,6 +174,7 @@ Result<> Agent::take_down() {
   const auto engine = now ? *now : keeper_options(last);
   keeper_.reset();
   daemon_.reset();
+  nginx_.reset();
   role_.reset();
   wished_.clear();
   instance_fds_.clear();
