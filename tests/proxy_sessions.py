@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """SOCKS6 sessions, idempotence tokens and authentication replies (draft-12). client ── proxy ── server, on loopback."""
+import os
 import socket
 import struct
-import subprocess
+import tempfile
 import threading
 
-from lab import check, equal, promise, run, wait_until
+from lab import check, equal, promise, run, wait_until, write_json
 from proxy_world import (TIMEOUT, Proxy, Server, echo, option, read_all, read_exactly, v5_credentials, v6_request)
 
 NOOP = b"\x06\x00%s\0\0\0\x01\0\0\0\0"
@@ -120,6 +121,24 @@ def tokens():
         equal(proxy.metric('epif_proxy_tokens_total{outcome="rejected"}'), 3, "in metrics")
 
 
+@promise("a token protects against replay: with one, data may travel in a SYN where the route alone does not permit it")
+def replay():
+    fast_open = option(1, b"\x84\x01\0\0")
+    with tempfile.TemporaryDirectory(prefix="epif-sessions-") as folder, Server(echo) as server:
+        path = os.path.join(folder, "routes.json")
+        write_json(path, {"routes": [{"id": "r", "sources": ["127.0.0.1/32"], "destination": f"127.0.0.1:{server.port}"}]})
+        with Proxy("--routes", path) as proxy:
+            _, told, _ = noop(proxy, OPEN + option(11, b"\0\0\0\x08"))
+            inside, base = session_id(told[6]), struct.unpack(">II", told[12])[0]
+            for options, answer in ((inside, b""), (inside + token(base), fast_open)):
+                with proxy.connect() as client:
+                    client.sendall(v6_request(server.port, options=options + fast_open) + b"ping")
+                    authentication(client)
+                    head = read_exactly(client, 12)
+                    equal((head[1], read_exactly(client, struct.unpack(">H", head[2:4])[0])), (0, answer), "what is told of Fast Open")
+                    equal(read_exactly(client, 4), b"ping", "the bytes")
+
+
 @promise("of many requests with the same token at once, on all threads, exactly one reaches the server")
 def concurrency():
     with Server(echo) as server, Proxy("--allow-all", "--threads", "4") as proxy:
@@ -145,6 +164,7 @@ def concurrency():
             for client in clients:
                 client.close()
         equal(sorted(won), list(range(rounds)), "the winners")
+        wait_until(lambda: server.accepted >= rounds, "the server's thread has counted")
         equal(server.accepted, rounds, "connections that reached the server")
 
 
@@ -195,6 +215,7 @@ def dialogue():
             client.sendall(v6_request(server.port, options=advertise(0) + LOGIN))
             equal(authentication(client), (0, ACCEPTED), "right from the start: the advertisement is ignored")
             equal(operation(client), 0, "the operation")
+        wait_until(lambda: server.accepted >= 3, "the server's thread has counted")
         equal(server.accepted, 3, "connections that reached the server")
 
 

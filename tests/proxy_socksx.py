@@ -7,7 +7,7 @@ import struct
 import subprocess
 import tempfile
 
-from lab import check, epif, equal, promise, run, write_json
+from lab import check, epif, equal, promise, run, wait_until, write_json
 from proxy_world import (Proxy, Server, echo, free_port, ip4, open_v5, option, read_all, read_exactly, v5_code, v5_credentials,
                          v5_request, v6_reply, v6_request)
 
@@ -105,6 +105,7 @@ def chains():
             equal(ask(proxy, login + chain(1, root, other)), 0, "the last link of two")
             equal(ask(proxy, login + chain(0, root, other)), 2, "a further proxy that the route does not name")
             equal(ask(proxy, login + metadata(998, "7") + metadata(999, "1") + metadata(1000, root)), None, "an index beyond the links")
+            wait_until(lambda: server.accepted >= 3, "the server's thread has counted")
             equal(server.accepted, 3, "connections that reached the server")
         with Proxy("--allow-all", "--dialect", "socksx") as back:
             there = {"proxy": f"127.0.0.1:{back.port}", "dialect": "socksx"}

@@ -1,0 +1,65 @@
+#include "proxy/stack.h"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace epif::proxy {
+namespace {
+
+using socks6::Leg;
+
+TEST(Stack, EveryWishAboutTheClientsLegIsAnsweredByWhatIsInForceInBothFamilies) {
+  socks6::StackOptions wishes;
+  wishes.add(socks6::Tos{Leg::both, 0x28});
+  wishes.add(socks6::Ttl{Leg::client_proxy, 33});
+  wishes.add(socks6::NoFragmentation{Leg::client_proxy, true});
+  for (const int family : {AF_INET, AF_INET6}) {
+    const Fd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto facts = client_leg_facts(wishes, fd.get());
+    EXPECT_EQ(facts.size(), 3u);
+    EXPECT_EQ(*facts.find<socks6::Tos>(Leg::client_proxy), (socks6::Tos{Leg::client_proxy, 0x28}));
+    EXPECT_EQ(facts.find<socks6::Ttl>(Leg::client_proxy)->value, 33);
+    EXPECT_TRUE(facts.find<socks6::NoFragmentation>(Leg::client_proxy)->wanted);
+    EXPECT_TRUE(net::never_fragments(fd.get()));
+  }
+}
+
+TEST(Stack, WhatTheKernelMasksIsToldAsItIs) {
+  socks6::StackOptions wishes;
+  wishes.add(socks6::Tos{Leg::client_proxy, 0xff});
+  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto facts = client_leg_facts(wishes, fd.get());
+  int in_force = 0;
+  socklen_t size = sizeof in_force;
+  ::getsockopt(fd.get(), IPPROTO_IP, IP_TOS, &in_force, &size);
+  EXPECT_EQ(facts.find<socks6::Tos>(Leg::client_proxy)->value, in_force) << "ECN bits are the kernel's own";
+}
+
+TEST(Stack, FastOpenNeedsAWishAndAReplayThatDoesNoHarm) {
+  socks6::StackOptions wishes;
+  EXPECT_FALSE(remote_options(wishes, true).fast_open);
+  wishes.add(socks6::FastOpen{0});
+  EXPECT_FALSE(remote_options(wishes, false).fast_open);
+  EXPECT_TRUE(remote_options(wishes, true).fast_open);
+}
+
+TEST(Stack, MultipathGivesWayToWhatItCannotHave) {
+  socks6::StackOptions wishes;
+  wishes.add(socks6::Multipath{true});
+  EXPECT_TRUE(remote_options(wishes, true).multipath);
+  wishes.add(socks6::Ttl{Leg::proxy_remote, 9});
+  EXPECT_FALSE(remote_options(wishes, true).multipath);
+  EXPECT_FALSE(listener_options(wishes).multipath);
+}
+
+TEST(Stack, AListenerTellsItsBacklogAlsoWhenThereIsNone) {
+  socks6::StackOptions wishes;
+  wishes.add(socks6::ListenBacklog{9});
+  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(listener_facts(wishes, fd.get(), 4).find<socks6::ListenBacklog>()->connections, 4);
+  EXPECT_EQ(listener_facts(wishes, fd.get(), 0).find<socks6::ListenBacklog>()->connections, 0);
+}
+
+}  // namespace
+}  // namespace epif::proxy
