@@ -76,8 +76,10 @@ Exit run(const LeakTestArguments& arguments) {
 void add_leak_test(CLI::App& root, Exit& exit) {
   auto arguments = std::make_shared<LeakTestArguments>();
   auto* command = root.add_subcommand("leak-test", "Try every way out of this guarded node, with a control for each");
-  command->add_option("--target", arguments->targets, "Protected ADDRESS or CIDR, with :PORT; repeats (default: what the redirectors here protect)");
-  command->add_option("--control", arguments->controls, "Unprotected address that the same probes must reach, one a family (default: a proxy's)");
+  command->add_option("--target", arguments->targets, "Protected ADDRESS or CIDR, with :PORT; repeats (default: what the redirectors here protect)")
+      ->allow_extra_args(false);
+  command->add_option("--control", arguments->controls, "Unprotected address that the same probes must reach, one a family (default: a proxy's)")
+      ->allow_extra_args(false);
   command->add_option("--state", arguments->state, "The redirectors' folder")->capture_default_str();
   command->add_option("--only", arguments->only, "node: the ways out; moments: start, swap, interface, crash, stop in a lab")
       ->check(CLI::IsMember({"node", "moments"}));

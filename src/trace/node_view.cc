@@ -1,0 +1,196 @@
+#include "trace/node_view.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "base/limits.h"
+#include "bridge/unix_http.h"
+#include "leak/local_route.h"
+#include "net/tcp.h"
+#include "net/unix_socket.h"
+
+namespace epif::trace {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<Table> read_table(const std::string& file) {
+  std::ifstream in(file);
+  if (!in) return fail(Code::not_found, "cannot read the routes", file);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  auto routes = parse_routes(text, file);
+  if (!routes) return fail(std::move(routes.error()));
+  Table table{Role::redirector, file, std::move(*routes), {}, false};
+  // Only a proxy asks who comes.
+  const auto asks = [](const Route& route) { return !route.peers.empty() || !route.sources.empty(); };
+  if (std::ranges::any_of(table.routes.routes, asks)) table.role = Role::proxy;
+  return table;
+}
+
+/// What the process behind an admin socket says to `target`; nothing if nobody answers.
+std::optional<std::string> ask(const std::string& admin, std::string_view target) {
+  const auto answer = bridge::unix_http(admin, "GET", target, {}, {}, limits::admin_deadline_ms);
+  if (!answer || answer->status != 200) return {};
+  return answer->body;
+}
+
+/// The process tells its own role and, by the generation it serves, whose table it has.
+void meet(Table& table, const std::string& admin) {
+  table.admin = admin;
+  const auto metrics = ask(admin, "/metrics");
+  table.answers = metrics.has_value();
+  if (!metrics) return;
+  table.role = metrics->contains("epif_proxy_") ? Role::proxy : Role::redirector;
+}
+
+std::vector<std::string> default_agents() {
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("/var/lib/epif", ignored)) {
+    if (fs::exists(entry.path() / "routes.json", ignored)) found.push_back(entry.path().string());
+  }
+  if (fs::exists("/var/lib/epif/routes.json", ignored)) found.emplace_back("/var/lib/epif");
+  std::ranges::sort(found);
+  return found;
+}
+
+/// Redirectors hold an abstract socket of this network namespace while they live (redirect/running.h).
+std::vector<std::uint16_t> running_redirectors() {
+  std::vector<std::uint16_t> ports;
+  std::ifstream file("/proc/thread-self/net/unix");
+  constexpr std::string_view word = "@epif-redirect-";
+  for (std::string line; std::getline(file, line);) {
+    const auto at = line.find(word);
+    if (at == std::string::npos) continue;
+    std::uint16_t port = 0;
+    const auto* const begin = line.data() + at + word.size();
+    if (std::from_chars(begin, line.data() + line.size(), port).ec == std::errc{}) ports.push_back(port);
+  }
+  return ports;
+}
+
+Result<> function_answers(const ChainLink& link) {
+  const Fd found(::open(link.socket.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat info {};
+  if (!found || ::fstat(found.get(), &info) != 0) return fail(system_error(errno, "no socket", link.socket));
+  if (!S_ISSOCK(info.st_mode)) return fail(Code::protocol, "not a socket", link.socket);
+  auto loop = net::Loop::make();
+  if (!loop) return fail(std::move(loop.error()));
+  auto connected = net::SeqPacket::connect(**loop, link.socket);
+  if (!connected) return fail(std::move(connected.error()));
+  auto peer = net::peer_credentials((*connected)->fd());
+  if (!peer) return fail(std::move(peer.error()));
+  if (link.peer_pid != 0 && peer->pid != link.peer_pid) return fail(Code::bf_failed, "another process listens there", link.socket);
+  return {};
+}
+
+Result<> connects(const SocketAddress& to) {
+  const Fd socket(::socket(to.ip.is_v6() ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_storage place{};
+  const auto length = net::to_sockaddr(to, place);
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&place), length) == 0) return {};
+  if (errno != EINPROGRESS) return fail(system_error(errno, "cannot connect", to.text()));
+  pollfd ready{socket.get(), POLLOUT, 0};
+  if (::poll(&ready, 1, static_cast<int>(limits::connect_deadline_ms)) != 1) return fail(Code::timeout, "no answer in time", to.text());
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return fail(system_error(error, "cannot connect", to.text()));
+  return {};
+}
+
+std::optional<IpAddress> address_towards(const IpAddress& address) {
+  const auto own = leak::local_addresses();
+  if (std::ranges::find(own, address) != own.end()) return address;
+  const auto route = leak::route_to(address);
+  return route ? std::optional(route->from) : std::nullopt;
+}
+
+}  // namespace
+
+Result<View> look_around(const Places& places) {
+  View view;
+  view.now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  view.running = running_redirectors();
+  const bool chosen = !places.routes.empty() || !places.agents.empty();
+  std::vector<std::string> states{places.state};
+  for (const auto& file : places.routes) {
+    auto table = read_table(file);
+    if (!table) return fail(std::move(table.error()));
+    view.tables.push_back(std::move(*table));
+  }
+  for (const auto& folder : chosen ? places.agents : default_agents()) {
+    auto table = read_table(folder + "/routes.json");
+    if (!table) return fail(std::move(table.error()));
+    meet(*table, folder + "/admin.sock");
+    view.tables.push_back(std::move(*table));
+    states.push_back(folder + "/redirect");
+  }
+  for (std::size_t i = 0; i < places.admins.size() && i < places.routes.size(); ++i) meet(view.tables[i], places.admins[i]);
+  for (const auto& state : states) {
+    auto guards = leak::guards(state);
+    if (!guards) return fail(std::move(guards.error()));
+    if (view.guards.empty()) view.guards = std::move(*guards);
+    // The same rules; another folder may name more destinations.
+    for (std::size_t i = 0; i < view.guards.size() && i < guards->size(); ++i) {
+      auto& targets = view.guards[i].targets;
+      targets.insert(targets.end(), (*guards)[i].targets.begin(), (*guards)[i].targets.end());
+      redirect::tidy(targets);
+    }
+  }
+  return view;
+}
+
+Looks real_looks(bool connect) {
+  Looks looks{function_answers, {}, address_towards};
+  if (connect) looks.connects = connects;
+  return looks;
+}
+
+std::vector<std::string> refusals_of(std::string_view flows, const std::string& destination) {
+  std::vector<std::string> found;
+  boost::system::error_code broken;
+  const auto document = boost::json::parse(boost::json::string_view(flows.data(), flows.size()), broken);
+  const auto* object = broken ? nullptr : document.if_object();
+  const auto* list = object == nullptr ? nullptr : object->if_contains("refusals");
+  if (list == nullptr || !list->is_array()) return found;
+  const auto text = [](const boost::json::object& from, std::string_view key) -> std::string {
+    const auto* value = from.if_contains(boost::json::string_view(key.data(), key.size()));
+    return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
+  };
+  for (const auto& item : list->get_array()) {
+    const auto* refusal = item.if_object();
+    if (refusal == nullptr || text(*refusal, "destination") != destination) continue;
+    found.push_back(text(*refusal, "at") + " " + text(*refusal, "reason") + ": " + text(*refusal, "message"));
+  }
+  return found;
+}
+
+std::vector<std::string> recent_refusals(const View& view, const std::vector<std::string>& admins, const std::string& destination) {
+  std::vector<std::string> sockets = admins;
+  for (const auto& table : view.tables) {
+    if (!table.admin.empty() && std::ranges::find(sockets, table.admin) == sockets.end()) sockets.push_back(table.admin);
+  }
+  std::vector<std::string> found;
+  for (const auto& socket : sockets) {
+    const auto flows = ask(socket, "/flows");
+    if (!flows) continue;
+    const auto some = refusals_of(*flows, destination);
+    found.insert(found.end(), some.begin(), some.end());
+  }
+  constexpr std::size_t most = 5;
+  std::ranges::sort(found);  // each begins with its time
+  if (found.size() > most) found.erase(found.begin(), found.end() - most);
+  return found;
+}
+
+}  // namespace epif::trace

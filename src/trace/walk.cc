@@ -1,0 +1,239 @@
+#include "trace/walk.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "proxy/routing.h"
+
+namespace epif::trace {
+namespace {
+
+constexpr int most_proxies = 8;
+
+std::string until(std::chrono::sys_seconds expires) {
+  if (expires == std::chrono::sys_seconds{}) return "without an end";
+  return fmt::format("until {:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(expires)));
+}
+
+bool covers(const CaptureTarget& target, const SocketAddress& wanted) {
+  return target.block.contains(wanted.ip.unmapped()) && target.ports.contains(wanted.port);
+}
+const CaptureTarget* covering(const std::vector<CaptureTarget>& targets, const SocketAddress& wanted) {
+  const auto at = std::ranges::find_if(targets, [&](const CaptureTarget& target) { return covers(target, wanted); });
+  return at == targets.end() ? nullptr : &*at;
+}
+
+/// What a route is, for the reader and as fields.
+Hop route_hop(std::string_view who, const Route& route) {
+  Hop hop{"route", State::passes, {}, {}};
+  hop.says = fmt::format("{} has route {} ({}) for it, {}, {}.", who, route.id.empty() ? "of its flags" : route.id, route.flow,
+                         route.policy.empty() ? std::string("which names no policy")
+                                              : fmt::format("permitted by policy {} {}", route.policy, route.policy_version),
+                         until(route.expires));
+  hop.facts = {{"route", route.id}, {"flow", route.flow}, {"destination", route.destination.text()}, {"policy", route.policy},
+               {"policy_version", route.policy_version}, {"purpose", route.purpose}, {"expires", until(route.expires)}};
+  std::erase_if(hop.facts, [](const auto& fact) { return fact.second.empty(); });
+  return hop;
+}
+
+class Walk {
+ public:
+  Walk(const Question& question, const View& view, const Looks& looks, SocketAddress wanted)
+      : question_(question), view_(view), looks_(looks), wanted_(wanted) {
+    answer_.destination = wanted.text();
+    answer_.protocol = question.protocol;
+  }
+
+  Answer go() {
+    const auto* guard = capture();
+    if (guard == nullptr) return std::move(answer_);
+    const auto* own = redirectors_table(*guard);
+    if (own == nullptr) {
+      standalone(*guard);
+      return std::move(answer_);
+    }
+    auto users = own->routes;
+    const auto unknown = redirect::resolve_users(users);
+    static_cast<void>(unknown);  // they fit nobody, as in the redirector
+    const redirect::Routes routes(std::move(users));
+    const auto* who = question_.who ? &*question_.who : nullptr;
+    auto route = routes.find({wanted_, question_.protocol, who}, view_.now);
+    if (!route) {
+      refuse({"route", State::refuses, "The redirector resets it: " + route.error().text() + ".", {{"reason", std::string(name(route.error().code))}}});
+      return std::move(answer_);
+    }
+    answer_.hops.push_back(route_hop("The redirector", **route));
+    follow(**route, own->routes.node);
+    return std::move(answer_);
+  }
+
+ private:
+  void refuse(Hop hop) {
+    answer_.verdict = Verdict::refused;
+    answer_.hops.push_back(std::move(hop));
+  }
+  void say(std::string hop, State state, std::string says) { answer_.hops.push_back({std::move(hop), state, std::move(says), {}}); }
+
+  /// The guard that takes the connection; null if it leaves unseen or is refused at once.
+  const leak::Guard* capture() {
+    for (const auto& guard : view_.guards) {
+      if (covering(guard.excluded, wanted_) != nullptr) {
+        answer_.verdict = Verdict::not_captured;
+        say("capture", State::passes, fmt::format("The redirector on port {} excludes it: it leaves this node directly, without any function.", guard.listen_port));
+        return nullptr;
+      }
+      const auto* target = covering(guard.targets, wanted_);
+      if (target == nullptr) continue;
+      Hop hop{"capture", State::passes, {}, {{"listen_port", std::to_string(guard.listen_port)}, {"rule", target->text()}}};
+      if (std::ranges::find(view_.running, guard.listen_port) == view_.running.end()) {
+        hop.state = State::refuses;
+        hop.says = fmt::format("The rules for {} capture it, but the redirector on port {} does not run: it is refused.", target->text(), guard.listen_port);
+        refuse(std::move(hop));
+        return nullptr;
+      }
+      hop.says = fmt::format("The rules for {} capture it for the redirector on port {}.", target->text(), guard.listen_port);
+      answer_.hops.push_back(std::move(hop));
+      return &guard;
+    }
+    answer_.verdict = Verdict::not_captured;
+    say("capture", State::passes, view_.guards.empty() ? "No redirector has rules here: it leaves this node directly, without any function."
+                                                       : "No rule covers it: it leaves this node directly, without any function.");
+    return nullptr;
+  }
+
+  /// The table whose destinations the guard protects; a guard without one is of a standalone redirector.
+  [[nodiscard]] const Table* redirectors_table(const leak::Guard& guard) const {
+    const auto serves = [&](const Table& table) {
+      if (table.role != Role::redirector) return false;
+      const auto targets = redirect::Routes(table.routes).targets();
+      return std::ranges::all_of(targets, [&](const CaptureTarget& target) { return std::ranges::find(guard.targets, target) != guard.targets.end(); });
+    };
+    const auto at = std::ranges::find_if(view_.tables, serves);
+    return at == view_.tables.end() ? nullptr : &*at;
+  }
+
+  void standalone(const leak::Guard& guard) {
+    if (guard.own.empty()) {
+      say("route", State::unknown, "The redirector's routes are not known here; name them with --routes.");
+      return;
+    }
+    const auto& proxy = guard.own.front();
+    const SocketAddress at{proxy.block.address, proxy.ports.first};
+    say("route", State::passes, fmt::format("The redirector sends it to the proxy at {}, as its flags say (its routes, if it has any, are not known here).", at.text()));
+    Route route;
+    route.flow = "of the redirector's flags";
+    route.next = NextHop{at, {}, {}};
+    follow(route, {});
+  }
+
+  /// From one hop's route to the next proxy's, as long as this node can see their tables.
+  void follow(Route route, std::string from) {
+    for (int hops = 0; route.next && hops < most_proxies; ++hops) {
+      const auto next = *route.next;
+      const auto label = next.identity.empty() ? next.proxy.text() : fmt::format("{} at {}", next.identity, next.proxy.text());
+      const auto* table = proxys_table(next);
+      if (table == nullptr) {
+        other_host(next, label);
+        return;
+      }
+      if (!table->admin.empty() && !table->answers) {
+        refuse({"proxy", State::refuses, fmt::format("Proxy {} does not run (its admin socket is silent): the connection fails.", label), {}});
+        return;
+      }
+      if (!try_connect("proxy", next.proxy, label)) return;
+      const auto address = looks_.address_towards(next.proxy.ip).value_or(next.proxy.ip);
+      const proxy::Asker asker{next.identity.empty() ? Identity{} : from, address, route.id, question_.protocol};
+      const auto routing = proxy::Routing::of(table->routes);
+      auto found = routing->find(asker, Destination{wanted_.ip, wanted_.port}, view_.now);
+      if (!found) {
+        refuse({"proxy", State::refuses, fmt::format("Proxy {} refuses it: {}.", label, found.error().text()), {{"reason", std::string(name(found.error().code))}}});
+        return;
+      }
+      auto hop = route_hop("Proxy " + label, **found);
+      hop.hop = "proxy";
+      answer_.hops.push_back(std::move(hop));
+      if (!chain(**found)) return;
+      from = table->routes.node;
+      route = **found;
+      last_seen_ = true;
+    }
+    upstream(route);
+  }
+
+  [[nodiscard]] const Table* proxys_table(const NextHop& next) const {
+    const auto fits = [&](const Table& table) {
+      if (table.role != Role::proxy) return false;
+      if (!next.identity.empty()) return table.routes.node == next.identity;
+      const auto here = looks_.address_towards(next.proxy.ip);
+      return here == next.proxy.ip;
+    };
+    const auto at = std::ranges::find_if(view_.tables, fits);
+    return at == view_.tables.end() ? nullptr : &*at;
+  }
+
+  void other_host(const NextHop& next, const std::string& label) {
+    if (!try_connect("proxy", next.proxy, label)) return;
+    const auto reached = looks_.connects ? "answers" : "was not tried (ask with --connect)";
+    say("proxy", State::unknown, fmt::format("Proxy {} {}; its routes are on another host: ask there with `epif trace`.", label, reached));
+  }
+
+  bool try_connect(const char* hop, const SocketAddress& to, const std::string& label) {
+    if (!looks_.connects) return true;
+    auto connected = looks_.connects(to);
+    if (!connected) refuse({hop, State::refuses, fmt::format("{} cannot be reached: {}.", label, connected.error().text()), {}});
+    return connected.has_value();
+  }
+
+  bool chain(const Route& route) {
+    for (const auto& link : route.chain) {
+      Hop hop{"function", State::passes, {}, {{"function", link.function}, {"instance", link.instance}, {"socket", link.socket}}};
+      auto alive = looks_.function_answers(link);
+      if (!alive) {
+        hop.state = State::refuses;
+        hop.says = fmt::format("Function {} ({}) does not answer: {}; the connection is refused.", link.function, link.instance, alive.error().text());
+        refuse(std::move(hop));
+        return false;
+      }
+      hop.says = fmt::format("Function {} ({}) takes part; its socket answers.", link.function, link.instance);
+      answer_.hops.push_back(std::move(hop));
+    }
+    return true;
+  }
+
+  void upstream(const Route& route) {
+    const auto who = last_seen_ ? "The last proxy" : "The redirector itself";
+    if (last_seen_ && looks_.connects && !try_connect("upstream", wanted_, wanted_.text())) return;
+    const auto tried = last_seen_ && looks_.connects ? "it answers from here" : "that was not tried";
+    say("upstream", State::passes, fmt::format("{} connects to {} ({}; data may go {}).", who, wanted_.text(), tried,
+                                               route.data == DataDirection::both ? "both ways" : route.data == DataDirection::push ? "to the server" : "to the client"));
+  }
+
+  const Question& question_;
+  const View& view_;
+  const Looks& looks_;
+  SocketAddress wanted_;
+  Answer answer_;
+  bool last_seen_ = false;
+};
+
+}  // namespace
+
+std::string_view name(State state) {
+  constexpr std::array<std::string_view, 3> names{"passes", "refuses", "unknown"};
+  return names[static_cast<std::size_t>(state)];
+}
+std::string_view name(Verdict verdict) {
+  constexpr std::array<std::string_view, 3> names{"would pass", "would be refused", "not captured"};
+  return names[static_cast<std::size_t>(verdict)];
+}
+
+Result<Answer> walk(const Question& question, const View& view, const Looks& looks) {
+  auto wanted = resolve(question, view);
+  if (!wanted) return fail(std::move(wanted.error()));
+  return Walk(question, view, looks, *wanted).go();
+}
+
+}  // namespace epif::trace

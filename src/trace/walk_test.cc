@@ -1,0 +1,154 @@
+#include "trace/walk.h"
+
+#include <gtest/gtest.h>
+
+#include "trace/node_view.h"
+
+namespace epif::trace {
+namespace {
+
+using std::chrono::sys_seconds;
+constexpr sys_seconds now{std::chrono::seconds(1'800'000'000)};
+
+SocketAddress at(std::string_view text) { return *SocketAddress::parse(text); }
+
+Route route(std::string id, std::string_view destination) {
+  Route made;
+  made.flow = "app/" + id;
+  made.id = std::move(id);
+  made.destination = *CaptureTarget::parse(destination);
+  made.policy = "consent";
+  made.policy_version = "3";
+  made.expires = now + std::chrono::hours(1);
+  return made;
+}
+
+/// client umc/node ── umc/proxy (this node sees it, with a function) ── research/proxy (another host) ── 10.2.0.20:80
+struct World {
+  View view;
+  std::string dead_function;
+  bool unreachable = false;
+
+  World() {
+    view.now = now;
+    auto near = route("r1", "10.2.0.20:80");
+    near.name = "pacs.example";
+    near.next = NextHop{at("10.1.0.2:1083"), "umc/proxy", {}};
+    auto far = near;
+    far.peers = {"umc/node"};
+    far.next = NextHop{at("10.3.0.2:1083"), "research/proxy", {}};
+    far.chain = {{"firewall", "epif-firewall-1", "/run/x", 0, false, "", {}}};
+    view.tables = {{Role::redirector, "a", {"umc/node", 1, {near}, {}}, {}, false}, {Role::proxy, "b", {"umc/proxy", 1, {far}, {}}, "/run/p", true}};
+    view.tables[0].routes.refusals = {{*CaptureTarget::parse("10.2.0.21:80"), "app/other", "consent is missing"}};
+    view.guards = {{15001, redirect::Routes(view.tables[0].routes).targets(), {*CaptureTarget::parse("10.1.0.2:1083")}, {}}};
+    view.running = {15001};
+  }
+  Answer ask(std::string_view destination, bool connect = false) {
+    Looks looks;
+    looks.function_answers = [&](const ChainLink& link) -> Result<> {
+      if (link.function == dead_function) return fail(Code::bf_failed, "no socket");
+      return {};
+    };
+    looks.address_towards = [](const IpAddress&) { return *IpAddress::parse("10.1.0.10"); };
+    if (connect) {
+      looks.connects = [&](const SocketAddress& to) -> Result<> {
+        if (unreachable) return fail(Code::refused, "cannot connect", to.text());
+        return {};
+      };
+    }
+    auto answer = walk({*Destination::parse(destination)}, view, looks);
+    EXPECT_TRUE(answer) << answer.error().text();
+    return answer ? *answer : Answer{};
+  }
+};
+
+std::vector<std::string> hops(const Answer& answer) {
+  std::vector<std::string> out;
+  for (const auto& hop : answer.hops) out.push_back(hop.hop);
+  return out;
+}
+
+TEST(Walk, AGrantedFlowIsFollowedAsFarAsThisNodeSees) {
+  World world;
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"capture", "route", "proxy", "function", "proxy"}));
+  EXPECT_NE(answer.hops[1].says.find("policy consent 3"), std::string::npos);
+  EXPECT_EQ(answer.hops.back().state, State::unknown);
+}
+
+TEST(Walk, ANameIsFoundInTheRoutes) {
+  World world;
+  EXPECT_EQ(world.ask("PACS.example:80").destination, "10.2.0.20:80");
+}
+
+TEST(Walk, ARefusalSaysTheControlPlanesReason) {
+  World world;
+  const auto answer = world.ask("10.2.0.21:80");
+  EXPECT_EQ(answer.verdict, Verdict::refused);
+  EXPECT_NE(answer.hops.back().says.find("consent is missing"), std::string::npos);
+}
+
+TEST(Walk, AnExpiredRouteRefuses) {
+  World world;
+  world.view.now = now + std::chrono::hours(2);
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
+}
+
+TEST(Walk, WhatNoRuleCoversLeavesDirectlyAndIsSaidSo) {
+  World world;
+  const auto answer = world.ask("10.9.9.9:80");
+  EXPECT_EQ(answer.verdict, Verdict::not_captured);
+  EXPECT_NE(answer.hops.back().says.find("directly"), std::string::npos);
+}
+
+TEST(Walk, ADeadRedirectorRefuses) {
+  World world;
+  world.view.running.clear();
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
+}
+
+TEST(Walk, ADeadFunctionRefuses) {
+  World world;
+  world.dead_function = "firewall";
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::refused);
+  EXPECT_EQ(answer.hops.back().hop, "function");
+}
+
+TEST(Walk, AProxyThatDoesNotKnowTheAskerRefuses) {
+  World world;
+  world.view.tables[1].routes.routes[0].peers = {"umc/other"};
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::refused);
+  EXPECT_EQ(answer.hops.back().hop, "proxy");
+}
+
+TEST(Walk, AProxyIsTriedOnlyWhenAsked) {
+  World world;
+  world.unreachable = true;
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::passes);
+  EXPECT_EQ(world.ask("10.2.0.20:80", true).verdict, Verdict::refused);
+}
+
+TEST(Walk, AMissingPortIsTakenFromTheRoutesIfThereIsOne) {
+  World world;
+  Question question;
+  question.destination = {*IpAddress::parse("10.2.0.20"), 0};
+  EXPECT_EQ(resolve(question, world.view)->port, 80);
+  world.view.tables[0].routes.routes.push_back(route("r2", "10.2.0.20:81"));
+  EXPECT_EQ(resolve(question, world.view).error().code, Code::usage);
+  question.destination = {std::string("nobody.example"), 80};
+  EXPECT_EQ(resolve(question, world.view).error().code, Code::not_found);
+}
+
+TEST(Walk, RefusalsOfOtherDestinationsAndBrokenAnswersAreLeftOut) {
+  constexpr std::string_view flows =
+      R"({"flows":[],"refusals":[{"at":"t1","destination":"10.2.0.20:80","reason":"denied","message":"no consent"},{"at":"t2","destination":"x","reason":"r","message":"m"},7]})";
+  EXPECT_EQ(refusals_of(flows, "10.2.0.20:80"), std::vector<std::string>{"t1 denied: no consent"});
+  EXPECT_TRUE(refusals_of("{", "x").empty());
+  EXPECT_TRUE(refusals_of("[]", "x").empty());
+}
+
+}  // namespace
+}  // namespace epif::trace

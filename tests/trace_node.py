@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+"""client ── gate ── server and proxy: `epif trace` says what would happen to a connection from the client, and why."""
+import json
+import os
+
+from lab import check, epif, equal, promise, run, wait_until, write_json
+from redirect_world import Service, World, echo, is_refused
+
+TARGET = "10.2.0.20"
+
+
+def trace(w, *words, code):
+    done = w.client.run(epif(), "trace", *words, "--state", w.lab.state, "-o", "json", check=False)
+    equal(done.returncode, code, f"exit code of {words}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def says(answer, hop):
+    return " ".join(h["says"] for h in answer["hops"] if h["hop"] == hop)
+
+
+def begin(w):
+    w.file = w.lab.path("routes.json")
+    routes = [{"id": "one", "flow": "stroke/send", "destination": TARGET + ":80", "name": "pacs.example", "next": {"proxy": "10.3.0.30:1080"},
+               "purpose": "research", "policy": "consent", "policy_version": "v7", "expires": "2099-01-01T00:00:00Z"},
+              {"id": "dead", "flow": "stroke/dead", "destination": TARGET + ":83", "next": {"proxy": "10.3.0.30:1099"}},
+              {"id": "held", "flow": "stroke/held", "destination": TARGET + ":84", "next": {"proxy": "10.3.0.30:1080"}, "blocked": "encrypt is replaced"}]
+    write_json(w.file, {"node": "umc/node", "generation": 1, "routes": routes,
+                        "refusals": [{"destination": TARGET + ":81", "flow": "stroke/other", "reason": "consent is missing"}]})
+    return w.redirect("--routes", w.file, proxy=None)
+
+
+@promise("granted: capture, route, policy, purpose and proxy are named, and what is said comes true")
+def granted():
+    with World("tracegrant") as w, Service(w.server, 80, echo):
+        begin(w)
+        answer = trace(w, f"{TARGET}:80", "--routes", w.file, "--admin", f"unix:{w.admin}", code=0)
+        equal(answer["verdict"], "would pass", "verdict")
+        check("15001" in says(answer, "capture"), answer)
+        for word in ("one", "stroke/send", "consent", "v7", "2099-01-01"):
+            check(word in says(answer, "route"), f"{word} is not in {says(answer, 'route')}")
+        facts = next(h["facts"] for h in answer["hops"] if h["hop"] == "route")
+        equal((facts["purpose"], facts["policy"], facts["policy_version"]), ("research", "consent", "v7"), "facts")
+        by_name = trace(w, "pacs.example", "--routes", w.file, "--connect", code=0)
+        equal(by_name["destination"], TARGET + ":80", "the name's address and port")
+        check("10.3.0.30:1080 answers" in says(by_name, "proxy"), by_name)
+        w.client.connect(TARGET, 80).close()
+        text = w.client.run(epif(), "trace", TARGET + ":80", "--routes", w.file, "--state", w.lab.state).stdout
+        check(text.splitlines()[-1].startswith("would pass"), text)
+
+
+@promise("refused: the reason of the control plane, a blocked route, a dead proxy, a dead redirector, and earlier refusals")
+def refused():
+    with World("tracerefuse") as w:
+        redirector = begin(w)
+        check(is_refused(w.client, TARGET, 81), "control: the redirector refuses it, too")
+        answer = trace(w, f"{TARGET}:81", "--routes", w.file, "--admin", f"unix:{w.admin}", code=3)
+        check("consent is missing" in says(answer, "route"), answer)
+        check(len(answer["refusals"]) == 1 and "no_route" in answer["refusals"][0], f"earlier refusals: {answer['refusals']}")
+        check("encrypt is replaced" in says(trace(w, f"{TARGET}:84", "--routes", w.file, code=3), "route"), "blocked")
+        equal(trace(w, f"{TARGET}:83", "--routes", w.file, code=0)["verdict"], "would pass", "without --connect nobody is asked")
+        check("1099" in says(trace(w, f"{TARGET}:83", "--routes", w.file, "--connect", code=3), "proxy"), "dead proxy")
+        redirector.kill()
+        check("does not run" in says(trace(w, f"{TARGET}:80", "--routes", w.file, code=3), "capture"), "dead redirector")
+
+
+@promise("unknown: what no rule covers leaves directly, and trace says so; a name that no route has is an error")
+def unknown():
+    with World("traceunknown") as w:
+        begin(w)
+        answer = trace(w, "10.2.0.99:80", "--routes", w.file, code=0)
+        equal(answer["verdict"], "not captured", "verdict")
+        check("directly" in says(answer, "capture"), answer)
+        for words, code, text in ((["nobody.example:80"], 1, "nobody.example"), ([TARGET], 2, "80, 81, 83, 84"), (["10.2.0.20:x"], 2, "10.2.0.20:x"),
+                                  ([TARGET + ":80", "--routes", "/no/such"], 1, "/no/such"), ([TARGET + ":80", "--admin", "x"], 2, "unix:")):
+            done = w.client.run(epif(), "trace", "--routes", w.file, *words, check=False)
+            equal((done.returncode, done.stdout, done.stderr.count("\n")), (code, "", 1), f"{words}: {done.stderr}")
+            check(text in done.stderr, done.stderr)
+
+
+@promise("a proxy on this node is asked, too: its own refusal, its functions' sockets, the server")
+def own_proxy():
+    with World("traceproxy", proxy=False) as w, Service(w.server, 80, echo):
+        address = "10.1.0.10"
+        begin(w)
+        near = {"id": "one", "flow": "stroke/send", "destination": TARGET + ":80", "next": {"proxy": f"{address}:1080"}}
+        write_json(w.file, {"node": "umc/node", "generation": 2, "routes": [near]})
+        file, admin = w.lab.path("proxy.json"), w.lab.path("proxy.sock")
+        far = {"id": "one", "flow": "stroke/send", "destination": TARGET + ":80", "sources": [address + "/32"]}
+        write_json(file, {"node": "umc/proxy", "generation": 1, "routes": [far]})
+        proxy = w.client.start(epif(), "proxy", "--listen", f"{address}:1080", "--routes", file, "--admin", f"unix:{admin}")
+        w.client.wait_for_port(1080, process=proxy)
+        wait_until(lambda: w.metric("routes_generation") == 2, "the new table is in force")
+        both = ["--routes", w.file, "--admin", f"unix:{w.admin}", "--routes", file, "--admin", f"unix:{admin}"]
+        answer = trace(w, f"{TARGET}:80", *both, code=0)
+        equal([h["hop"] for h in answer["hops"]], ["capture", "route", "proxy", "upstream"], "hops")
+        write_json(file, {"node": "umc/proxy", "generation": 2, "routes": [{**far, "chain": [{"function": "firewall", "socket": "/no/such/bf.sock"}]}]})
+        check("/no/such/bf.sock" in says(trace(w, f"{TARGET}:80", *both, code=3), "function"), "a dead function")
+        write_json(file, {"node": "umc/proxy", "generation": 3, "routes": [{**far, "sources": ["10.1.0.99/32"]}]})
+        check("refuses" in says(trace(w, f"{TARGET}:80", *both, code=3), "proxy"), "a proxy that admits another only")
+        proxy.kill()
+        check("does not run" in says(trace(w, f"{TARGET}:80", *both, code=3), "proxy"), "a dead proxy")
+
+
+@promise("agents' state folders are found by themselves or by --agent")
+def agents():
+    with World("traceagent") as w, Service(w.server, 80, echo):
+        begin(w)
+        folder = w.lab.path("agent", "x").rpartition("/")[0]
+        os.rename(w.file, f"{folder}/routes.json")
+        os.symlink(w.admin, f"{folder}/admin.sock")
+        answer = trace(w, f"{TARGET}:80", "--agent", folder, code=0)
+        check("stroke/send" in says(answer, "route"), answer)
+
+
+run()
