@@ -4,12 +4,15 @@
 #include <fstream>
 #include <thread>
 
+#include "api/pki.h"
 #include "api/server.h"
 #include "base/log.h"
 #include "command.h"
 #include "net/descriptors.h"
 #include "net/notify.h"
+#include "observe/observe.h"
 #include "redirect/service.h"
+#include "stop_signal.h"
 
 namespace epif::app {
 namespace {
@@ -35,6 +38,9 @@ struct RedirectArguments {
   std::vector<std::string> command;
   std::string exec_user;
   bool uninstall = false;
+  bool observe = false;
+  std::uint32_t observe_s = 0;
+  std::string observe_out;
 };
 
 Result<redirect::ProxyUser> parse_user(std::string_view text, const std::string& where) {
@@ -199,10 +205,28 @@ Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, re
   return api::Server::start(std::move(options), std::move(router));
 }
 
+/// Instead of capturing anything: what this node talks to, as a draft.
+Exit observe(const RedirectArguments& arguments) {
+  if (!arguments.proxy.empty() || !arguments.routes.empty() || !arguments.capture.empty() || arguments.exec || arguments.uninstall) {
+    return report({Code::usage, "--observe captures nothing: it goes with --for and --out alone", "epif redirect", "", ""});
+  }
+  const StopSignal signal;
+  log::info("redirect", "observes", {{"seconds", arguments.observe_s == 0 ? "until Ctrl-C" : std::to_string(arguments.observe_s)}});
+  auto text = observe::observe({std::chrono::seconds(arguments.observe_s)}, signal.token());
+  if (!text) return report(text.error());
+  if (arguments.observe_out.empty()) {
+    const bool written = std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+    return written ? Exit::done : report(system_error(errno, "cannot write the draft", "stdout"));
+  }
+  const auto written = api::write_file(arguments.observe_out, *text, 0644);
+  return written ? Exit::done : report(written.error());
+}
+
 Exit run(const RedirectArguments& arguments) {
   if (::geteuid() != 0) {
     return report({Code::permission, "cannot change the rules of this node", "epif redirect", "not root", "run it as root"});
   }
+  if (arguments.observe) return observe(arguments);
   if (arguments.uninstall) {
     const auto port = arguments.listen_port_given ? std::optional(arguments.listen_port) : std::nullopt;
     const auto done = redirect::uninstall(port, arguments.state);
@@ -259,6 +283,9 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--threads", arguments->threads, "Worker threads; 0 for one a processor")->capture_default_str();
   command->add_option("--exec-user", arguments->exec_user, "User that the command of --exec runs as");
   command->add_flag("--exec", arguments->exec, "Run the command behind it under capture, and remove the rules at its end");
+  auto* observing = command->add_flag("--observe", arguments->observe, "Capture nothing; write what this node talks to as draft Nodes and Application (YAML)");
+  command->add_option("--for", arguments->observe_s, "Seconds to observe; default: until Ctrl-C")->needs(observing);
+  command->add_option("--out", arguments->observe_out, "File for the draft; default: stdout")->needs(observing);
   command->add_flag("--uninstall", arguments->uninstall, "Stop redirectors of this network namespace and remove their rules");
   command->prefix_command();
   command->footer(
@@ -269,6 +296,7 @@ void add_redirect(CLI::App& root, Exit& exit) {
       "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.10 --exec curl http://10.2.0.10/\n"
       "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.0/16 --exclude 10.2.0.53 --map pacs.research=10.2.0.10\n"
       "  epif redirect --proxy 10.1.0.2:1080 --capture 10.2.0.0/16 --gateway --exclude 10.2.7.0/24\n"
+      "  epif redirect --observe --for 3600 --out draft.yaml\n"
       "  epif redirect --uninstall");
   command->callback([arguments, command, port, &exit] {
     arguments->command = command->remaining();

@@ -1,0 +1,134 @@
+#include "observe/record.h"
+
+#include "base/limits.h"
+
+namespace epif::observe {
+namespace {
+
+constexpr std::size_t most_programs = 8;
+
+/// Talk of the link itself, to everybody or from nobody yet: no service of a peer.
+bool is_to_many(const IpAddress& address) {
+  if (address.is_any()) return true;
+  const auto first = address.bytes()[0];
+  return address.is_v6() ? first == 0xff : first >= 224;
+}
+
+}  // namespace
+
+bool looks_like_client(const SocketAddress& one, const SocketAddress& other) { return one.port >= other.port; }
+
+Record::Exchange* Record::find(const Ends& ends) {
+  const auto at = exchanges_.find(ends);
+  if (at == exchanges_.end()) return nullptr;
+  by_age_.splice(by_age_.end(), by_age_, at->second.age);
+  return &at->second;
+}
+
+const FlowKey* Record::begin(const Ends& ends, bool outgoing) {
+  const FlowKey key{outgoing, outgoing ? ends.server.ip : ends.client.ip, ends.server.port, ends.protocol};
+  auto flow = flows_.find(key);
+  if (flow == flows_.end()) {
+    if (flows_.size() >= limits::observed_flows) {
+      ++left_out_;
+      return nullptr;
+    }
+    flow = flows_.try_emplace(key).first;
+  }
+  ++flow->second.connections;
+  if (exchanges_.size() >= limits::observed_exchanges) {
+    exchanges_.erase(by_age_.front());
+    by_age_.pop_front();
+  }
+  by_age_.push_back(ends);
+  exchanges_[ends] = {key, 0, 0, false, false, false, std::prev(by_age_.end())};
+  return &flow->first;
+}
+
+const FlowKey* Record::datagram(const Segment& segment, bool sent) {
+  const Ends forward{segment.from, segment.to, Protocol::udp};
+  const Ends backward{segment.to, segment.from, Protocol::udp};
+  if (auto* known = find(forward)) {
+    flows_[known->flow].to_server_bytes += segment.bytes;
+    return nullptr;
+  }
+  if (auto* known = find(backward)) {
+    flows_[known->flow].to_client_bytes += segment.bytes;
+    return nullptr;
+  }
+  // The first packet that we see need not be the first one: a server's port is the lower.
+  const bool from_client = looks_like_client(segment.from, segment.to);
+  const auto* flow = begin(from_client ? forward : backward, from_client == sent);
+  if (flow != nullptr) (from_client ? flows_[*flow].to_server_bytes : flows_[*flow].to_client_bytes) += segment.bytes;
+  return flow;
+}
+
+void Record::end(const Segment& segment) {
+  const Ends forward{segment.from, segment.to, Protocol::tcp};
+  const Ends backward{segment.to, segment.from, Protocol::tcp};
+  auto* exchange = find(forward);
+  const bool by_client = exchange != nullptr;
+  if (exchange == nullptr) exchange = find(backward);
+  if (exchange == nullptr) return;
+  auto& flow = flows_[exchange->flow];
+  auto& ended = by_client ? exchange->client_ended : exchange->server_ended;
+  if (!exchange->accepted) {
+    ++flow.refused;
+    exchange->client_ended = exchange->server_ended = true;
+  } else if (!ended) {
+    ended = true;
+    const auto first = by_client ? exchange->client_begin : exchange->server_begin;
+    (by_client ? flow.to_server_bytes : flow.to_client_bytes) += segment.sequence - first - 1;  // modulo 2^32, as TCP counts
+  }
+  if (!exchange->client_ended || !exchange->server_ended) return;
+  by_age_.erase(exchange->age);
+  exchanges_.erase(by_client ? forward : backward);
+}
+
+const FlowKey* Record::take(const Segment& segment, bool sent) {
+  if (is_to_many(segment.to.ip) || is_to_many(segment.from.ip)) return nullptr;
+  switch (segment.kind) {
+    case Segment::Kind::datagram: return datagram(segment, sent);
+    case Segment::Kind::tcp_end: end(segment); return nullptr;
+    case Segment::Kind::tcp_begin: {
+      const Ends ends{segment.from, segment.to, Protocol::tcp};
+      if (auto* again = find(ends); again != nullptr && again->client_begin == segment.sequence) return nullptr;  // sent twice
+      if (auto* old = find(ends)) {
+        by_age_.erase(old->age);
+        exchanges_.erase(ends);
+      }
+      const auto* flow = begin(ends, sent);
+      if (flow != nullptr) exchanges_[ends].client_begin = segment.sequence;
+      return flow;
+    }
+    case Segment::Kind::tcp_accept:
+      if (auto* exchange = find({segment.to, segment.from, Protocol::tcp})) {
+        exchange->accepted = true;
+        exchange->server_begin = segment.sequence;
+      }
+      return nullptr;
+  }
+  return nullptr;
+}
+
+void Record::name(const IpAddress& address, const std::string& host) {
+  const auto [at, fresh] = names_.insert_or_assign(address, host);
+  static_cast<void>(at);
+  if (!fresh) return;
+  names_by_age_.push_back(address);
+  if (names_.size() <= limits::observed_names) return;
+  names_.erase(names_by_age_.front());
+  names_by_age_.pop_front();
+}
+
+void Record::note_program(const FlowKey& flow, Program program) {
+  const auto at = flows_.find(flow);
+  if (at != flows_.end() && at->second.programs.size() < most_programs) at->second.programs.insert(std::move(program));
+}
+
+std::string Record::name_of(const IpAddress& address) const {
+  const auto at = names_.find(address);
+  return at == names_.end() ? std::string() : at->second;
+}
+
+}  // namespace epif::observe
