@@ -122,6 +122,14 @@ class PacketSender {
   Outcome outcome_;
 };
 
+/// co_await Yield{loop}: lets the other sockets of the loop have their turn.
+struct Yield {
+  Loop& loop;
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiter) const { loop.resume_soon(waiter); }
+  void await_resume() const noexcept {}
+};
+
 /// An ICMP message that a datagram of ours met.
 struct IcmpError {
   SocketAddress destination;  ///< of that datagram
