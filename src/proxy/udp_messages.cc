@@ -10,11 +10,11 @@ namespace {
 
 constexpr unsigned reads_in_a_row = 8;
 
-/// Hands on every whole message and removes it.
-Result<> take_messages(Bytes& received, const bool& over, const std::function<Result<>(const socks6::UdpMessage&)>& on_message) {
-  std::size_t used = 0;
+/// Hands on every whole message; `used` counts their bytes.
+Result<> hand_on(ByteSpan received, std::size_t& used, const bool& over,
+                 const std::function<Result<>(const socks6::UdpMessage&)>& on_message) {
   while (!over) {
-    const auto decoded = socks6::decode_udp_message(ByteSpan(received).subspan(used));
+    const auto decoded = socks6::decode_udp_message(received.subspan(used));
     if (const auto* fault = socks::malformed(decoded)) {
       return fail(Code::protocol, "the peer breaks SOCKS6", {}, std::string(fault->what));
     }
@@ -24,6 +24,16 @@ Result<> take_messages(Bytes& received, const bool& over, const std::function<Re
     if (!taken) return taken;
     used += complete->consumed;
   }
+  return {};
+}
+
+/// Hands on every whole message and removes it once the batch is dealt with: until then others view its bytes.
+Result<> take_messages(Bytes& received, const bool& over, const std::function<Result<>(const socks6::UdpMessage&)>& on_message,
+                       const std::function<void()>& on_batch) {
+  std::size_t used = 0;
+  auto taken = hand_on(received, used, over, on_message);
+  on_batch();
+  if (!taken) return taken;
   received.erase(received.begin(), received.begin() + static_cast<std::ptrdiff_t>(used));
   if (received.empty()) Bytes().swap(received);  // an idle association holds no buffer
   return {};
@@ -34,8 +44,7 @@ Result<> take_messages(Bytes& received, const bool& over, const std::function<Re
 net::Task<Result<>> read_udp_messages(net::Stream& stream, Bytes received, const bool& over,
                                       std::function<Result<>(const socks6::UdpMessage&)> on_message, std::function<void()> on_batch) {
   for (unsigned reads = 1;; ++reads) {
-    auto taken = take_messages(received, over, on_message);
-    on_batch();
+    auto taken = take_messages(received, over, on_message, on_batch);
     if (!taken || over) co_return taken;
     if (reads % reads_in_a_row == 0) co_await net::Yield{stream.loop()};
     for (;;) {

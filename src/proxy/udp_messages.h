@@ -7,7 +7,7 @@
 namespace epif::proxy {
 
 /// Reads the messages of a SOCKS6 UDP association from its TCP connection, beginning with what was `received` already, until
-/// an orderly end (success), a failure, or an error of `on_message`. `on_batch` follows each read. Once `over` is set and the
+/// an orderly end (success), a failure, or an error of `on_message`. `on_batch` follows each read; messages' views end with it. Once `over` is set and the
 /// stream's reader nudged, it ends with success. Errors: protocol, truncated, the stream's.
 [[nodiscard]] net::Task<Result<>> read_udp_messages(net::Stream& stream, Bytes received, const bool& over,
                                                     std::function<Result<>(const socks6::UdpMessage&)> on_message,

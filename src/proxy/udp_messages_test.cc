@@ -79,17 +79,21 @@ TEST(StreamQueue, EndsWithItsStream) {
 
 TEST(UdpMessages, AreHandedOnWholeHoweverTheyComeAndABreachEndsThem) {
   Wire wire;
-  const auto init = from_hex("0601000c1122334455667788");
+  const auto init = from_hex("060300161122334455667788" "01000035c0000201" "6869");
   bool over = false;
   unsigned messages = 0;
   std::optional<Result<>> outcome;
   struct Reader {
     static net::Task<void> run(net::Stream& stream, Bytes early, bool& over, unsigned& messages, std::optional<Result<>>& outcome) {
-      std::function<Result<>(const socks6::UdpMessage&)> on_message = [&messages](const auto&) -> Result<> {
+      ByteSpan viewed;
+      std::function<Result<>(const socks6::UdpMessage&)> on_message = [&messages, &viewed](const auto& message) -> Result<> {
         ++messages;
+        viewed = message.payload;
         return {};
       };
-      std::function<void()> on_batch = [] {};
+      std::function<void()> on_batch = [&messages, &viewed] {
+        if (messages > 0) EXPECT_EQ(as_text(viewed), "hi") << "views last until the batch is over";
+      };
       auto ended = co_await read_udp_messages(stream, std::move(early), over, std::move(on_message), std::move(on_batch));
       outcome = std::move(ended);
     }
