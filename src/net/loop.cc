@@ -210,6 +210,13 @@ void Interest::Wait::await_suspend(std::coroutine_handle<> waiter) {
   }
 }
 
+void Interest::Ready::await_suspend(std::coroutine_handle<> waiter) noexcept {
+  auto& slot = for_read ? interest.reader_ : interest.writer_;
+  assert(!slot && "one reader and one writer may wait at a time");
+  slot = waiter;
+  if (for_read) interest.reader_by_write_ = by_write;
+}
+
 Result<> Interest::Wait::await_resume() {
   timer.cancel();
   if (interest.error_) return epif::fail(*interest.error_);

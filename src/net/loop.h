@@ -154,6 +154,21 @@ class Interest {
   /// The reader waits until the socket takes bytes (TLS owes the peer an answer before it can read on).
   [[nodiscard]] Wait readable_by_write(std::optional<TimePoint> deadline = {}) { return {*this, true, deadline, true}; }
 
+  /// The same without deadline and without outcome, for coroutines that live long: whoever awaits it tries again, and meets
+  /// the error there.
+  struct Ready {
+    Interest& interest;
+    bool for_read;
+    bool by_write = false;
+    [[nodiscard]] bool await_ready() const noexcept {
+      return interest.error_ != nullptr || (for_read && !by_write ? interest.readable_ : interest.writable_);
+    }
+    void await_suspend(std::coroutine_handle<> waiter) noexcept;
+    void await_resume() const noexcept {}
+  };
+  [[nodiscard]] Ready until_readable(bool by_write) { return {*this, true, by_write}; }
+  [[nodiscard]] Ready until_writable() { return {*this, false}; }
+
   [[nodiscard]] Loop& loop() const { return loop_; }
 
  private:

@@ -51,6 +51,9 @@ class Stream {
   [[nodiscard]] Interest::Wait writable(std::optional<TimePoint> deadline = {}) { return interest_.writable(deadline); }
   /// As Interest::nudge_reader().
   void nudge_reader() { interest_.nudge_reader(); }
+  [[nodiscard]] Interest::Ready until_readable() { return interest_.until_readable(read_needs_write_); }
+  [[nodiscard]] Interest::Ready until_writable() { return interest_.until_writable(); }
+  [[nodiscard]] bool has_failed() const { return interest_.error() != nullptr; }
   [[nodiscard]] Error error() const;  ///< why the stream failed; Code::internal if it has not
   [[nodiscard]] Loop& loop() const { return interest_.loop(); }
   [[nodiscard]] int fd() const { return fd_.get(); }

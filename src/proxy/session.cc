@@ -61,6 +61,15 @@ net::Task<Result<>> Worker::Session::secure(std::unique_ptr<net::SocketStream> s
 }
 
 net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect dialect) {
+  // Two stages, so that a connection that is relayed, perhaps for days, holds nothing of its beginning.
+  if (const bool carries = co_await begin(std::move(connection), kind, dialect); !carries) {
+    flow_.client = nullptr;
+    co_return;
+  }
+  co_await carry();
+}
+
+net::Task<bool> Worker::Session::begin(Fd connection, Listener kind, Dialect dialect) {
   auto socket = std::make_unique<net::SocketStream>(worker_.loop_, std::move(connection));
   constexpr milliseconds handshake(limits::handshake_deadline_ms);
   auto deadline = net::Clock::now() + handshake;  // from accept on, all stages together
@@ -69,7 +78,7 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
     auto secured = co_await secure(std::move(socket));
     if (!secured) {
       refused(secured.error());
-      co_return;
+      co_return false;
     }
     // A certified client may hold connections ready, and asks when it has a flow.
     place_.handshake_over();
@@ -79,7 +88,7 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
     client_ = std::move(socket);
   }
   flow_.client = client_.get();
-  if (worker_.stopping_) co_return;
+  if (worker_.stopping_) co_return false;
 
   auto& shared = worker_.shared_;
   const auto* users = kind == Listener::clear ? &shared.users : nullptr;
@@ -92,8 +101,7 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
       refused(request.error());
       co_await close_after_answer(*client_);
     }
-    flow_.client = nullptr;
-    co_return;
+    co_return false;
   }
   place_.handshake_over();
   ++worker_.counters_.requests[static_cast<std::size_t>(request->protocol)];
@@ -101,8 +109,7 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
   flow_.target = request->target;
   if (request->command == socks::Command::udp_associate && request->protocol != Protocol::socks4) {
     co_await associate(talk, *request);
-    flow_.client = nullptr;
-    co_return;
+    co_return false;
   }
   auto opened = co_await open(talk, *request);
   if (!opened) {
@@ -111,13 +118,11 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
       auto answered = co_await talk.answer(offers(*request) ? socks::reply_for(opened.error().code) : socks::Reply::command_not_supported, {});
       if (answered) co_await close_after_answer(*client_);
     }
-    flow_.client = nullptr;
-    co_return;
+    co_return false;
   }
   if (!upstream_.stream) {
     co_await close_after_answer(*client_);
-    flow_.client = nullptr;
-    co_return;
+    co_return false;
   }
   flow_.stage = Flow::Stage::open;
   ++worker_.counters_.opened;
@@ -125,8 +130,7 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
   early_ = talk.take_early();
   if (early_.size() <= upstream_.sent) Bytes().swap(early_);
   if (early_.empty()) static_cast<void>(place_.hold(0));
-  auto outcome = co_await carry(ByteSpan(early_).subspan(std::min(upstream_.sent, early_.size())));
-  ended(outcome);
+  co_return true;
 }
 
 Result<RoutePtr> Worker::Session::decide(const ClientRequest& request) const {
@@ -264,23 +268,20 @@ socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request) 
   return facts;
 }
 
-net::Task<Result<>> Worker::Session::carry(ByteSpan early) {
+net::Task<void> Worker::Session::carry() {
   if (chain_) {
-    auto outcome = co_await carry_through_chain();
-    co_return outcome;
+    ended(co_await carry_through_chain());
+    co_return;
   }
-  const RoutePtr route = flow_.route;
-  ReverseLimit limit(*route, route->data == DataDirection::push ? flow_.to_server : flow_.to_client);
-  net::RelaySide client{*client_, early, nullptr, &early_};
-  net::RelaySide server{*upstream_.stream, upstream_.early, nullptr, &upstream_.early};
-  if (route->data == DataDirection::push) server.gate = &limit;
-  if (route->data == DataDirection::pull) client.gate = &limit;
-  const std::size_t in_syn = upstream_.sent;
-  const net::RelayTimes times{route->limits.idle_s != 0 ? route->limits.idle_s : limits::idle_timeout_s,
-                              limits::half_closed_timeout_s};
-  flow_.to_server.bytes = in_syn;
-  auto outcome = co_await net::relay(client, server, flow_.to_server, flow_.to_client, times);
-  co_return outcome;
+  const RoutePtr route = flow_.route;  // kept, whatever happens to the table meanwhile
+  const auto data = route->data;
+  ReverseLimit limit(*route, data == DataDirection::push ? flow_.to_server : flow_.to_client);
+  flow_.to_server.bytes = upstream_.sent;
+  const auto early = ByteSpan(early_).subspan(std::min(upstream_.sent, early_.size()));
+  ended(co_await net::relay({*client_, early, data == DataDirection::pull ? &limit : nullptr, &early_},
+                            {*upstream_.stream, upstream_.early, data == DataDirection::push ? &limit : nullptr, &upstream_.early},
+                            flow_.to_server, flow_.to_client,
+                            {route->limits.idle_s != 0 ? route->limits.idle_s : limits::idle_timeout_s, limits::half_closed_timeout_s}));
 }
 
 net::Task<Result<>> Worker::Session::carry_through_chain() {

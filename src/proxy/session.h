@@ -42,7 +42,9 @@ class Worker::Session {
   [[nodiscard]] net::Task<Result<>> open_chain(const ClientRequest& request);
   [[nodiscard]] net::Task<Result<Upstream>> connect(const ClientRequest& request, ByteSpan first);
   [[nodiscard]] net::Task<Result<Upstream>> connect_server(const ClientRequest& request, ByteSpan first);
-  [[nodiscard]] net::Task<Result<>> carry(ByteSpan early);
+  /// From accept to an upstream that stands and an answered client; false if it ends there.
+  [[nodiscard]] net::Task<bool> begin(Fd connection, Listener kind, Dialect dialect);
+  [[nodiscard]] net::Task<void> carry();
   [[nodiscard]] net::Task<Result<>> carry_through_chain();
   [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request) const;
   void watch_reverse();
