@@ -49,6 +49,7 @@ bool leads_to(const Route& route, const Destination& destination) {
 
 bool admits(const Route& route, const Asker& asker) {
   if (route.protocol != asker.protocol) return false;
+  if (route.nginx) return false;  // NGINX's alone: whoever asks here comes another way than was planned
   if (!asker.flow.empty() && asker.flow != route.id) return false;
   if (!asker.identity.empty()) return std::ranges::find(route.peers, asker.identity) != route.peers.end();
   const auto address = asker.address.unmapped();

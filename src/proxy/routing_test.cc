@@ -87,6 +87,14 @@ TEST(Routing, ARouteAdmitsItsOwnProtocolOnly) {
   EXPECT_EQ(found(routing, asker, "10.2.0.11:53"), "no_route") << "naming the flow changes nothing";
 }
 
+TEST(Routing, WhatNginxCarriesIsNotAskedForBySocks) {
+  auto route = make_route("a", "10.2.0.10:80");
+  route.nginx = NginxPort{*SocketAddress::parse("10.1.0.2:21000"), {*IpAddress::parse("10.1.0.10")}, false};
+  const auto routing = Routing::of({"", 0, {route}, {}});
+  EXPECT_EQ(found(routing, certified("umc/modality", "a"), "10.2.0.10:80"), "no_route");
+  EXPECT_EQ(found(routing, clear("10.1.0.10"), "10.2.0.10:80"), "no_route");
+}
+
 TEST(Routing, BlockedAndExpiredRoutesRefuseWithTheirReason) {
   auto blocked = make_route("blocked", "10.2.0.10:80");
   blocked.blocked = "consent revoked";
