@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """client ── gate ── server and proxy: who is carried, and what is left alone."""
 import os
+import socket
 
 from lab import check, epif, equal, promise, run, wait_until, write_json
-from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, read_all
+from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET = "10.2.0.20"
 ALICE, BOB = 64001, 64002
@@ -97,6 +98,33 @@ def two_routes():
         other.kill()
         equal((say(w, 7001, user=ALICE), say(w, 7001, user=BOB)), ("hello", ""), "alice, and bob whose proxy is dead")
         equal(len(service.peers), 3, "connections at the server")
+
+
+@promise("a host behind a gateway is no program of the node, even with a port that one of its programs holds")
+def forwarded():
+    with World("forwarded") as w, Service(w.server, 7001, echo) as service, Datagrams(w.server, 9) as datagrams:
+        inside = w.lab.node("inside")
+        w.lab.link(inside, "10.7.0.5/24", w.client, "10.7.0.1/24")
+        inside.route("default", "10.7.0.1")
+        w.client.sysctl("net.ipv4.ip_forward", 1)
+        w.redirect("--gateway", "--capture", TARGET, "--user", "0")
+        with datagram_socket(w.client, TARGET) as own, datagram_socket(inside, TARGET) as other, w.client.listen(5000):
+            own.bind(("0.0.0.0", 5000))
+            other.bind(("10.7.0.5", 5000))
+            equal(ask(own, b"own", (TARGET, 9))[0], b"own", "answer to the node's own program")
+            other.sendto(b"foreign", (TARGET, 9))
+            wait_until(lambda: w.metric('datagrams_dropped_total{reason="no_route"}') == 1, "the foreign datagram is refused")
+            with inside.inside():
+                foreign = socket.socket()
+            with foreign:
+                foreign.settimeout(5)
+                foreign.bind(("10.7.0.5", 5000))
+                try:
+                    foreign.connect((TARGET, 7001))
+                    check(is_reset(foreign), "a foreign connection was carried")
+                except ConnectionError:
+                    pass
+        equal((service.peers, len(datagrams.peers)), ([], 1), "what reached the server")
 
 
 @promise("a user whom the node does not know is refused at the start, and in a route fits nobody")

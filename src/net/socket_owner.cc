@@ -16,13 +16,16 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
+#include "base/bytes.h"
 #include "base/fd.h"
 
 namespace epif::net {
 namespace {
 
 constexpr std::uint16_t attribute_cgroup_id = 21;  // INET_DIAG_CGROUP_ID, linux/inet_diag.h since 5.9
+constexpr std::uint8_t listening = 10;              // TCP_LISTEN
 constexpr int kernfs_handle = 0xfe;                // FILEID_KERNFS: a cgroup's 64-bit number is its file handle
 
 struct Query {
@@ -35,50 +38,71 @@ void put(const SocketAddress& address, __be32 (&ip)[4], __be16& port) {
   port = htons(address.port);
 }
 
-Query query_for(int protocol, const SocketAddress& local, const SocketAddress& remote) {
-  Query query;
-  query.header.nlmsg_len = sizeof query;
-  query.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
-  query.header.nlmsg_flags = NLM_F_REQUEST;
-  query.request.sdiag_family = local.ip.is_v6() ? AF_INET6 : AF_INET;
-  query.request.sdiag_protocol = static_cast<std::uint8_t>(protocol);
-  query.request.idiag_states = 0xffffffff;
-  auto& id = query.request.id;
-  // The kernel takes the two ends of a UDP socket the other way round ("for historical reasons").
-  const bool swapped = protocol == IPPROTO_UDP;
-  put(swapped ? remote : local, id.idiag_src, id.idiag_sport);
-  put(swapped ? local : remote, id.idiag_dst, id.idiag_dport);
-  id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-  return query;
+Query query(int protocol, int family, std::uint16_t flags) {
+  Query made;
+  made.header.nlmsg_len = sizeof made;
+  made.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  made.header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+  made.request.sdiag_family = static_cast<std::uint8_t>(family);
+  made.request.sdiag_protocol = static_cast<std::uint8_t>(protocol);
+  made.request.idiag_states = 0xffffffff;
+  made.request.id.idiag_cookie[0] = made.request.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+  return made;
 }
 
+/// One socket in an answer.
 struct Found {
+  std::uint8_t state = 0;
+  SocketAddress local;
+  std::uint16_t remote_port = 0;
   std::uint32_t user = 0;
+  std::uint32_t inode = 0;
   std::optional<std::uint64_t> cgroup;
 };
 
-std::optional<Found> read_answer(const std::uint8_t* bytes, std::size_t size) {
-  nlmsghdr header{};
-  if (size < NLMSG_LENGTH(sizeof(inet_diag_msg))) return {};
-  std::memcpy(&header, bytes, sizeof header);
-  if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY || header.nlmsg_len > size) return {};
-  inet_diag_msg message{};
-  std::memcpy(&message, bytes + NLMSG_HDRLEN, sizeof message);
-  // A socket that its program has closed bears user 0 and no inode: nobody's, and above all not root's.
-  if (message.idiag_inode == 0) return {};
-  Found found{message.idiag_uid, {}};
-  std::size_t at = NLMSG_LENGTH(sizeof(inet_diag_msg));
-  while (at + sizeof(rtattr) <= header.nlmsg_len) {
+Found read_socket(ByteSpan message) {
+  inet_diag_msg head{};
+  std::memcpy(&head, message.data() + NLMSG_HDRLEN, sizeof head);
+  const ByteSpan address(reinterpret_cast<const std::uint8_t*>(head.id.idiag_src), 16);
+  const bool six = head.idiag_family == AF_INET6;
+  const auto ip = six ? IpAddress::v6(address) : IpAddress::v4(address.first(4));
+  Found found{head.idiag_state, {ip.unmapped(), ntohs(head.id.idiag_sport)}, ntohs(head.id.idiag_dport), head.idiag_uid, head.idiag_inode, {}};
+  std::size_t at = NLMSG_LENGTH(sizeof head);
+  while (at + sizeof(rtattr) <= message.size()) {
     rtattr attribute{};
-    std::memcpy(&attribute, bytes + at, sizeof attribute);
-    if (attribute.rta_len < sizeof attribute || at + attribute.rta_len > header.nlmsg_len) break;
+    std::memcpy(&attribute, message.data() + at, sizeof attribute);
+    if (attribute.rta_len < sizeof attribute || at + attribute.rta_len > message.size()) break;
     if (attribute.rta_type == attribute_cgroup_id && attribute.rta_len >= RTA_LENGTH(sizeof(std::uint64_t))) {
       std::uint64_t number = 0;
-      std::memcpy(&number, bytes + at + RTA_LENGTH(0), sizeof number);
+      std::memcpy(&number, message.data() + at + RTA_LENGTH(0), sizeof number);
       found.cgroup = number;
     }
     at += RTA_ALIGN(attribute.rta_len);
   }
+  return found;
+}
+
+/// All sockets that the kernel names. Errors: io.
+Result<std::vector<Found>> ask(const Query& question) {
+  const Fd socket(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!socket || ::send(socket.get(), &question, sizeof question, 0) < 0) return fail(system_error(errno, "cannot ask for a socket's owner"));
+  const bool several = (question.header.nlmsg_flags & NLM_F_DUMP) != 0;
+  std::vector<Found> found;
+  std::array<std::uint8_t, 32'768> answer;
+  do {
+    const auto got = ::recv(socket.get(), answer.data(), answer.size(), 0);
+    if (got <= 0) return fail(system_error(errno, "cannot ask for a socket's owner"));
+    ByteSpan left(answer.data(), static_cast<std::size_t>(got));
+    nlmsghdr header{};
+    while (left.size() >= sizeof header) {
+      std::memcpy(&header, left.data(), sizeof header);
+      if (header.nlmsg_len < sizeof header || header.nlmsg_len > left.size()) break;
+      // The end of a list, or an error: no such socket.
+      if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY) return found;
+      if (header.nlmsg_len >= NLMSG_LENGTH(sizeof(inet_diag_msg))) found.push_back(read_socket(left.first(header.nlmsg_len)));
+      left = left.subspan(std::min<std::size_t>(left.size(), NLMSG_ALIGN(header.nlmsg_len)));
+    }
+  } while (several);
   return found;
 }
 
@@ -119,21 +143,49 @@ std::optional<std::string> cgroup_path(std::uint64_t number) {
 
 }  // namespace
 
-Result<SocketOwner> socket_owner(int protocol, const SocketAddress& local, const SocketAddress& remote) {
-  const Fd socket(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-  if (!socket) return fail(system_error(errno, "cannot ask for a socket's owner"));
-  const auto query = query_for(protocol, local, remote);
-  std::array<std::uint8_t, 8192> answer;
-  if (::send(socket.get(), &query, sizeof query, 0) < 0) return fail(system_error(errno, "cannot ask for a socket's owner"));
-  const auto got = ::recv(socket.get(), answer.data(), answer.size(), 0);
-  if (got < 0) return fail(system_error(errno, "cannot ask for a socket's owner"));
-  const auto found = read_answer(answer.data(), static_cast<std::size_t>(got));
-  if (!found) return fail(Code::not_found, "no program of this node holds the socket", local.text());
-  if (!found->cgroup) return SocketOwner{found->user, {}};
-  auto path = cgroup_path(*found->cgroup);
+namespace {
+
+Result<SocketOwner> owner_of(const Found& found) {
+  // A socket that its program has closed bears user 0 and no inode: nobody's, and above all not root's.
+  if (found.inode == 0) return fail(Code::not_found, "no program holds the socket any more", found.local.text());
+  if (!found.cgroup) return SocketOwner{found.user, {}};
+  auto path = cgroup_path(*found.cgroup);
   // Without a path only routes for users can fit: no route names this.
-  if (!path) return SocketOwner{found->user, "?gone"};
-  return SocketOwner{found->user, std::move(*path)};
+  return SocketOwner{found.user, path ? std::move(*path) : "?gone"};
+}
+
+}  // namespace
+
+Result<SocketOwner> connection_owner(const SocketAddress& local, const SocketAddress& remote) {
+  auto question = query(IPPROTO_TCP, local.ip.is_v6() ? AF_INET6 : AF_INET, 0);
+  put(local, question.request.id.idiag_src, question.request.id.idiag_sport);
+  put(remote, question.request.id.idiag_dst, question.request.id.idiag_dport);
+  const auto found = ask(question);
+  if (!found) return fail(found.error());
+  // The kernel looks for listeners, too, where there is no connection.
+  if (found->size() != 1 || found->front().state == listening || found->front().remote_port != remote.port) {
+    return fail(Code::not_found, "no program of this node holds the connection", local.text());
+  }
+  return owner_of(found->front());
+}
+
+Result<SocketOwner> datagram_owner(const SocketAddress& local) {
+  std::optional<SocketOwner> owner;
+  for (const int family : {AF_INET, AF_INET6}) {
+    auto question = query(IPPROTO_UDP, family, NLM_F_DUMP);
+    question.request.id.idiag_sport = htons(local.port);
+    const auto sockets = ask(question);
+    if (!sockets) return fail(sockets.error());
+    for (const auto& socket : *sockets) {
+      if (socket.local.port != local.port || (!socket.local.ip.is_any() && socket.local.ip != local.ip)) continue;
+      auto one = owner_of(socket);
+      if (!one) return one;
+      if (owner && *owner != *one) return fail(Code::not_found, "programs of several users or cgroups share the port", local.text());
+      owner = std::move(*one);
+    }
+  }
+  if (!owner) return fail(Code::not_found, "no program of this node holds the socket", local.text());
+  return *owner;
 }
 
 }  // namespace epif::net

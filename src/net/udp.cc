@@ -14,6 +14,24 @@ namespace {
 
 bool on(int fd, int level, int option, int value = 1) { return ::setsockopt(fd, level, option, &value, sizeof value) == 0; }
 
+constexpr int loopback_index = 1;  // LOOPBACK_IFINDEX of linux/if.h, in every network namespace
+
+template <class Info>
+Info info_in(const cmsghdr& control) {
+  Info info{};
+  std::memcpy(&info, CMSG_DATA(&control), sizeof info);
+  return info;
+}
+
+/// True if the device that it came by is loopback.
+bool came_over_loopback(msghdr& message) {
+  for (auto* control = CMSG_FIRSTHDR(&message); control != nullptr; control = CMSG_NXTHDR(&message, control)) {
+    if (control->cmsg_level == SOL_IP && control->cmsg_type == IP_PKTINFO) return info_in<in_pktinfo>(*control).ipi_ifindex == loopback_index;
+    if (control->cmsg_level == SOL_IPV6 && control->cmsg_type == IPV6_PKTINFO) return info_in<in6_pktinfo>(*control).ipi6_ifindex == loopback_index;
+  }
+  return false;
+}
+
 /// The original destination among the control messages.
 std::optional<SocketAddress> destination_of(msghdr& message) {
   for (auto* control = CMSG_FIRSTHDR(&message); control != nullptr; control = CMSG_NXTHDR(&message, control)) {
@@ -38,6 +56,7 @@ Result<Fd> udp_socket(const SocketAddress& at, const UdpOptions& options) {
   if (options.transparent) done = done && (six ? on(fd.get(), SOL_IPV6, IPV6_TRANSPARENT) : on(fd.get(), SOL_IP, IP_TRANSPARENT));
   if (options.original_destination) {
     done = done && (six ? on(fd.get(), SOL_IPV6, IPV6_RECVORIGDSTADDR) : on(fd.get(), SOL_IP, IP_RECVORIGDSTADDR));
+    done = done && (six ? on(fd.get(), SOL_IPV6, IPV6_RECVPKTINFO) : on(fd.get(), SOL_IP, IP_PKTINFO));
   }
   if (options.reuse_port) done = done && on(fd.get(), SOL_SOCKET, SO_REUSEPORT);
   if (options.reuse_address) done = done && on(fd.get(), SOL_SOCKET, SO_REUSEADDR);
@@ -53,7 +72,7 @@ Result<Fd> udp_socket(const SocketAddress& at, const UdpOptions& options) {
 std::optional<Received> receive_datagram(int fd, MutableByteSpan buffer, bool& would_block) {
   sockaddr_storage from{};
   iovec part{buffer.data(), buffer.size()};
-  alignas(cmsghdr) std::array<char, 128> control;
+  alignas(cmsghdr) std::array<char, 256> control;
   msghdr message{};
   message.msg_name = &from;
   message.msg_namelen = sizeof from;
@@ -65,7 +84,7 @@ std::optional<Received> receive_datagram(int fd, MutableByteSpan buffer, bool& w
   would_block = got < 0 && errno == EAGAIN;
   if (got < 0 || (message.msg_flags & MSG_TRUNC) != 0) return {};
   return Received{ByteSpan(buffer).first(static_cast<std::size_t>(got)), from_sockaddr(from),
-                  destination_of(message).value_or(SocketAddress{})};
+                  destination_of(message).value_or(SocketAddress{}), came_over_loopback(message)};
 }
 
 bool send_datagram(int fd, ByteSpan payload, const SocketAddress& to) {

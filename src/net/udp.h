@@ -23,6 +23,7 @@ struct Received {
   ByteSpan payload;           ///< inside of the caller's buffer
   SocketAddress from;
   SocketAddress destination;  ///< where it was sent to
+  bool over_loopback = false; ///< a program of this node sent it; only with original_destination
 };
 /// The next datagram, if one is there. One that does not fit into `buffer` is dropped. Errors (an ICMP answer among them) are
 /// the socket's and leave it usable.

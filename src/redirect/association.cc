@@ -9,7 +9,7 @@
 // Begin and end of an association; the ways of its datagrams are in association_ways.cc.
 namespace epif::redirect {
 
-Association::Association(net::Loop& loop, const Settings& settings, SocketAddress client, std::shared_ptr<const Routes> routes,
+Association::Association(net::Loop& loop, const Settings& settings, Client client, std::shared_ptr<const Routes> routes,
                          const Route* route, net::WarmPool* pool, OnDatagram on_datagram)
     : loop_(loop),
       settings_(settings),

@@ -27,11 +27,15 @@ class Association {
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
   };
+  struct Client {
+    SocketAddress address;
+    bool of_this_node = false;  ///< not a host that this node forwards for
+  };
   /// Gets what comes back; the bytes live for the call.
   using OnDatagram = std::function<void(const SocketAddress& from, ByteSpan payload)>;
 
   /// `pool`: of the route's proxy, null for a direct route. Both references outlive this.
-  Association(net::Loop& loop, const Settings& settings, SocketAddress client, std::shared_ptr<const Routes> routes, const Route* route,
+  Association(net::Loop& loop, const Settings& settings, Client client, std::shared_ptr<const Routes> routes, const Route* route,
               net::WarmPool* pool, OnDatagram on_datagram);
   Association(const Association&) = delete;
   Association& operator=(const Association&) = delete;
@@ -45,7 +49,8 @@ class Association {
   /// The route was renewed without a change.
   void renew(std::shared_ptr<const Routes> routes, const Route* route);
 
-  [[nodiscard]] const SocketAddress& client() const { return client_; }
+  [[nodiscard]] const SocketAddress& client() const { return client_.address; }
+  [[nodiscard]] bool of_this_node() const { return client_.of_this_node; }
   [[nodiscard]] const Route& route() const { return *route_; }
   [[nodiscard]] const Counts& counts() const { return counts_; }
   [[nodiscard]] net::TimePoint since() const { return since_; }
@@ -71,7 +76,7 @@ class Association {
 
   net::Loop& loop_;
   const Settings& settings_;
-  SocketAddress client_;
+  Client client_;
   std::shared_ptr<const Routes> routes_;
   const Route* route_;
   net::WarmPool* pool_;

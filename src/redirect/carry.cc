@@ -30,6 +30,8 @@ Result<ByteSpan> write_now(net::Stream& to, ByteSpan bytes) {
 
 net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   const auto wanted = net::original_destination(connection.get());
+  // Forwarded connections keep their destination as this end's address; the node's own were redirected to loopback.
+  flow.of_this_node = net::local_address(connection.get()).ip.is_loopback();
   net::SocketStream client(loop_, std::move(connection));
   flow.client_stream = &client;
   Result<> outcome;

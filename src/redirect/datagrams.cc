@@ -1,7 +1,5 @@
 #include "redirect/datagrams.h"
 
-#include <netinet/in.h>
-
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -18,19 +16,19 @@ Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, s
     : loop_(loop), settings_(settings), counts_(counts), pool_(std::move(pool)), on_refusal_(std::move(on_refusal)) {
   for (auto& socket : sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(
-        loop_, std::move(socket), [this](const net::Received& got) { take(got.from, got.destination, got.payload); }));
+        loop_, std::move(socket), [this](const net::Received& got) { take(got); }));
   }
 }
 
 Datagrams::~Datagrams() { assert(associations_.empty()); }
 
-Result<const Route*> Datagrams::route_for(const Pair& between) const {
+Result<const Route*> Datagrams::route_for(const Pair& between, bool of_this_node) const {
   const auto& [client, destination] = between;
   Wanted wanted{destination, Transport::udp, nullptr};
   // Asked for each datagram: another program may have the client's port by now.
   std::optional<Program> program;
-  if (routes_->asks_who(Transport::udp, destination)) {
-    auto owner = net::socket_owner(IPPROTO_UDP, client, destination);
+  if (of_this_node && routes_->asks_who(Transport::udp, destination)) {
+    auto owner = net::datagram_owner(client);
     if (owner) program = std::move(*owner);
   }
   if (program) wanted.who = &*program;
@@ -53,7 +51,8 @@ bool Datagrams::refused_lately(const Pair& between) {
   return false;
 }
 
-void Datagrams::take(const SocketAddress& client, const SocketAddress& destination, ByteSpan payload) {
+void Datagrams::take(const net::Received& datagram) {
+  const auto& [payload, client, destination, of_this_node] = datagram;
   const Pair between{client, destination};
   // Sent to the redirector's own socket, it wants to go nowhere.
   if (!routes_ || destination.port == 0 || (destination.port == settings_.listen_port && destination.ip.is_loopback())) {
@@ -64,7 +63,7 @@ void Datagrams::take(const SocketAddress& client, const SocketAddress& destinati
     ++counts_.datagrams_dropped[Code::no_route];
     return;
   }
-  const auto route = route_for(between);
+  const auto route = route_for(between, of_this_node);
   if (!route) return refuse(between, route.error());
   const Key key{client, (*route)->id, (*route)->destination.text()};
   auto found = associations_.find(key);
@@ -73,7 +72,7 @@ void Datagrams::take(const SocketAddress& client, const SocketAddress& destinati
       return refuse(between, {Code::limit, "too many sockets send datagrams", client.text()});
     }
     auto* pool = (*route)->next ? &pool_((*route)->next.value()) : nullptr;
-    auto* made = new Association(loop_, settings_, client, routes_, *route, pool, [this, client](const SocketAddress& from, ByteSpan bytes) {
+    auto* made = new Association(loop_, settings_, {client, of_this_node}, routes_, *route, pool, [this, client = datagram.from](const SocketAddress& from, ByteSpan bytes) {
       ++counts_.datagrams_received;
       answer(from, client, bytes);
     });
@@ -104,7 +103,7 @@ void Datagrams::apply(std::shared_ptr<const Routes> routes) {
   routes_ = std::move(routes);
   refused_.clear();
   for (auto& [key, association] : associations_) {
-    const auto now = route_for({association->client(), association->destination()});
+    const auto now = route_for({association->client(), association->destination()}, association->of_this_node());
     if (now && same_permit(association->route(), **now)) {
       association->renew(routes_, *now);
       continue;

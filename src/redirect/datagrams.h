@@ -26,7 +26,7 @@ class Datagrams {
   /// Associations whose permit is gone or changed end. Before the first call nothing is carried.
   void apply(std::shared_ptr<const Routes> routes);
   /// A datagram of `client`, however it was captured.
-  void take(const SocketAddress& client, const SocketAddress& destination, ByteSpan payload);
+  void take(const net::Received& datagram);
   /// To the program, in the name of `from`.
   void answer(const SocketAddress& from, const SocketAddress& client, ByteSpan payload);
   void end_all(const Error& reason);
@@ -40,7 +40,7 @@ class Datagrams {
   net::Task<void> serve(Key key, Association* association);
   void refuse(const Pair& between, const Error& why);
   [[nodiscard]] bool refused_lately(const Pair& between);
-  [[nodiscard]] Result<const Route*> route_for(const Pair& between) const;
+  [[nodiscard]] Result<const Route*> route_for(const Pair& between, bool of_this_node) const;
 
   net::Loop& loop_;
   const Settings& settings_;

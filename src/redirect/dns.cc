@@ -93,7 +93,7 @@ void Dns::accepted(Fd connection, SocketAddress client) {
 void Dns::heard(const net::Received& got) {
   if (ended_ || got.destination.port != 53) return;  // nobody's question that was captured
   if (const auto answer = own_answer(got.payload); !answer.empty()) return datagrams_.answer(got.destination, got.from, answer);
-  if (is_protected(got.destination)) return datagrams_.take(got.from, got.destination, got.payload);
+  if (is_protected(got.destination)) return datagrams_.take(got);
   if (running_ >= limits::dns_queries) {
     ++counts_.dns_refused;
     if (const auto question = read_question(got.payload)) datagrams_.answer(got.destination, got.from, dns_refusal(got.payload, *question));

@@ -1,7 +1,5 @@
 #include "redirect/worker.h"
 
-#include <netinet/in.h>
-
 #include "base/log.h"
 #include "redirect/capture.h"
 
@@ -43,8 +41,8 @@ Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const 
 Worker::~Worker() { assert(flows_.empty()); }
 
 Result<const Route*> Worker::find_route(Flow& flow, const Routes& routes) const {
-  if (!flow.program && routes.asks_who(Transport::tcp, flow.destination)) {
-    auto owner = net::socket_owner(IPPROTO_TCP, flow.client, flow.destination);
+  if (!flow.program && flow.of_this_node && routes.asks_who(Transport::tcp, flow.destination)) {
+    auto owner = net::connection_owner(flow.client, flow.destination);
     if (owner) flow.program = std::move(*owner);
   }
   return routes.find({flow.destination, Transport::tcp, flow.program ? &*flow.program : nullptr}, wall_now());

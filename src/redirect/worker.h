@@ -23,6 +23,7 @@ struct Flow {
   std::shared_ptr<const Routes> routes;     ///< keeps `route` alive
   const Route* route = nullptr;
   std::optional<Program> program;           ///< asked for only where a selector decides
+  bool of_this_node = false;                ///< not of a host that this node forwards for
   net::Carried sent{};
   net::Carried received{};
   net::TimePoint since = net::Clock::now();
