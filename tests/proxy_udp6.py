@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import random
 import socket
 import ssl
 import struct
@@ -234,6 +235,34 @@ def breaches():
         equal(proxy.metric("epif_proxy_open_descriptors"), descriptors, "descriptors")
         grown = memory_kib(proxy.process.pid) - memory
         check(grown < 512, f"memory grew by {grown} KiB over 2,000 broken associations")
+
+
+@promise("mutated datagrams at the UDP port by the thousand leave descriptors and memory where they were")
+def mutated():
+    with UdpServer() as server, Table() as table:
+        with Proxy("--routes", table.write(udp_route("a", server.port))) as proxy, V6(proxy) as client:
+            client.send_udp(server.host, server.port, b"ping")
+            client.message()
+            answered(client.receive_udp(), server, b"re:ping")
+            choice = random.Random(6)
+
+            def round_of(count):
+                for number in range(count):
+                    junk = bytearray(v6_datagram(client.number, "127.0.0.1", 9, b"x" * choice.randrange(40)))
+                    for _ in range(choice.randrange(1, 4)):
+                        junk[choice.randrange(len(junk))] = choice.randrange(256)
+                    client.socket.sendto(junk[:choice.randrange(1, len(junk) + 1)], client.port)
+                    if number % 50 == 0:
+                        client.send_udp(server.host, server.port, b"ping")
+                        answered(client.receive_udp(), server, b"re:ping")
+            round_of(5_000)
+            descriptors, memory = proxy.metric("epif_proxy_open_descriptors"), memory_kib(proxy.process.pid)
+            round_of(20_000)
+            equal(proxy.metric("epif_proxy_open_descriptors"), descriptors, "descriptors")
+            grown = memory_kib(proxy.process.pid) - memory
+            check(grown < 512, f"memory grew by {grown} KiB over 20,000 mutated datagrams")
+            check(set(server.seen) == {b"ping"}, "junk reached the server")
+            check('"flow":"UDP association"' in proxy.get("/flows"), "/flows does not tell of it")
 
 
 @promise("datagrams reach their association on any of several threads")

@@ -218,6 +218,7 @@ Snapshot Worker::snapshot() const {
       view.flow = flow->route->flow;
       for (const auto& link : flow->route->chain) view.chain.push_back(link.function);
     }
+    if (!flow->route && flow->stage == Flow::Stage::open) view.flow = "UDP association";
     view.to_server_bytes = flow->bytes_to_server();
     view.to_client_bytes = flow->bytes_to_client();
     view.age_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(now - flow->since).count());
