@@ -56,13 +56,19 @@ Result<> cut_sockets(const std::string& folder, const std::vector<Route>& routes
   return end_those(*table, [&](const auto& entry) { return listens.contains(entry.local); });
 }
 
-Result<> cut_all_sockets(const std::string& folder) {
+Result<> end_all(const std::string& folder) {
   const Frozen frozen(folder);
-  if (!frozen.outcome()) return frozen.outcome();
+  Result<> first = frozen.outcome();
   auto table = net::tcp_table();
-  if (!table) return fail(table.error());
-  const auto own = sockets_of(folder);
-  return end_those(*table, [&](const auto& entry) { return own.contains(entry.inode); });
+  if (table) {
+    const auto own = sockets_of(folder);
+    auto ended = end_those(*table, [&](const auto& entry) { return own.contains(entry.inode); });
+    if (first && !ended) first = std::move(ended);
+  } else if (first) {
+    first = fail(table.error());
+  }
+  auto killed = kill_all(folder);
+  return killed ? first : killed;
 }
 
 }  // namespace epif::nginx

@@ -81,8 +81,7 @@ void Instance::adopt() {
     return;
   }
   // Without its master, in the middle of a cut, or serving nobody knows what.
-  if (auto cut = cut_all_sockets(folder_); !cut) log::error("nginx", cut.error());
-  if (auto killed = kill_all(folder_); !killed) log::error("nginx", killed.error());
+  if (auto ended = end_all(folder_); !ended) log::error("nginx", ended.error());
 }
 
 void Instance::hold(int pid) {
@@ -100,7 +99,7 @@ void Instance::cut(const std::vector<Route>& routes) {
   const auto done = cut_sockets(folder_, routes, without(may_serve_, routes));
   if (done) return;
   log::error("nginx", done.error(), {{"next", "NGINX of this client is ended"}});
-  if (auto killed = kill_all(folder_); !killed) log::error("nginx", killed.error());
+  if (auto ended = end_all(folder_); !ended) log::error("nginx", ended.error());
 }
 
 void Instance::remember(const std::vector<Route>& routes) {
@@ -204,8 +203,7 @@ void Instance::check() {
   in_force_.clear();
   settled_ = false;
   // Its workers go on without it, and nobody could tell them anything.
-  if (auto cut = cut_all_sockets(folder_); !cut) log::error("nginx", cut.error());
-  if (auto killed = kill_all(folder_); !killed) log::error("nginx", killed.error());
+  if (auto ended = end_all(folder_); !ended) log::error("nginx", ended.error());
   may_serve_.clear();
   back_off_ = std::clamp(back_off_ * 2, std::chrono::milliseconds(100), std::chrono::milliseconds(limits::nginx_ready_ms));
   timer_ = loop_.after(back_off_, [this] { advance(); });
@@ -215,15 +213,14 @@ void Instance::check() {
 
 Result<> Instance::end() {
   timer_.cancel();
-  if (auto cut = cut_all_sockets(folder_); !cut) log::error("nginx", cut.error());
-  auto killed = kill_all(folder_);
+  auto ended = end_all(folder_);
   if (master_ != 0) ::waitid(P_PID, static_cast<id_t>(master_), nullptr, WEXITED | WNOHANG);
   master_ = 0;
   handle_.reset();
   may_serve_.clear();
   wanted_.clear();
   settled_ = false;
-  if (!killed) return killed;
+  if (!ended) return ended;
   std::error_code failure;
   fs::remove_all(folder_, failure);
   return {};

@@ -80,7 +80,8 @@ class Instance {
 /// leg does not tell its route, so where a route of `staying` leads to the same server, and no client is connected by the other
 /// one, the server's legs are left alone.
 [[nodiscard]] Result<> cut_sockets(const std::string& folder, const std::vector<Route>& routes, const std::vector<Route>& staying);
-/// Ends all their connections.
-[[nodiscard]] Result<> cut_all_sockets(const std::string& folder);
+/// Ends all their connections, and them, before they can do anything in between: closing sockets would be a polite end. They
+/// are killed even if the former fails.
+[[nodiscard]] Result<> end_all(const std::string& folder);
 
 }  // namespace epif::nginx

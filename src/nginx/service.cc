@@ -294,9 +294,7 @@ Result<> clean_up(const std::string& state) {
   auto lock = claim(*folder);
   if (!lock) return fail(lock.error());
   for (const auto& client : client_folders(*folder)) {
-    const auto where = *folder + "/" + client;
-    if (auto cut = cut_all_sockets(where); !cut) log::error("nginx", cut.error());
-    if (auto killed = kill_all(where); !killed) return killed;
+    if (auto ended = end_all(*folder + "/" + client); !ended) return ended;
   }
   auto removed = net::run_nft(remove_gate_script(gate_name(*folder)));
   if (!removed) return fail(removed.error());
