@@ -95,7 +95,10 @@ Result<> BareLab::make_link() {
   }
   auto far = address_and_start(far_, {&gates, &targets});
   if (!far) return far;
-  return address_and_start(near_, {&near_addresses});
+  auto near = address_and_start(near_, {&near_addresses});
+  if (!near) return near;
+  const Inside here(near_);
+  return wait_until_running(device);
 }
 
 }  // namespace epif::leak

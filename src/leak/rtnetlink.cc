@@ -5,10 +5,16 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+
+#include "base/limits.h"
 
 namespace epif::leak {
 namespace {
@@ -111,6 +117,19 @@ Result<> set_up(std::string_view name) {
   Request request(RTM_NEWLINK, 0, head);
   request.text(IFLA_IFNAME, name);
   return request.send("cannot set the link up", name);
+}
+
+Result<> wait_until_running(std::string_view name) {
+  constexpr int look_ms = 2;
+  const Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::memcpy(request.ifr_name, name.data(), std::min(name.size(), sizeof request.ifr_name - 1));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits::leak_moment_ms);
+  while (std::chrono::steady_clock::now() < deadline) {
+    if (::ioctl(any.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING) != 0) return {};
+    ::poll(nullptr, 0, look_ms);
+  }
+  return fail(Code::timeout, "the link does not come up", std::string(name));
 }
 
 Result<> add_address(std::string_view name, const IpAddress& address, std::uint8_t prefix) {

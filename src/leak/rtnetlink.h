@@ -12,6 +12,8 @@ namespace epif::leak {
 [[nodiscard]] Result<> add_veth(std::string_view name, const Fd& other);
 [[nodiscard]] Result<> delete_link(std::string_view name);
 [[nodiscard]] Result<> set_up(std::string_view name);
+/// Returns when the link carries packets; before that the kernel drops them. Errors: timeout.
+[[nodiscard]] Result<> wait_until_running(std::string_view name);
 /// An address that is usable at once (no duplicate address detection).
 [[nodiscard]] Result<> add_address(std::string_view name, const IpAddress& address, std::uint8_t prefix);
 

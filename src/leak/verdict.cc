@@ -62,7 +62,7 @@ Finding judge(std::string way, const std::string& destination, const Observation
   Finding finding{"node", std::move(way), Verdict::not_proven, {}};
   if (!seen.leaked.empty()) {
     finding.verdict = Verdict::leak;
-    finding.why = fmt::format("to {}: {} left this node", destination, seen.leaked);
+    finding.why = fmt::format("to {} there left: {}", destination, seen.leaked);
   } else if (seen.attempt.outcome == impossible) {
     finding.verdict = Verdict::impossible;
     finding.why = seen.attempt.reason;

@@ -41,6 +41,7 @@ struct Way {
   bool ports = true;             ///< false: it has none, so that a protected block is closed to it whatever its ports are
   bool bare_control = false;     ///< refused to every destination by design: the control runs in a bare namespace
   bool unseen = false;           ///< passes no tap: noticed by the device's counter, so `batch` packets are sent
+  std::string_view advice{};     ///< what closes it, if no rule can
 };
 inline constexpr int batch = 64;
 

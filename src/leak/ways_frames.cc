@@ -120,7 +120,8 @@ constexpr std::array ways{
     Way{.name = "frame-tiny-fragments", .send = tiny_fragments},
     Way{.name = "frame-source-route", .send = frame_source_route, .ports = false, .bare_control = true},
     Way{.name = "frame-unqueued", .send = unqueued, .unseen = true},
-    Way{.name = "af-xdp", .send = by_xdp, .unseen = true},
+    Way{.name = "af-xdp", .send = by_xdp, .unseen = true,
+        .advice = "no hook of the kernel sees it: keep CAP_NET_RAW from guarded programs, or start them by `epif redirect --exec`"},
 };
 
 }  // namespace

@@ -168,7 +168,7 @@ class Run {
 
   std::string leaked(const Way& way, const Trial& trial, const Probe& probe, const CaptureTarget& target) {
     if (way.unseen && trial.unseen >= std::uint64_t{batch}) {
-      return fmt::format("{} counted {} packets that no rule and no tap saw", probe.device.name, trial.unseen);
+      return fmt::format("{} counted {} packets that no tap saw{}{}", probe.device.name, trial.unseen, way.advice.empty() ? "" : "; ", way.advice);
     }
     std::string first;
     for (const auto& packet : trial.left) {

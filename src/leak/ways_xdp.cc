@@ -4,9 +4,11 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 
 #include "base/fd.h"
+#include "base/limits.h"
 #include "leak/ways.h"
 
 // AF_XDP in copy mode (linux Documentation/networking/af_xdp.rst): frames go from user memory straight to the driver.
@@ -49,6 +51,16 @@ bool set(const Fd& socket, int option, std::uint32_t value) {
   return ::setsockopt(socket.get(), SOL_XDP, option, &value, sizeof value) == 0;
 }
 
+/// The kernel frees a device's queue some time after the socket before us was closed.
+bool bind_when_free(const Fd& socket, const sockaddr_xdp& address) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits::leak_control_patience_ms);
+  for (;;) {
+    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return true;
+    if (errno != EBUSY || std::chrono::steady_clock::now() > deadline) return false;
+    ::poll(nullptr, 0, kick_wait_ms);
+  }
+}
+
 /// Fills the transmit ring with frames that lie in `memory` already, and pushes until the driver has taken all.
 Attempt transmit(const Fd& socket, std::uint32_t length) {
   xdp_mmap_offsets offsets{};
@@ -79,7 +91,7 @@ Attempt transmit(const Fd& socket, std::uint32_t length) {
 
 Attempt send_by_xdp(const Probe& probe, ByteSpan frame) {
   const Fd socket(::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
-  if (!socket) return errno == EPERM ? refused(errno) : impossible("the kernel has no AF_XDP sockets");
+  if (!socket) return impossible("no AF_XDP sockets: the kernel has none, or this program may not open them");
   const Mapping memory(std::size_t{frame_bytes} * ring_entries, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (!memory) return failed("mmap");
   for (std::uint32_t i = 0; i < ring_entries; ++i) std::memcpy(memory.at<std::uint8_t>(std::uint64_t{i} * frame_bytes), frame.data(), frame.size());
@@ -97,7 +109,7 @@ Attempt send_by_xdp(const Probe& probe, ByteSpan frame) {
   address.sxdp_flags = XDP_COPY;
   address.sxdp_ifindex = probe.device.index;
   address.sxdp_queue_id = 0;
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return failed("bind to " + probe.device.name);
+  if (!bind_when_free(socket, address)) return failed("bind to " + probe.device.name);
   return transmit(socket, static_cast<std::uint32_t>(frame.size()));
 }
 
