@@ -167,6 +167,17 @@ def route(**fields):
     return {"id": "r", "sources": ["127.0.0.1/32"], "destination": "127.0.0.1", **fields}
 
 
+@promise("a peer that does not come in time ends the wait: the second reply says so, and the port is closed")
+def deadline():
+    with Proxy("--allow-all", "--bind-deadline", "1") as proxy:
+        for protocol, code in (("4", 0x5b), ("5", 4), ("6", 9)):
+            client, bound, second = open_bind(proxy, protocol)
+            with client:
+                equal(second(client)[0], code, f"SOCKS{protocol}, the second reply")
+                equal(read_all(client), b"", f"SOCKS{protocol}, what follows")
+                check(refuses(bound), f"SOCKS{protocol}: the port is still open")
+
+
 @promise("BIND is denied by default: a route that does not grant it, another host, another source, a low port")
 def default_deny():
     with routed(route()) as proxy:

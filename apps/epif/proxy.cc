@@ -29,6 +29,7 @@ struct ProxyFlags {
   std::uint32_t max_rate_per_source = 0;
   std::size_t max_handshake_bytes = 0;
   std::size_t max_handshake_bytes_per_source = 0;
+  std::uint32_t bind_deadline_s = 0;
   std::vector<std::string> dialects;
 };
 
@@ -62,6 +63,7 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
   command.add_option("--max-rate-per-source", flags.max_rate_per_source, "The same from one address")->check(CLI::Range(1, 10'000'000));
   command.add_option("--max-handshake-bytes", flags.max_handshake_bytes, "Bytes of unread requests in all");
   command.add_option("--max-handshake-bytes-per-source", flags.max_handshake_bytes_per_source, "The same from one address");
+  command.add_option("--bind-deadline", flags.bind_deadline_s, "Seconds within which the peer of a BIND must come")->check(CLI::Range(1, 86'400));
   command.add_option("--dialect", flags.dialects,
                      "Take SOCKS6 in the form of the EPI project's own programs: socksx for all listeners, socksx@ADDR:PORT for one; repeats")
       ->type_name("socksx[@ADDR:PORT]");
@@ -153,6 +155,7 @@ Result<> run_proxy(const ProxyFlags& flags) {
   settings.max_rate_per_source = flags.max_rate_per_source;
   settings.max_handshake_bytes = flags.max_handshake_bytes;
   settings.max_handshake_bytes_per_source = flags.max_handshake_bytes_per_source;
+  settings.bind_deadline_s = flags.bind_deadline_s;
   auto listeners = read_listeners(flags, settings);
   if (!listeners) return listeners;
   auto dialects = read_dialects(flags, settings);

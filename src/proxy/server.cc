@@ -86,6 +86,7 @@ Result<std::unique_ptr<Server>> Server::make(Settings settings) {
 
 Result<> Server::prepare_secrets(Settings& settings) {
   shared_.allow_all = settings.allow_all;
+  if (settings.bind_deadline_s != 0) shared_.bind_deadline = std::chrono::seconds(settings.bind_deadline_s);
   shared_.users = std::move(settings.users);
   shared_.name_servers = settings.name_servers;
   if (settings.tls) {

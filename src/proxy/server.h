@@ -32,6 +32,7 @@ struct Settings {
   std::uint32_t max_rate_per_source = 0;
   std::size_t max_handshake_bytes = 0;        ///< unread bytes of requests, all together
   std::size_t max_handshake_bytes_per_source = 0;
+  std::uint32_t bind_deadline_s = 0;          ///< for the peer of a BIND; 0: that of base/limits.h
   bool socksx_everywhere = false;             ///< all listeners take SOCKS6 in the form of the EPI project
   std::vector<SocketAddress> socksx;          ///< these do
 };

@@ -119,7 +119,7 @@ net::Task<Result<>> Worker::Session::open_bind(Conversation& talk, const ClientR
 
 net::Task<Result<>> Worker::Session::await_peer(Conversation& talk, PeerListener& listener) {
   const Waiting waiting(worker_.counters_);
-  const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::bind_deadline_ms);
+  const auto deadline = net::Clock::now() + worker_.shared_.bind_deadline;
   for (;;) {
     auto granted = flow_.still_granted();
     if (!granted) co_return granted;

@@ -30,6 +30,7 @@ struct Shared {
   std::optional<hpke::KeyPair> keys{};
   Limiter limiter;
   ClientSessions sessions{{}};
+  std::chrono::milliseconds bind_deadline{limits::bind_deadline_ms};  ///< for the peer of a BIND
   net::Resolver resolver{};
   Limiter associations{{limits::udp_associations, limits::udp_associations_per_source}};
   PortReservations reservations{};
