@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 """SOCKS6 sessions, idempotence tokens and authentication replies (draft-12). client ── proxy ── server, on loopback."""
+import contextlib
 import os
+import signal
 import socket
+import ssl
 import struct
 import tempfile
 import threading
 
 from lab import check, equal, promise, run, wait_until, write_json
+from proxy_tables import Pair
 from proxy_world import (TIMEOUT, Proxy, Server, echo, option, read_all, read_exactly, v5_credentials, v6_request)
 
 NOOP = b"\x06\x00%s\0\0\0\x01\0\0\0\0"
@@ -217,6 +221,49 @@ def dialogue():
             equal(operation(client), 0, "the operation")
         wait_until(lambda: server.accepted >= 3, "the server's thread has counted")
         equal(server.accepted, 3, "connections that reached the server")
+
+
+@promise("behind TLS a session, its tokens and BIND belong to the certificate that opened it")
+def certificates():
+    with Pair([], []) as pair:
+        port = int(pair.next["proxy"].rsplit(":", 1)[1])
+        pair.write_far({"id": "r", "peers": ["umc/proxy"], "destination": "127.0.0.1", "bind": True})
+        pair.far.process.signal(signal.SIGHUP)
+        wait_until(lambda: pair.far.metric("epif_proxy_routes") == 1, "the route is read")
+
+        @contextlib.contextmanager
+        def connected(name):
+            _, certificate, _, key, _, authority = pair.identity(name)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.load_verify_locations(authority)
+            context.load_cert_chain(certificate, key)
+            with context.wrap_socket(socket.create_connection(("127.0.0.1", port), TIMEOUT)) as client:
+                yield client
+
+        def ask(name, options):
+            with connected(name) as client:
+                client.sendall(NOOP % struct.pack(">H", len(options)) + options)
+                kind, told = authentication(client)
+                return kind, options_of(told)
+        kind, told = ask("umc/proxy", OPEN + option(11, b"\0\0\0\x08"))
+        inside, base = session_id(told[6]), struct.unpack(">II", told[12])[0]
+        equal(kind, 0, "opened")
+        equal(ask("umc/other", inside), (1, {9: b""}), "another certificate, the same address")
+        equal(set(ask("umc/proxy", inside + token(base))[1]), {8, 12, 14}, "the same certificate")
+        with connected("umc/proxy") as client:
+            client.sendall(v6_request(0, "0.0.0.0", inside, 2))
+            equal(authentication(client)[0], 0, "BIND")
+            head = read_exactly(client, 12)
+            equal(head[1], 0, "the first reply")
+            with socket.create_connection((socket.inet_ntoa(head[8:]), struct.unpack(">H", head[4:6])[0]), TIMEOUT) as peer:
+                equal(operation(client), 0, "the second reply")
+                peer.sendall(b"through TLS")
+                equal(read_exactly(client, 11), b"through TLS", "the bytes")
+        with connected("umc/other") as client:
+            client.sendall(v6_request(0, "0.0.0.0", b"", 2))
+            authentication(client)
+            equal(operation(client), 2, "BIND without a route")
 
 
 @promise("limits: 20480 bytes of options and 16384 of initial data are taken, a word or a byte more is not")
