@@ -48,6 +48,7 @@ class Walk {
   }
 
   Answer go() {
+    if (by_nginx()) return std::move(answer_);
     const auto* guard = capture();
     if (guard == nullptr) return std::move(answer_);
     const auto* own = redirectors_table(*guard);
@@ -76,6 +77,34 @@ class Walk {
     answer_.hops.push_back(std::move(hop));
   }
   void say(std::string hop, State state, std::string says) { answer_.hops.push_back({std::move(hop), state, std::move(says), {}}); }
+
+  /// What the kernel sends to NGINX passes no redirector, and needs none that runs.
+  bool by_nginx() {
+    if (question_.protocol != Protocol::tcp) return false;
+    for (const auto& guard : view_.guards) {
+      if (covering(guard.excluded, wanted_) != nullptr || covering(guard.targets, wanted_) == nullptr) continue;
+      const auto* own = redirectors_table(guard);
+      if (own == nullptr) return false;
+      for (const auto& [server, nginx] : redirect::Routes(own->routes).diversions(view_.now)) {
+        if (server == wanted_) return carried_by_nginx(guard, own->routes, nginx);
+      }
+      return false;
+    }
+    return false;
+  }
+
+  bool carried_by_nginx(const leak::Guard& guard, const RouteTable& table, const SocketAddress& nginx) {
+    const auto route = std::ranges::find_if(table.routes, [&](const Route& one) {
+      return one.nginx && one.nginx->listen == nginx && covers(one.destination, wanted_);
+    });
+    answer_.hops.push_back({"capture", State::passes,
+                            fmt::format("The kernel sends it to NGINX at {}; no program of ours is on its way.", nginx.text()),
+                            {{"listen_port", std::to_string(guard.listen_port)}, {"nginx", nginx.text()}}});
+    answer_.hops.push_back(route_hop("The redirector's table", *route));
+    if (!try_connect("proxy", nginx, "NGINX at " + nginx.text())) return true;
+    say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), wanted_.text()));
+    return true;
+  }
 
   /// The guard that takes the connection; null if it leaves unseen or is refused at once.
   const leak::Guard* capture() {

@@ -77,6 +77,22 @@ TEST(Walk, AGrantedFlowIsFollowedAsFarAsThisNodeSees) {
   EXPECT_EQ(answer.hops.back().state, State::unknown);
 }
 
+TEST(Walk, WhatNginxCarriesPassesTheKernelAloneWhetherTheRedirectorRunsOrNot) {
+  World world;
+  auto carried = route("fast", "10.2.0.20:80");
+  carried.nginx = NginxPort{at("10.1.0.2:21000"), {*IpAddress::parse("10.1.0.10")}, false};
+  world.view.tables[0].routes.routes = {carried};
+  world.view.running.clear();
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"capture", "route", "proxy"}));
+  EXPECT_NE(answer.hops[0].says.find("NGINX at 10.1.0.2:21000"), std::string::npos);
+  world.unreachable = true;
+  EXPECT_EQ(world.ask("10.2.0.20:80", true).verdict, Verdict::refused);
+  world.view.now = now + std::chrono::hours(2);
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
+}
+
 TEST(Walk, ANameIsFoundInTheRoutes) {
   World world;
   EXPECT_EQ(world.ask("PACS.example:80").destination, "10.2.0.20:80");
