@@ -92,8 +92,14 @@ void Instance::hold(int pid) {
 void Instance::want(std::vector<Route> routes) {
   wanted_ = std::move(routes);
   if (const auto gone = withdrawn(may_serve_, wanted_); !gone.empty()) cut(gone);
-  advance();
+  timer_.cancel();
+  if (in_force()) return settle();
+  settled_ = false;
+  // Later, since a test of a configuration takes its time, and others wait for their cut.
+  timer_ = loop_.after(std::chrono::milliseconds(0), [this] { advance(); });
 }
+
+bool Instance::in_force() const { return master_ != 0 && configuration(wanted_, program_.build) == in_force_; }
 
 void Instance::cut(const std::vector<Route>& routes) {
   const auto done = cut_sockets(folder_, routes, without(may_serve_, routes));
@@ -115,9 +121,9 @@ void Instance::remember(const std::vector<Route>& routes) {
 
 void Instance::advance() {
   timer_.cancel();
-  const auto text = configuration(wanted_, program_.build);
-  if (master_ != 0 && text == in_force_) return settle();
+  if (in_force()) return settle();
   settled_ = false;
+  const auto text = configuration(wanted_, program_.build);
   std::error_code failure;
   fs::create_directories(folder_ + "/temp", failure);
   ::chmod(folder_.c_str(), 0711);

@@ -55,6 +55,7 @@ class Instance {
   void failed(const Error& error);
   void remember(const std::vector<Route>& routes);
   [[nodiscard]] Result<> start_or_reload();
+  [[nodiscard]] bool in_force() const;
   [[nodiscard]] bool ready() const;
   void hold(int pid);
 
