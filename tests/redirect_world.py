@@ -152,9 +152,18 @@ def datagram_socket(node, towards):
 
 
 def ask(out, data, to):
-    """Sends a datagram and gives the answer and its sender."""
+    """Sends a datagram and gives the answer and its sender. The network may lose one under load: it is sent once more, not oftener."""
     out.sendto(data, to)
-    answer, sender = out.recvfrom(65536)
+    patience = out.gettimeout()
+    try:
+        out.settimeout(patience / 2)
+        answer, sender = out.recvfrom(65536)
+    except TimeoutError:
+        print(f"      a datagram to {to[0]} was lost once", flush=True)
+        out.sendto(data, to)
+        answer, sender = out.recvfrom(65536)
+    finally:
+        out.settimeout(patience)
     return answer, sender[:2]
 
 
