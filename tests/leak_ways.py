@@ -51,6 +51,17 @@ def held():
             equal(found[way][0], "held", f"{way} ({found[way][1]})")
 
 
+@promise("a target with a port is shut to later and tiny fragments, too, in both families")
+def ports():
+    with World("leakports") as w:
+        w.redirect("--capture", TARGET + ":80", "--capture", "[fd02::20]:80-90")
+        found = leak_test(w, "--only", "node")
+        for way, (verdict, why) in found.items():
+            check(verdict in ("held", "not possible here") or way in PAST_ALL_RULES, f"{way}: {verdict}: {why}")
+        for way in ("frame-later-fragment/v4", "frame-later-fragment/v6", "frame-tiny-fragments/v4", "frame-tiny-fragments/v6"):
+            equal(found[way][0], "held", found[way][1])
+
+
 @promise("a program that --exec guards holds all its ways: it cannot even open AF_XDP sockets")
 def exec_guarded():
     with World("leakexec") as w:

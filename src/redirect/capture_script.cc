@@ -51,6 +51,8 @@ void target_chains(Script& script, const CaptureRules& rules, std::string_view n
     const auto& target = rules.targets[i];
     script.line("  chain {}{} {{", name, i);
     if (!target.ports.is_all()) {
+      // On egress the kernel takes a later fragment's data for its ports.
+      script.line("    {} counter drop", target.block.address.is_v6() ? "frag frag-off != 0" : "ip frag-off & 0x1fff != 0");
       script.line("    meta l4proto {{ tcp, udp, udplite, sctp, dccp }} th dport != {} return", ports_text(target.ports));
     }
     // A connection that is older than the rules learns at once that it is over; the reset goes to this node's own end.
