@@ -18,7 +18,8 @@ struct NginxArguments {
 
 Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, const nginx::Service& service) {
   constexpr std::string_view scheme = "unix:";
-  if (!address.starts_with(scheme) || address.size() == scheme.size()) return fail(Code::usage, "expected unix:PATH", "--admin " + address);
+  if (!address.starts_with(scheme) || address.size() == scheme.size())
+    return fail(Code::usage, "expected unix:PATH", "--admin " + address);
   api::Router router;
   router.add("GET", "/healthz", [](const api::Request&) -> api::Reply { return api::Response{200, "ok\n", "text/plain"}; });
   router.add("GET", "/metrics", [&service](const api::Request&) -> api::Reply {
@@ -32,7 +33,8 @@ Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, co
 
 Exit run(const NginxArguments& arguments) {
   if (::geteuid() != 0) {
-    return report({Code::permission, "NGINX's gate is made of the kernel's rules", "epif nginx", "not root", "run it as root"});
+    return report(
+        {Code::permission, "NGINX's gate is made of the kernel's rules", "epif nginx", "not root", "run it as root"});
   }
   if (arguments.cleanup) {
     const auto done = nginx::clean_up(arguments.settings.state);
@@ -57,8 +59,10 @@ Exit run(const NginxArguments& arguments) {
 void add_nginx(CLI::App& root, Exit& exit) {
   auto arguments = std::make_shared<NginxArguments>();
   auto& settings = arguments->settings;
-  auto* command = root.add_subcommand("nginx", "Carry flows of method nginx with real NGINX: configuration, reload, revocation");
-  command->add_option("--routes", settings.routes, "Routes (JSON); watched. Only those of method nginx count")->type_name("FILE");
+  auto* command =
+      root.add_subcommand("nginx", "Carry flows of method nginx with real NGINX: configuration, reload, revocation");
+  command->add_option("--routes", settings.routes, "Routes (JSON); watched. Only those of method nginx count")
+      ->type_name("FILE");
   command->add_option("--state", settings.state, "Folder for everything that NGINX needs and writes")->capture_default_str();
   command->add_option("--nginx", settings.program, "The NGINX program")->capture_default_str();
   command->add_option("--admin", arguments->admin, "unix:PATH for /metrics and /healthz");

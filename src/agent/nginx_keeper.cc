@@ -10,7 +10,8 @@
 
 namespace epif::agent {
 
-NginxKeeper::NginxKeeper(std::string program, std::string folder, std::string routes, std::string admin, const std::string& log)
+NginxKeeper::NginxKeeper(std::string program, std::string folder, std::string routes, std::string admin,
+                         const std::string& log)
     : program_(std::move(program)),
       folder_(std::move(folder)),
       routes_(std::move(routes)),
@@ -33,8 +34,10 @@ void NginxKeeper::keep(const RouteTable& written) {
     return;
   }
   const auto loaded = loaded_generation(admin_);
-  if (!loaded) lacking_ = "nginx does not answer yet";
-  else if (*loaded != written.generation) lacking_ = fmt::format("nginx serves routes {}, not yet {}", *loaded, written.generation);
+  if (!loaded)
+    lacking_ = "nginx does not answer yet";
+  else if (*loaded != written.generation)
+    lacking_ = fmt::format("nginx serves routes {}, not yet {}", *loaded, written.generation);
 }
 
 void NginxKeeper::hold(const std::string& why) {

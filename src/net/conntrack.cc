@@ -14,7 +14,9 @@
 namespace epif::net {
 namespace {
 
-constexpr std::uint16_t message_type(std::uint8_t message) { return static_cast<std::uint16_t>((NFNL_SUBSYS_CTNETLINK << 8) | message); }
+constexpr std::uint16_t message_type(std::uint8_t message) {
+  return static_cast<std::uint16_t>((NFNL_SUBSYS_CTNETLINK << 8) | message);
+}
 
 Bytes head(std::uint8_t family) {
   const nfgenmsg header{family, NFNETLINK_V0, 0};
@@ -60,7 +62,8 @@ std::optional<TrackedTcp> read_entry(ByteSpan body) {
   if (!original || !reply) return {};
   TrackedTcp entry{original->from, original->to, reply->from, {}, header.nfgen_family};
   const auto keep = [&](std::uint16_t type, std::uint16_t flags) {
-    if (const auto value = find_attribute(attributes, type)) put_attribute(entry.identity, static_cast<std::uint16_t>(type | flags), *value);
+    if (const auto value = find_attribute(attributes, type))
+      put_attribute(entry.identity, static_cast<std::uint16_t>(type | flags), *value);
   };
   keep(CTA_TUPLE_ORIG, NLA_F_NESTED);
   keep(CTA_ZONE, 0);

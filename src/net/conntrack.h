@@ -10,10 +10,10 @@
 namespace epif::net {
 
 struct TrackedTcp {
-  SocketAddress source;       ///< as the connection was begun
+  SocketAddress source;  ///< as the connection was begun
   SocketAddress destination;
-  SocketAddress answers;      ///< where the answers come from: differs from `destination` if that was translated
-  Bytes identity;             ///< the attributes by which the kernel knows the entry again
+  SocketAddress answers;  ///< where the answers come from: differs from `destination` if that was translated
+  Bytes identity;         ///< the attributes by which the kernel knows the entry again
   std::uint8_t family = 0;
 };
 

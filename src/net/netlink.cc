@@ -37,7 +37,8 @@ void each_attribute(ByteSpan bytes, const std::function<void(const Attribute&)>&
   while (bytes.size() >= sizeof(nlattr)) {
     const auto header = read_as<nlattr>(bytes);
     if (header.nla_len < sizeof(nlattr) || header.nla_len > bytes.size()) return;
-    call({static_cast<std::uint16_t>(header.nla_type & NLA_TYPE_MASK), bytes.subspan(sizeof(nlattr), header.nla_len - sizeof(nlattr))});
+    call({static_cast<std::uint16_t>(header.nla_type & NLA_TYPE_MASK),
+          bytes.subspan(sizeof(nlattr), header.nla_len - sizeof(nlattr))});
     bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), NLA_ALIGN(header.nla_len)));
   }
 }
@@ -75,7 +76,8 @@ Result<> Netlink::ask(std::uint16_t type, std::uint16_t flags, ByteSpan body, co
     Bytes message(NLMSG_HDRLEN);
     std::memcpy(message.data(), &header, sizeof header);
     message.insert(message.end(), body.begin(), body.end());
-    if (::send(socket_.get(), message.data(), message.size(), 0) < 0) return fail(system_error(errno, "the kernel refuses a netlink request"));
+    if (::send(socket_.get(), message.data(), message.size(), 0) < 0)
+      return fail(system_error(errno, "the kernel refuses a netlink request"));
     auto whole = read_answers(each, (flags & NLM_F_DUMP) == NLM_F_DUMP);
     if (!whole) return fail(whole.error());
     if (*whole) return {};
@@ -94,7 +96,8 @@ Result<bool> Netlink::read_answers(const std::function<void(ByteSpan)>& each, bo
     ByteSpan rest(space.data(), static_cast<std::size_t>(got));
     while (rest.size() >= NLMSG_HDRLEN) {
       const auto header = read_as<nlmsghdr>(rest);
-      if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > rest.size()) return fail(Code::protocol, "a netlink answer breaks its format");
+      if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > rest.size())
+        return fail(Code::protocol, "a netlink answer breaks its format");
       const auto body = rest.subspan(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
       rest = rest.subspan(std::min<std::size_t>(rest.size(), NLMSG_ALIGN(header.nlmsg_len)));
       if (header.nlmsg_seq != sequence_) continue;  // of an earlier request that ended in an error

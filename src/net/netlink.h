@@ -30,7 +30,8 @@ class Netlink {
   /// Sends one request; `flags` besides NLM_F_REQUEST. With NLM_F_DUMP `each` gets the body of every answer; with NLM_F_ACK
   /// the kernel says whether it is done. Errors: not_found (ENOENT), unsupported, permission, io; an interrupted dump is
   /// asked for again, so that `each` may see an entry twice.
-  [[nodiscard]] Result<> ask(std::uint16_t type, std::uint16_t flags, ByteSpan body, const std::function<void(ByteSpan)>& each = {});
+  [[nodiscard]] Result<> ask(std::uint16_t type, std::uint16_t flags, ByteSpan body,
+                             const std::function<void(ByteSpan)>& each = {});
 
  private:
   explicit Netlink(Fd socket) : socket_(std::move(socket)) {}

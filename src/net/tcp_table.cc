@@ -44,7 +44,9 @@ TcpEntry read_entry(ByteSpan body) {
   return entry;
 }
 
-ByteSpan bytes_of(const inet_diag_req_v2& request) { return {reinterpret_cast<const std::uint8_t*>(&request), sizeof request}; }
+ByteSpan bytes_of(const inet_diag_req_v2& request) {
+  return {reinterpret_cast<const std::uint8_t*>(&request), sizeof request};
+}
 
 void put(const IpAddress& address, bool as_v6, __be32 (&words)[4]) {
   std::array<std::uint8_t, 16> raw{};
@@ -109,7 +111,8 @@ Result<> can_end_sockets() {
   nobody.cookie = 1;  // the kernel counts cookies up from its start and gives this one to no socket of two equal ends
   auto ended = end_socket(nobody);
   if (!ended && ended.error().code == Code::unsupported) {
-    return fail(Code::unsupported, "this kernel cannot end sockets from outside", {}, "it was built without INET_DIAG_DESTROY");
+    return fail(Code::unsupported, "this kernel cannot end sockets from outside", {},
+                "it was built without INET_DIAG_DESTROY");
   }
   return ended;
 }

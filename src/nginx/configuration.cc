@@ -44,10 +44,13 @@ void who_may(Text& text, const Route& route) {
   text.line("    listen {};", route.nginx->listen.text());
   for (const auto& client : route.nginx->clients) text.line("    allow {};", client.text());
   text.line("    deny all;");
-  if (route.limits.connections != 0) text.line("    limit_conn port{} {};", route.nginx->listen.port, route.limits.connections);
+  if (route.limits.connections != 0)
+    text.line("    limit_conn port{} {};", route.nginx->listen.port, route.limits.connections);
 }
 
-std::uint32_t idle_s(const Route& route) { return route.limits.idle_s != 0 ? route.limits.idle_s : limits::idle_timeout_s; }
+std::uint32_t idle_s(const Route& route) {
+  return route.limits.idle_s != 0 ? route.limits.idle_s : limits::idle_timeout_s;
+}
 
 void stream_server(Text& text, const Route& route) {
   text.line("  server {{");
@@ -100,7 +103,8 @@ void http_server(Text& text, const Route& route) {
 void http_block(Text& text, const std::vector<Route>& routes) {
   text.line("http {{");
   text.line("  access_log off;");
-  for (const auto* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) text.line("  {}_temp_path temp/{};", kind, kind);
+  for (const auto* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
+    text.line("  {}_temp_path temp/{};", kind, kind);
   text.line("  server_tokens off;");
   text.line("  client_max_body_size 0;");
   text.line("  client_body_timeout {}s;", limits::idle_timeout_s);
@@ -148,8 +152,10 @@ std::string quoted(std::string_view text) {
 std::string remark(std::string_view text) {
   std::string out;
   for (const char byte : text) {
-    if (byte >= ' ' && byte < 0x7f && byte != '\\') out += byte;
-    else out += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+    if (byte >= ' ' && byte < 0x7f && byte != '\\')
+      out += byte;
+    else
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
   }
   return out;
 }

@@ -12,9 +12,9 @@ struct Build {
   unsigned workers = 1;
 };
 
-/// One server for each route: it listens on the route's port at the proxy, lets the client's addresses in and nobody else, and
-/// connects to the route's one server. All paths lie in the folder that NGINX is started with (-p). Nothing is ever written
-/// but the process id: bodies and answers pass unbuffered.
+/// One server for each route: it listens on the route's port at the proxy, lets the client's addresses in and nobody else,
+/// and connects to the route's one server. All paths lie in the folder that NGINX is started with (-p). Nothing is ever
+/// written but the process id: bodies and answers pass unbuffered.
 [[nodiscard]] std::string configuration(const std::vector<Route>& routes, const Build& build);
 
 /// `text` as one word of the configuration language. In quotes only `\` and `"` mean something.

@@ -69,15 +69,17 @@ TEST(Configuration, EveryServerDeniesAllButItsClientsAndNothingIsWrittenElsewher
   EXPECT_THAT(text, Not(HasSubstr("load_module")));
   EXPECT_THAT(text, HasSubstr("    allow 10.1.0.10;\n    deny all;\n"));
   EXPECT_THAT(text, HasSubstr("proxy_pass http://server21002;"));
-  for (const auto* path : {"client_body_temp_path temp/", "proxy_temp_path temp/", "fastcgi_temp_path temp/", "uwsgi_temp_path temp/",
-                           "scgi_temp_path temp/", "pid nginx.pid;", "proxy_max_temp_file_size 0;", "proxy_request_buffering off;"}) {
+  for (const auto* path :
+       {"client_body_temp_path temp/", "proxy_temp_path temp/", "fastcgi_temp_path temp/", "uwsgi_temp_path temp/",
+        "scgi_temp_path temp/", "pid nginx.pid;", "proxy_max_temp_file_size 0;", "proxy_request_buffering off;"}) {
     EXPECT_THAT(text, HasSubstr(path));
   }
   EXPECT_THAT(text, Not(HasSubstr("_path /")));
 }
 
 TEST(Configuration, AHostileNameStaysInItsComment) {
-  auto route = sample::route("a", "x\n}\nserver { listen 0.0.0.0:22; } # \\ $y ; \"'\r\xff", "10.1.0.2:21000", {"10.1.0.10"}, "10.2.0.10:80");
+  auto route = sample::route("a", "x\n}\nserver { listen 0.0.0.0:22; } # \\ $y ; \"'\r\xff", "10.1.0.2:21000", {"10.1.0.10"},
+                             "10.2.0.10:80");
   const auto text = configuration({route}, {"/m\"; x; \\", 1});
   EXPECT_THAT(text, HasSubstr("    # flow x\\x0a}\\x0aserver { listen 0.0.0.0:22; } # \\x5c $y ; \"'\\x0d\\xff id a\n"));
   EXPECT_THAT(text, HasSubstr("load_module \"/m\\\"; x; \\\\\";\n"));

@@ -45,13 +45,15 @@ Result<> cut_sockets(const std::string& folder, const std::vector<Route>& routes
     const auto& listen = route.nginx->listen;
     listens.insert(listen);
     const auto server = server_of(route);
-    const bool used = std::ranges::any_of(*table, [&](const auto& entry) { return !entry.listens && entry.local == listen; });
+    const bool used =
+        std::ranges::any_of(*table, [&](const auto& entry) { return !entry.listens && entry.local == listen; });
     const bool shared = std::ranges::any_of(staying, [&](const Route& other) { return server_of(other) == server; });
     if (used || !shared) servers.insert(server);
   }
   const auto own = sockets_of(folder);
   // The servers' legs first: should anything go wrong in between, the end that waits for data has its error.
-  auto ended = end_those(*table, [&](const auto& entry) { return servers.contains(entry.remote) && own.contains(entry.inode); });
+  auto ended =
+      end_those(*table, [&](const auto& entry) { return servers.contains(entry.remote) && own.contains(entry.inode); });
   if (!ended) return ended;
   return end_those(*table, [&](const auto& entry) { return listens.contains(entry.local); });
 }

@@ -55,7 +55,8 @@ std::string gate_script(std::string_view name, const std::vector<Route>& open, c
     }
     elements.ports[listen.ip.is_v6()].insert(fmt::format("{} . {}", listen.ip.text(), listen.port));
   }
-  for (const auto& listen : listening) elements.ports[listen.ip.is_v6()].insert(fmt::format("{} . {}", listen.ip.text(), listen.port));
+  for (const auto& listen : listening)
+    elements.ports[listen.ip.is_v6()].insert(fmt::format("{} . {}", listen.ip.text(), listen.port));
   auto text = remove_gate_script(name) + fmt::format("table inet {} {{\n", name);
   for (const bool six : {false, true}) {
     const auto* address = six ? "ipv6_addr" : "ipv4_addr";

@@ -99,7 +99,9 @@ void Instance::want(std::vector<Route> routes) {
   timer_ = loop_.after(std::chrono::milliseconds(0), [this] { advance(); });
 }
 
-bool Instance::in_force() const { return master_ != 0 && configuration(wanted_, program_.build) == in_force_; }
+bool Instance::in_force() const {
+  return master_ != 0 && configuration(wanted_, program_.build) == in_force_;
+}
 
 void Instance::cut(const std::vector<Route>& routes) {
   const auto done = cut_sockets(folder_, routes, without(may_serve_, routes));
@@ -114,9 +116,11 @@ void Instance::remember(const std::vector<Route>& routes) {
   for (const auto& route : routes) {
     table.routes.push_back(route);
     // A route that changed stands here twice, before and after; ids matter to nobody here.
-    for (int number = 1; !ids.insert(table.routes.back().id).second; ++number) table.routes.back().id = fmt::format("before-{}", number);
+    for (int number = 1; !ids.insert(table.routes.back().id).second; ++number)
+      table.routes.back().id = fmt::format("before-{}", number);
   }
-  if (auto written = write_whole(folder_ + "/served.json", print_routes(table)); !written) log::error("nginx", written.error());
+  if (auto written = write_whole(folder_ + "/served.json", print_routes(table)); !written)
+    log::error("nginx", written.error());
 }
 
 void Instance::advance() {
@@ -133,7 +137,9 @@ void Instance::advance() {
   may_serve_ = std::move(all);
   remember(may_serve_);
   if (auto written = write_whole(folder_ + "/nginx.conf.new", text); !written) return failed(written.error());
-  if (auto tested = run_in(folder_, {program_.path, "-t", "-q", "-p", folder_ + "/", "-c", "nginx.conf.new", "-e", "stderr"}); !tested) {
+  if (auto tested =
+          run_in(folder_, {program_.path, "-t", "-q", "-p", folder_ + "/", "-c", "nginx.conf.new", "-e", "stderr"});
+      !tested) {
     return failed(tested.error());
   }
   fs::rename(folder_ + "/nginx.conf.new", folder_ + "/nginx.conf", failure);
@@ -160,7 +166,8 @@ Result<> Instance::start_or_reload() {
   return {};
 }
 
-/// Workers of the new generation are there, and the ports are as wanted. A reload that fails, because a port is taken, makes none.
+/// Workers of the new generation are there, and the ports are as wanted. A reload that fails, because a port is taken, makes
+/// none.
 bool Instance::ready() const {
   const auto all = processes_in(folder_);
   const bool fresh = std::ranges::any_of(all, [&](const NginxProcess& process) {
@@ -169,7 +176,8 @@ bool Instance::ready() const {
   const auto table = net::tcp_table();
   if (!fresh || !table) return false;
   const auto listens = [&](const Route& route) {
-    return std::ranges::any_of(*table, [&](const auto& entry) { return entry.listens && entry.local == route.nginx->listen; });
+    return std::ranges::any_of(*table,
+                               [&](const auto& entry) { return entry.listens && entry.local == route.nginx->listen; });
   };
   return std::ranges::all_of(wanted_, listens) && std::ranges::none_of(without(may_serve_, wanted_), listens);
 }

@@ -65,22 +65,23 @@ class Instance {
   std::function<void()> changed_;
   std::vector<Route> wanted_;
   std::vector<Route> may_serve_;
-  std::string in_force_;          ///< the configuration that NGINX has taken
+  std::string in_force_;  ///< the configuration that NGINX has taken
   bool settled_ = false;
   std::string trouble_;
   std::uint64_t reloads_ = 0;
   int master_ = 0;
-  Fd handle_;                     ///< its pidfd
-  std::vector<int> before_;       ///< processes before the reload that is on its way
+  Fd handle_;                ///< its pidfd
+  std::vector<int> before_;  ///< processes before the reload that is on its way
   net::TimePoint deadline_{};
   std::chrono::milliseconds back_off_{0};
   net::Loop::Timer timer_;
 };
 
-/// Ends the connections of these processes that belong to `routes`, at both legs; the processes are stopped meanwhile. A server's
-/// leg does not tell its route, so where a route of `staying` leads to the same server, and no client is connected by the other
-/// one, the server's legs are left alone.
-[[nodiscard]] Result<> cut_sockets(const std::string& folder, const std::vector<Route>& routes, const std::vector<Route>& staying);
+/// Ends the connections of these processes that belong to `routes`, at both legs; the processes are stopped meanwhile. A
+/// server's leg does not tell its route, so where a route of `staying` leads to the same server, and no client is connected
+/// by the other one, the server's legs are left alone.
+[[nodiscard]] Result<> cut_sockets(const std::string& folder, const std::vector<Route>& routes,
+                                   const std::vector<Route>& staying);
 /// Ends all their connections, and them, before they can do anything in between: closing sockets would be a polite end. They
 /// are killed even if the former fails.
 [[nodiscard]] Result<> end_all(const std::string& folder);

@@ -47,9 +47,13 @@ std::optional<NginxProcess> read_process(const fs::path& entry, const std::strin
   return found;
 }
 
-bool runs(const NginxProcess& process) { return process.state != 'Z' && process.state != 'X'; }
+bool runs(const NginxProcess& process) {
+  return process.state != 'Z' && process.state != 'X';
+}
 
-void send(const NginxProcess& process, int signal) { ::syscall(SYS_pidfd_send_signal, process.handle.get(), signal, nullptr, 0); }
+void send(const NginxProcess& process, int signal) {
+  ::syscall(SYS_pidfd_send_signal, process.handle.get(), signal, nullptr, 0);
+}
 
 /// Repeats `signal` to all that are not `done` yet, until all are. A process may fork while it is looked for.
 Result<> until(const std::string& folder, int signal, const std::function<bool(const NginxProcess&)>& done) {
@@ -140,7 +144,8 @@ void thaw(const std::string& folder) {
 
 Result<> kill_all(const std::string& folder) {
   auto killed = until(folder, SIGKILL, [](const NginxProcess&) { return false; });
-  for (const auto& process : processes_in(folder)) ::waitid(P_PID, static_cast<id_t>(process.pid), nullptr, WEXITED | WNOHANG);
+  for (const auto& process : processes_in(folder))
+    ::waitid(P_PID, static_cast<id_t>(process.pid), nullptr, WEXITED | WNOHANG);
   return killed;
 }
 
@@ -153,13 +158,16 @@ std::set<std::uint64_t> sockets_of(const std::string& folder) {
       constexpr std::string_view prefix = "socket:[";
       std::uint64_t inode = 0;
       if (!target.starts_with(prefix)) continue;
-      if (std::from_chars(target.data() + prefix.size(), target.data() + target.size(), inode).ec == std::errc{}) inodes.insert(inode);
+      if (std::from_chars(target.data() + prefix.size(), target.data() + target.size(), inode).ec == std::errc{})
+        inodes.insert(inode);
     }
   }
   return inodes;
 }
 
-Result<int> start_in(const std::string& folder, const std::vector<std::string>& command) { return spawn(folder, command, -1); }
+Result<int> start_in(const std::string& folder, const std::vector<std::string>& command) {
+  return spawn(folder, command, -1);
+}
 
 Result<> run_in(const std::string& folder, const std::vector<std::string>& command) {
   std::array<int, 2> ends;

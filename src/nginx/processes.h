@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 
-/// The processes of one NGINX, old and new generations alike, whoever started them: those named nginx whose working folder is
-/// the NGINX's own. A master that dies leaves workers behind that go on serving; by the folder they are found.
+/// The processes of one NGINX, old and new generations alike, whoever started them: those named nginx whose working folder
+/// is the NGINX's own. A master that dies leaves workers behind that go on serving; by the folder they are found.
 namespace epif::nginx {
 
 struct NginxProcess {

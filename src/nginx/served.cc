@@ -14,7 +14,9 @@ bool permits(const Route& route, std::chrono::sys_seconds now) {
          (route.expires == std::chrono::sys_seconds{} || route.expires > now);
 }
 
-std::string client_of(const Route& route) { return route.peers.empty() ? route.nginx->clients.front().text() : route.peers.front(); }
+std::string client_of(const Route& route) {
+  return route.peers.empty() ? route.nginx->clients.front().text() : route.peers.front();
+}
 
 bool same_permit(const Route& before, const Route& now) {
   auto renewed = before;
@@ -45,7 +47,8 @@ std::vector<Route> withdrawn(const std::vector<Route>& before, const std::vector
 std::chrono::sys_seconds next_end(const RouteTable& table, std::chrono::sys_seconds now) {
   std::chrono::sys_seconds next{};
   for (const auto& route : table.routes) {
-    if (permits(route, now) && route.expires > now && (next == std::chrono::sys_seconds{} || route.expires < next)) next = route.expires;
+    if (permits(route, now) && route.expires > now && (next == std::chrono::sys_seconds{} || route.expires < next))
+      next = route.expires;
   }
   return next;
 }
@@ -58,14 +61,20 @@ std::uint64_t reverse_limit(const Route& route, std::uint64_t forward) {
 std::string folder_name(std::string_view client) {
   std::string out;
   for (const char byte : client) {
-    const bool plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '-';
-    if (plain) out += byte;
-    else if (byte == '/') out += '_';
-    else out += fmt::format("%{:02x}", static_cast<unsigned char>(byte));
+    const bool plain =
+        (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '-';
+    if (plain)
+      out += byte;
+    else if (byte == '/')
+      out += '_';
+    else
+      out += fmt::format("%{:02x}", static_cast<unsigned char>(byte));
   }
   return out;
 }
 
-SocketAddress server_of(const Route& route) { return {route.destination.block.address, route.destination.ports.first}; }
+SocketAddress server_of(const Route& route) {
+  return {route.destination.block.address, route.destination.ports.first};
+}
 
 }  // namespace epif::nginx

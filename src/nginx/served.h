@@ -10,15 +10,15 @@
 /// touches another's flows, and every socket of an NGINX is known to be that client's. Pure.
 namespace epif::nginx {
 
-/// Client -> its routes, in the table's order. The client is the peer of the route; a route without peers (standalone use) is of
-/// the client with its first address.
+/// Client -> its routes, in the table's order. The client is the peer of the route; a route without peers (standalone use)
+/// is of the client with its first address.
 using Served = std::map<std::string, std::vector<Route>>;
 
 /// The routes of method nginx that are neither blocked nor expired and let somebody in.
 [[nodiscard]] Served served(const RouteTable& table, std::chrono::sys_seconds now);
 
-/// Those of `before` that `now` does not permit any more: gone, or other than before in more than what renews a permit (expiry,
-/// policy and its version).
+/// Those of `before` that `now` does not permit any more: gone, or other than before in more than what renews a permit
+/// (expiry, policy and its version).
 [[nodiscard]] std::vector<Route> withdrawn(const std::vector<Route>& before, const std::vector<Route>& now);
 
 /// The moment after `now` at which the next route of method nginx expires; zero: none does.

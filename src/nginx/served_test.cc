@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
 
-Route one(std::string id = "a") { return sample::route(std::move(id), "app/f", "10.1.0.2:21000", {"10.1.0.10"}, "10.2.0.10:80"); }
+Route one(std::string id = "a") {
+  return sample::route(std::move(id), "app/f", "10.1.0.2:21000", {"10.1.0.10"}, "10.2.0.10:80");
+}
 
 TEST(Served, BlockedExpiredAndForeignRoutesAreNot) {
   RouteTable table;

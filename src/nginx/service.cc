@@ -26,7 +26,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::chrono::sys_seconds wall_now() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+std::chrono::sys_seconds wall_now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
 
 Result<Fd> claim(const std::string& state) {
   std::error_code failure;
@@ -72,7 +74,8 @@ Service::~Service() = default;
 Result<> Service::find_program() {
   program_.path = settings_.program;
   if (::access(program_.path.c_str(), X_OK) != 0) {
-    return fail(Code::unsupported, "there is no NGINX", program_.path, {}, "apt install nginx-light libnginx-mod-stream, or give --nginx");
+    return fail(Code::unsupported, "there is no NGINX", program_.path, {},
+                "apt install nginx-light libnginx-mod-stream, or give --nginx");
   }
   constexpr auto module = "/usr/lib/nginx/modules/ngx_stream_module.so";
   if (::access(module, R_OK) == 0) program_.build.stream_module = module;
@@ -114,9 +117,8 @@ Instance& Service::instance(const std::string& folder) {
   auto& found = instances_[folder];
   if (!found) {
     // Not at once: the call may come out of the middle of follow().
-    found = std::make_unique<Instance>(*loop_, settings_.state + "/" + folder, program_, [this] {
-      noting_ = loop_->after(std::chrono::milliseconds(0), [this] { note(); });
-    });
+    found = std::make_unique<Instance>(*loop_, settings_.state + "/" + folder, program_,
+                                       [this] { noting_ = loop_->after(std::chrono::milliseconds(0), [this] { note(); }); });
   }
   return *found;
 }
@@ -169,9 +171,12 @@ Result<> Service::set_gate() {
     for (const auto& route : instance->may_serve()) listening.push_back(route.nginx->listen);
     for (const auto& route : wanted) {
       // A port whose old server may still be behind it stays shut until NGINX has taken the new one.
-      const bool turned = std::ranges::any_of(gone, [&](const Route& old) { return old.nginx->listen == route.nginx->listen; });
-      if (turned) listening.push_back(route.nginx->listen);
-      else open.push_back(route);
+      const bool turned =
+          std::ranges::any_of(gone, [&](const Route& old) { return old.nginx->listen == route.nginx->listen; });
+      if (turned)
+        listening.push_back(route.nginx->listen);
+      else
+        open.push_back(route);
     }
   }
   auto script = gate_script(gate_name(settings_.state), open, listening);
@@ -198,7 +203,8 @@ void Service::note() {
   reloads_ = reloads;
   if (unsettled != 0 || retry_.armed() || generation_ == table_.generation) return;
   generation_ = table_.generation;
-  log::info("nginx", "routes applied", {{"generation", std::to_string(table_.generation)}, {"clients", std::to_string(instances_.size())}});
+  log::info("nginx", "routes applied",
+            {{"generation", std::to_string(table_.generation)}, {"clients", std::to_string(instances_.size())}});
 }
 
 void Service::tick() {
@@ -284,7 +290,9 @@ Result<> Service::take_down() {
   return {};
 }
 
-Stats Service::stats() const { return {generation_, clients_, reloads_, cuts_, unsettled_}; }
+Stats Service::stats() const {
+  return {generation_, clients_, reloads_, cuts_, unsettled_};
+}
 
 Result<> clean_up(const std::string& state) {
   std::error_code ignored;
@@ -305,7 +313,8 @@ Result<> clean_up(const std::string& state) {
 std::string metrics_text(const Stats& stats) {
   std::string text;
   const auto add = [&](std::string_view name, std::string_view type, std::string_view help, std::uint64_t value) {
-    text += fmt::format("# HELP epif_nginx_{0} {2}\n# TYPE epif_nginx_{0} {1}\nepif_nginx_{0} {3}\n", name, type, help, value);
+    text +=
+        fmt::format("# HELP epif_nginx_{0} {2}\n# TYPE epif_nginx_{0} {1}\nepif_nginx_{0} {3}\n", name, type, help, value);
   };
   add("routes_generation", "gauge", "Generation of the routes that are served.", stats.generation);
   add("clients", "gauge", "Client nodes, each with an NGINX of its own.", stats.clients);

@@ -16,17 +16,17 @@
 namespace epif::nginx {
 
 struct Settings {
-  std::string routes;                 ///< routes.json, followed while it changes
+  std::string routes;  ///< routes.json, followed while it changes
   std::string state = "/run/epif/nginx";
   std::string program = "/usr/sbin/nginx";
 };
 
 struct Stats {
-  std::uint64_t generation = 0;   ///< of the routes that are served, all of them and nothing else
-  std::uint64_t clients = 0;      ///< each has its NGINX
+  std::uint64_t generation = 0;  ///< of the routes that are served, all of them and nothing else
+  std::uint64_t clients = 0;     ///< each has its NGINX
   std::uint64_t reloads = 0;
-  std::uint64_t cuts = 0;         ///< routes whose flows were cut: withdrawn, or too much in the direction without data
-  std::uint64_t unsettled = 0;    ///< NGINX that do not serve what is wanted yet, or cannot
+  std::uint64_t cuts = 0;       ///< routes whose flows were cut: withdrawn, or too much in the direction without data
+  std::uint64_t unsettled = 0;  ///< NGINX that do not serve what is wanted yet, or cannot
 };
 
 /// Holds every client's NGINX and the kernel's gate before them to routes.json. Order of a change: the gate closes what is
@@ -34,8 +34,8 @@ struct Stats {
 /// old one goes on serving what is still permitted, the gate keeps the rest closed, and generation() stays behind.
 class Service {
  public:
-  /// Errors: permission (not root), unsupported (no NGINX, no stream module, a kernel that cannot end sockets), conflict (the
-  /// state folder is in use), those of the routes file. Blocks SIGINT and SIGTERM for this thread and those it starts.
+  /// Errors: permission (not root), unsupported (no NGINX, no stream module, a kernel that cannot end sockets), conflict
+  /// (the state folder is in use), those of the routes file. Blocks SIGINT and SIGTERM for this thread and those it starts.
   [[nodiscard]] static Result<std::unique_ptr<Service>> start(Settings settings);
   ~Service();
   Service(const Service&) = delete;
@@ -52,8 +52,8 @@ class Service {
   [[nodiscard]] Result<> load();
   void adopt_folders();
   void reload();
-  void follow();                     ///< brings everything in line with table_
-  void note();                       ///< after any change: gate, generation
+  void follow();  ///< brings everything in line with table_
+  void note();    ///< after any change: gate, generation
   [[nodiscard]] Result<> set_gate();
   [[nodiscard]] Instance& instance(const std::string& folder);
   void tick();
@@ -68,9 +68,9 @@ class Service {
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   RouteTable table_;
-  Served wanted_;                                              ///< by folder name
+  Served wanted_;                                               ///< by folder name
   std::map<std::string, std::unique_ptr<Instance>> instances_;  ///< the same
-  std::string gate_;                                           ///< the script that is in force
+  std::string gate_;                                            ///< the script that is in force
   net::Loop::Timer expiry_;
   net::Loop::Timer retry_;
   net::Loop::Timer tick_;
@@ -82,8 +82,8 @@ class Service {
   std::atomic<std::uint64_t> unsettled_ = 0;
 };
 
-/// Ends what a service left in `state`, whatever ended it: every NGINX, their flows, the gate, the folder. Code::conflict while
-/// one runs there.
+/// Ends what a service left in `state`, whatever ended it: every NGINX, their flows, the gate, the folder. Code::conflict
+/// while one runs there.
 [[nodiscard]] Result<> clean_up(const std::string& state);
 
 [[nodiscard]] std::string metrics_text(const Stats& stats);

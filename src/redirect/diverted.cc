@@ -16,7 +16,8 @@ bool is_target(const CaptureRules& rules, const SocketAddress& address) {
 
 bool is_over(const CaptureRules& rules, const net::TrackedTcp& connection, bool all_unknown) {
   if (connection.answers == connection.destination || connection.answers.ip.is_loopback()) return false;
-  if (std::ranges::find(rules.diversions, Diversion{connection.destination, connection.answers}) != rules.diversions.end()) return false;
+  if (std::ranges::find(rules.diversions, Diversion{connection.destination, connection.answers}) != rules.diversions.end())
+    return false;
   if (std::ranges::find(rules.retired, connection.answers) != rules.retired.end()) return true;
   return all_unknown && is_target(rules, connection.destination);
 }
