@@ -51,8 +51,8 @@ _epif() {{
   case "$path" in
 {}  esac
   COMPREPLY=()
-  [[ "$paths" == *"|$before|"* ]] || COMPREPLY=($(compgen -W "$words" -- "$current"))
-  [[ ${{#COMPREPLY[@]}} -gt 0 ]] || COMPREPLY=($(compgen -f -- "$current"))
+  [[ "$paths" == *"|$before|"* ]] || mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  [[ ${{#COMPREPLY[@]}} -gt 0 ]] || mapfile -t COMPREPLY < <(compgen -f -- "$current")
 }}
 complete -o filenames -F _epif epif
 )",

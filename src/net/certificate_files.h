@@ -28,6 +28,7 @@ class CertificateFiles {
   /// Reads now; tells on_renewal if all is well.
   void reload();
   [[nodiscard]] const Certified& certified() const { return certified_; }
+  [[nodiscard]] std::uint64_t handshakes() const { return certified_.server->handshakes() + certified_.client->handshakes(); }
 
  private:
   CertificateFiles(Loop& loop, TlsFiles files, OnRenewal on_renewal)

@@ -193,6 +193,7 @@ Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<Socket
     co_return fail(Code::unauthenticated,
                    fmt::format("the peer is '{}', not '{}' as the route says", stream->identity_, expected_identity));
   }
+  ++context.handshakes_;
   co_return stream;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,11 +33,14 @@ class TlsContext : public std::enable_shared_from_this<TlsContext> {
   TlsContext& operator=(const TlsContext&) = delete;
   [[nodiscard]] ssl_ctx_st* native() const { return context_; }
   [[nodiscard]] TlsSessions& sessions() const { return sessions_; }
+  [[nodiscard]] std::uint64_t handshakes() const { return handshakes_; }  ///< that succeeded
 
  private:
   explicit TlsContext(ssl_ctx_st* context);
   ssl_ctx_st* context_;
+  friend class TlsStream;
   mutable TlsSessions sessions_;  ///< of a client
+  mutable std::atomic<std::uint64_t> handshakes_ = 0;
 };
 
 /// TLS over a TCP socket that it owns.

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "net/descriptors.h"
+#include "net/memory_trim.h"
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
 #include "proxy/limit_metrics.h"
@@ -58,6 +59,7 @@ class Server {
   std::unique_ptr<net::Loop> loop_;
   Shared shared_;
   std::unique_ptr<CertificateFiles> certificate_;
+  std::optional<net::MemoryTrim> trim_;
   std::unique_ptr<RoutesFile> routes_;
   std::unique_ptr<Team> team_;
   std::unique_ptr<Admin> admin_;
@@ -95,6 +97,7 @@ Result<> Server::prepare_secrets(Settings& settings) {
     });
     if (!files) return fail(std::move(files.error()));
     certificate_ = std::move(*files);
+    trim_.emplace(*loop_, [this] { return certificate_->handshakes(); });
   }
   if (settings.hpke_key) {
     auto keys = hpke::KeyPair::load(*settings.hpke_key);

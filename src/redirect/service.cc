@@ -131,6 +131,7 @@ Result<> Service::read_certificate() {
   if (!files) return fail(std::move(files.error()));
   certificate_ = std::move(*files);
   options_.settings.tls = certificate_->certified().client;
+  trim_.emplace(*loop_, [this] { return certificate_->handshakes(); });
   return {};
 }
 

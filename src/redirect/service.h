@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "net/certificate_files.h"
+#include "net/memory_trim.h"
 #include "redirect/command.h"
 #include "redirect/installed_capture.h"
 #include "redirect/redirector.h"
@@ -69,6 +70,7 @@ class Service {
   Fd dns_claim_;
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<net::CertificateFiles> certificate_;
+  std::optional<net::MemoryTrim> trim_;
   std::mutex redirector_mutex_;  ///< its existence, asked for by stats() from other threads
   std::unique_ptr<Redirector> redirector_;
   std::shared_ptr<const Routes> routes_;
