@@ -133,15 +133,20 @@ class Walk {
     return nullptr;
   }
 
-  /// The table whose destinations the guard protects; a guard without one is of a standalone redirector.
+  /// The table whose destinations the guard protects: of several that could be it, the one that says most. A guard without one is of
+  /// a standalone redirector.
   [[nodiscard]] const Table* redirectors_table(const leak::Guard& guard) const {
-    const auto serves = [&](const Table& table) {
-      if (table.role != Role::redirector) return false;
+    const Table* best = nullptr;
+    std::size_t most = 0;
+    for (const auto& table : view_.tables) {
+      if (table.role != Role::redirector) continue;
       const auto targets = redirect::Routes(table.routes).targets();
-      return std::ranges::all_of(targets, [&](const CaptureTarget& target) { return std::ranges::find(guard.targets, target) != guard.targets.end(); });
-    };
-    const auto at = std::ranges::find_if(view_.tables, serves);
-    return at == view_.tables.end() ? nullptr : &*at;
+      const auto is_guarded = [&](const CaptureTarget& target) { return std::ranges::find(guard.targets, target) != guard.targets.end(); };
+      if (!std::ranges::all_of(targets, is_guarded) || (best != nullptr && targets.size() <= most)) continue;
+      best = &table;
+      most = targets.size();
+    }
+    return best;
   }
 
   void standalone(const leak::Guard& guard) {

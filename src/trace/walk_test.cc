@@ -93,6 +93,12 @@ TEST(Walk, WhatNginxCarriesPassesTheKernelAloneWhetherTheRedirectorRunsOrNot) {
   EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
 }
 
+TEST(Walk, AnotherRedirectorsEmptyTableIsNotTakenForThisOnes) {
+  World world;
+  world.view.tables.insert(world.view.tables.begin(), Table{Role::redirector, "c", {"umc/other", 1, {}, {}}, {}, false});
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::passes);
+}
+
 TEST(Walk, ANameIsFoundInTheRoutes) {
   World world;
   EXPECT_EQ(world.ask("PACS.example:80").destination, "10.2.0.20:80");
