@@ -2,7 +2,9 @@
 """client ── gate ── server and proxy: `epif trace` says what would happen to a connection from the client, and why."""
 import json
 import os
+import subprocess
 
+import control_world
 from lab import check, epif, equal, promise, run, wait_until, write_json
 from redirect_world import Service, World, echo, is_refused
 
@@ -111,6 +113,37 @@ def agents():
         os.symlink(w.admin, f"{folder}/admin.sock")
         answer = trace(w, f"{TARGET}:80", "--agent", folder, code=0)
         check("stroke/send" in says(answer, "route"), answer)
+
+
+def functions(image):
+    for name, provides, more in (("audit", "audit", ""), ("encrypt", "encryption", ", pair: decrypt"), ("decrypt", "", "")):
+        yield f"""
+apiVersion: epif/v1
+kind: BridgingFunction
+metadata: {{name: {name}}}
+spec: {{provides: [{provides}], image: "{image}", trust: platform, cost: {{setup: 3ms}}{more}}}
+"""
+
+
+@promise("under the control plane: route, both proxies, each function and the server stand in their order, and a refusal has its reason")
+def managed():
+    with control_world.World("trace-managed") as world:
+        image = subprocess.run([epif(), "bf", "image"], capture_output=True, text=True, check=True).stdout.strip()
+        world.start()
+        modality = "addresses: [10.1.0.10]"
+        world.apply("---".join([control_world.DOMAINS.replace(modality, modality + ", attributes: [audit, encryption]"), *functions(image),
+                                control_world.application("imaging", "treatment", 4242).replace("both", "push")]))
+        world.wait_phase("imaging", "Running", within=60)
+        host = world.host("umc/modality")
+        folders = [word for node in ("umc/modality", "umc/proxy", "research/proxy") for word in ("--agent", world.state_of(node))]
+        done = host.run(epif(), "trace", "10.2.0.10", *folders, "-o", "json")
+        answer = json.loads(done.stdout)
+        equal([h["hop"] for h in answer["hops"]], ["capture", "route", "proxy", "function", "function", "proxy", "function", "upstream"], "hops")
+        names = [h["facts"]["function"] for h in answer["hops"] if h["hop"] == "function"]
+        equal(names, world.status("imaging")["flows"][0]["chain"], "functions")
+        done = host.run(epif(), "trace", "10.2.0.10:4243", *folders, check=False)
+        equal(done.returncode, 3, done.stdout)
+        check("no application was granted" in done.stdout, done.stdout)
 
 
 run()

@@ -106,7 +106,7 @@ Result<const Route*> Routes::find(const Wanted& wanted, std::chrono::sys_seconds
       if (refusal == nullptr || width(one.destination) < width(refusal->destination)) refusal = &one;
     }
     return fail(Code::no_route, wanted.transport == Transport::tcp ? "no route permits this connection" : "no route permits this datagram",
-                where, refusal == nullptr ? "" : refusal->flow + ": " + refusal->reason);
+                where, refusal == nullptr ? "" : refusal->flow.empty() ? refusal->reason : refusal->flow + ": " + refusal->reason);
   }
   if (!route->blocked.empty()) return fail(Code::denied, "the route is blocked", where, route->blocked);
   if (route->expires != std::chrono::sys_seconds{} && route->expires <= now) {

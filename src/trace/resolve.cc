@@ -32,7 +32,8 @@ Result<SocketAddress> resolve(const Question& question, const View& view) {
     }
     for (const auto& refusal : table.routes.refusals) {
       const auto* wanted = std::get_if<IpAddress>(&question.destination.host);
-      if (wanted != nullptr && refusal.destination.block.contains(wanted->unmapped())) ports.insert(refusal.destination.ports.first);
+      const auto& [first, last] = refusal.destination.ports;
+      if (wanted != nullptr && first == last && refusal.destination.block.contains(wanted->unmapped())) ports.insert(first);
     }
   }
   if (const auto* given = std::get_if<IpAddress>(&question.destination.host)) address = given->unmapped();

@@ -157,6 +157,7 @@ TEST(Walk, AMissingPortIsTakenFromTheRoutesIfThereIsOne) {
   World world;
   Question question;
   question.destination = {*IpAddress::parse("10.2.0.20"), 0};
+  world.view.tables[0].routes.refusals.push_back({*CaptureTarget::parse("10.2.0.20"), "", "no application was granted another port"});
   EXPECT_EQ(resolve(question, world.view)->port, 80);
   world.view.tables[0].routes.routes.push_back(route("r2", "10.2.0.20:81"));
   EXPECT_EQ(resolve(question, world.view).error().code, Code::usage);
