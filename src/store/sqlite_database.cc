@@ -34,6 +34,19 @@ Meaning meaning(int result) {
   }
 }
 
+/// Makes the file if there is none: here, not by SQLite, for the mode; SQLite gives its WAL the same one.
+/// A file that is there is not opened: POSIX drops all locks of a process on a file as soon as the process closes any
+/// descriptor of it (fcntl(2)), so that a store already open here would lose its own.
+Result<> make_file(const std::string& path) {
+  const Fd made(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (made) return {};
+  if (errno != EEXIST) return fail(system_error(errno, "cannot open the store", path));
+  struct stat facts {};
+  if (::lstat(path.c_str(), &facts) != 0) return fail(system_error(errno, "cannot open the store", path));
+  if (S_ISREG(facts.st_mode)) return {};
+  return fail(Code::invalid_input, "cannot open the store", path, "it is no regular file", "give the path of the file itself");
+}
+
 }  // namespace
 
 Statement::Statement(Statement&& other) noexcept
@@ -96,9 +109,7 @@ std::uint64_t Statement::number(int column) const {
 }
 
 Result<Database> Database::open(const std::string& path) {
-  // Made here, not by SQLite, for the mode; SQLite gives its WAL the same mode.
-  const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return fail(system_error(errno, "cannot open the store", path));
+  if (auto there = make_file(path); !there) return fail(std::move(there.error()));
   sqlite3* handle = nullptr;
   const int result = sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, nullptr);
   Database database(handle, path);

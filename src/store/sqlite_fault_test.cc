@@ -1,11 +1,13 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -15,9 +17,25 @@
 namespace epif::store {
 namespace {
 
+constexpr const char* outsider = "EPIF_TEST_OUTSIDER";  ///< environment: this run of the program is one, for this path
+
+/// What a program that knows nothing of epif gets when it reads the file: an SQLite result code.
+int read_as_outsider(const std::string& path) {
+  sqlite3* handle = nullptr;
+  sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE, nullptr);
+  const int result = sqlite3_exec(handle, "SELECT count(*) FROM sqlite_master", nullptr, nullptr, nullptr);
+  sqlite3_close(handle);
+  return result;
+}
+
 class SqliteFault : public testing::Test {
  protected:
   void SetUp() override {
+    if (const char* theirs = std::getenv(outsider)) {
+      const auto second = open_sqlite(theirs);
+      const bool refused = !second && second.error().code == Code::conflict;
+      _exit(!refused ? 1 : read_as_outsider(theirs) != SQLITE_BUSY ? 2 : 0);
+    }
     folder = testing::TempDir() + "epif-fault-XXXXXX";
     ASSERT_NE(mkdtemp(folder.data()), nullptr);
     path = folder + "/epif.db";
@@ -135,16 +153,56 @@ TEST_F(SqliteFault, AReadOnlyFolderIsAClearError) {
   EXPECT_EQ(exit, 0) << "99: needs root for a mount of its own";
 }
 
-TEST_F(SqliteFault, ASecondProcessOnTheSameFileIsRefusedWithTheReason) {
-  auto store = open_sqlite(path).value();
+/// Opens and reads `path` in a program of its own: a fork alone would share SQLite's table of this process's locks.
+/// 0 if both are refused.
+int use_from_another_program(const std::string& path) {
   const pid_t child = fork();
   if (child == 0) {
-    const auto second = open_sqlite(path);
-    _exit(!second && second.error().code == Code::conflict ? 0 : 1);
+    setenv(outsider, path.c_str(), 1);
+    execl("/proc/self/exe", "outsider", "--gtest_filter=SqliteFault.AMissingFolderIsNamed", nullptr);
+    _exit(99);
   }
   int status = 0;
   waitpid(child, &status, 0);
-  EXPECT_EQ(WEXITSTATUS(status), 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+TEST_F(SqliteFault, ASecondProcessOnTheSameFileIsRefusedWithTheReason) {
+  auto store = open_sqlite(path).value();
+  EXPECT_EQ(use_from_another_program(path), 0) << "1: it could open the store; 2: it could read the file";
+  EXPECT_FALSE(open_sqlite(path)) << "nor may this process open it twice";
+  EXPECT_EQ(use_from_another_program(path), 0) << "an attempt of its own process must not cost the store its locks";
+}
+
+/// Grants a consent; after a byte from `go_on` withdraws it; says so each time through `done`.
+[[noreturn]] void hold_store(const std::string& path, int go_on, int done) {
+  auto store = open_sqlite(path);
+  char byte = 0;
+  if (!store || !(*store)->put("Consent", "first", "{}", "{}") || write(done, &byte, 1) != 1) _exit(1);
+  if (read(go_on, &byte, 1) != 1 || !(*store)->remove("Consent", "first") || write(done, &byte, 1) != 1) _exit(2);
+  for (;;) pause();
+}
+
+TEST_F(SqliteFault, AnOutsideReaderCannotMakeCommittedWritesVanish) {
+  int go_on[2];
+  int done[2];
+  ASSERT_EQ(pipe(go_on), 0);
+  ASSERT_EQ(pipe(done), 0);
+  const Fd ends[] = {Fd(go_on[0]), Fd(go_on[1]), Fd(done[0]), Fd(done[1])};
+  const pid_t child = fork();
+  if (child == 0) hold_store(path, go_on[0], done[1]);
+  char byte = 0;
+  ASSERT_EQ(read(done[0], &byte, 1), 1);
+  EXPECT_EQ(read_as_outsider(path), SQLITE_BUSY);
+  ASSERT_EQ(write(go_on[1], &byte, 1), 1);
+  ASSERT_EQ(read(done[0], &byte, 1), 1);
+  EXPECT_TRUE(std::filesystem::exists(path + "-wal")) << "the reader removed the log that the store writes";
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  const auto store = open_sqlite(path);
+  ASSERT_TRUE(store) << store.error().text();
+  EXPECT_FALSE((*store)->get("Consent", "first")) << "a withdrawn consent is back";
+  EXPECT_EQ((*store)->revision(), 2u);
 }
 
 TEST_F(SqliteFault, AFileThatIsNoDatabaseIsRefusedAndLeftAlone) {
