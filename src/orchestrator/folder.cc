@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <optional>
 #include <sstream>
 
 #include "api/client_config.h"
@@ -15,6 +14,7 @@
 #include "api/tokens.h"
 #include "base/fd.h"
 #include "base/limits.h"
+#include "orchestrator/staging.h"
 
 namespace epif::orchestrator {
 namespace {
@@ -54,20 +54,54 @@ std::string url_of(const InitOptions& options) {
   return "https://" + at.text();
 }
 
-/// A store inside of the folder is made where the folder is made.
-std::string store_in(const InitOptions& options, const Folder& place, const Folder& final_place) {
-  if (options.store.empty()) return place.store;
-  const auto inside = "sqlite:" + final_place.path + "/";
-  if (!options.store.starts_with(inside)) return options.store;
-  return "sqlite:" + place.path + "/" + options.store.substr(inside.size());
+constexpr std::string_view sqlite = "sqlite:";
+
+/// The file of a store that lies directly in the folder, whichever way its path says so; empty: it lies elsewhere.
+std::string file_inside(const InitOptions& options) {
+  if (options.store.empty()) return "epif.db";
+  if (!options.store.starts_with(sqlite)) return {};
+  std::error_code error;
+  const auto path = fs::absolute(options.store.substr(sqlite.size()), error).lexically_normal();
+  return path.parent_path() == fs::path(options.folder) ? path.filename().string() : std::string();
 }
+
+/// What init does to a store outside of the folder: none that runs is touched, and none is left by an init that failed.
+class OutsideStore {
+ public:
+  [[nodiscard]] static Result<OutsideStore> open(const std::string& store) {
+    OutsideStore outside;
+    if (!store.starts_with(sqlite)) return outside;
+    outside.path_ = store.substr(sqlite.size());
+    std::error_code error;
+    outside.was_there_ = fs::exists(fs::symlink_status(outside.path_, error));
+    outside.lock_was_there_ = fs::exists(outside.path_ + ".lock", error);
+    auto lock = claim_store(store);
+    if (!lock) return fail(std::move(lock.error()));
+    outside.lock_ = std::move(*lock);
+    return outside;
+  }
+  void undo() const {
+    if (!lock_) return;
+    for (const auto* end : {"-wal", "-shm", "-journal", ""}) {
+      if (!was_there_) ::unlink((path_ + end).c_str());
+    }
+    if (!lock_was_there_) ::unlink((path_ + ".lock").c_str());
+  }
+
+ private:
+  std::string path_;
+  Fd lock_;
+  bool was_there_ = true;
+  bool lock_was_there_ = true;
+};
 
 /// Makes everything in `place`; what names a path names the one it will have.
 Result<Initialised> fill(const InitOptions& options, const Folder& place, const Folder& final_place) {
+  const auto inside = file_inside(options);
   auto authority = api::CertificateAuthority::create(place.path);
   if (!authority) return fail(authority.error());
   if (auto written = write_server_certificate(place, *authority, all_hosts(options)); !written) return fail(written.error());
-  auto store = open_store(store_in(options, place, final_place));
+  auto store = open_store(inside.empty() ? options.store : "sqlite:" + place.path + "/" + inside);
   if (!store) return fail(store.error());
   auto token = api::issue_user_token(**store, options.user);
   if (!token) return fail(token.error());
@@ -82,52 +116,17 @@ Result<Initialised> fill(const InitOptions& options, const Folder& place, const 
   return out;
 }
 
-/// Whether the folder may become an orchestrator's; its facts if it is there already.
-Result<std::optional<struct stat>> look_at(const Folder& folder) {
-  struct stat facts {};
-  if (::lstat(folder.path.c_str(), &facts) != 0) {
-    if (errno == ENOENT) return std::optional<struct stat>();
-    return fail(system_error(errno, "cannot look at the folder", folder.path));
+/// All files that fill() may make; the authority's key, without which nothing runs, is the last to be put in place.
+std::vector<std::string> file_names(const InitOptions& options) {
+  const Folder bare("");
+  std::vector<std::string> names{"ca.crt"};
+  for (const auto* path : {&bare.server_key, &bare.server_certificate, &bare.server_hosts, &bare.admin_token, &bare.client}) {
+    names.push_back(path->substr(1));
   }
-  std::error_code error;
-  if (fs::exists(folder.path + "/ca.key", error)) {
-    return fail(Code::conflict, "this folder holds an orchestrator already", folder.path, "it has a ca.key",
-                "run it with `epif orchestrator run --dir " + folder.path + "`, or choose another --dir");
-  }
-  if (!S_ISDIR(facts.st_mode) || !fs::is_empty(folder.path, error) || error) {
-    return fail(Code::conflict, "this is not an empty folder", folder.path, {}, "choose another --dir");
-  }
-  if ((facts.st_mode & 022) != 0) {
-    return fail(Code::permission, "others may write to this folder", folder.path, fmt::format("its mode is {:03o}", facts.st_mode & 0777),
-                "chmod 700 it, or choose another --dir");
-  }
-  return std::optional(facts);
-}
-
-/// The folder in which it is made, held by this process alone.
-Result<Fd> make_place(const std::string& path) {
-  for (;;) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail(system_error(errno, "cannot make the folder", path));
-    Fd held(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!held) return fail(system_error(errno, "cannot open the folder", path));
-    if (::flock(held.get(), LOCK_EX | LOCK_NB) != 0) return fail(Code::conflict, "another init is at work", path, {}, "wait for it");
-    std::error_code error;
-    if (fs::is_empty(path, error) && !error) return held;
-    fs::remove_all(path, error);  // a crash left it
-    if (error) return fail(Code::io, "cannot remove what an earlier init left", path, error.message());
-  }
-}
-
-Result<> put_in_place(const Folder& place, const Folder& final_place, const std::optional<struct stat>& replaced, int place_fd) {
-  if (replaced && ((::fchown(place_fd, replaced->st_uid, replaced->st_gid) != 0) || ::fchmod(place_fd, replaced->st_mode & 07777) != 0)) {
-    return fail(system_error(errno, "cannot give the folder its owner and mode", final_place.path));
-  }
-  ::fsync(place_fd);
-  // Over an empty folder or none; anything that appeared there meanwhile stays, and this fails.
-  if (::rename(place.path.c_str(), final_place.path.c_str()) != 0) return fail(system_error(errno, "cannot make the folder", final_place.path));
-  const Fd parent(::open(fs::path(final_place.path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (parent) ::fsync(parent.get());  // the rename itself survives a power loss
-  return {};
+  names.emplace_back("epif.db");
+  if (auto inside = file_inside(options); !inside.empty() && inside != "epif.db") names.push_back(std::move(inside));
+  names.emplace_back("ca.key");
+  return names;
 }
 
 }  // namespace
@@ -142,7 +141,6 @@ Folder::Folder(const std::string& where)
       store("sqlite:" + where + "/epif.db") {}
 
 Result<std::unique_ptr<store::Store>> open_store(const std::string& text) {
-  constexpr std::string_view sqlite = "sqlite:";
   if (text == "memory") return store::make_memory_store();
   if (text.starts_with(sqlite) && text.size() > sqlite.size()) return store::open_sqlite(text.substr(sqlite.size()));
   if (text.starts_with("etcd:")) {
@@ -151,23 +149,40 @@ Result<std::unique_ptr<store::Store>> open_store(const std::string& text) {
   return fail(Code::usage, "expected sqlite:PATH", "--store " + text);
 }
 
+Result<Fd> claim_store(const std::string& store) {
+  if (!store.starts_with(sqlite)) return Fd();
+  const auto path = store.substr(sqlite.size()) + ".lock";
+  for (;;) {
+    Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock) return fail(system_error(errno, "cannot open the store's lock", path));
+    if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+      return fail(Code::conflict, "another orchestrator works on this store", path, {}, "stop it first");
+    }
+    struct stat held {};
+    struct stat named {};
+    if (::fstat(lock.get(), &held) != 0) return fail(system_error(errno, "cannot look at the store's lock", path));
+    // An init that failed takes its lock file away: what counts is the file that others find.
+    if (::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev) return lock;
+  }
+}
+
 Result<Initialised> init(const InitOptions& wished) {
   auto options = wished;
-  while (options.folder.size() > 1 && options.folder.ends_with('/')) options.folder.pop_back();  // `.init` goes beside it
-  const Folder folder(options.folder);
-  const Folder place(options.folder + ".init");
-  const auto replaced = look_at(folder);
-  if (!replaced) return fail(replaced.error());
   std::error_code error;
+  options.folder = fs::absolute(options.folder, error).lexically_normal().string();
+  while (options.folder.size() > 1 && options.folder.ends_with('/')) options.folder.pop_back();
+  const Folder folder(options.folder);
   fs::create_directories(fs::path(folder.path).parent_path(), error);
   if (error) return fail(Code::io, "cannot make the folder", folder.path, error.message());
-  auto held = make_place(place.path);
-  if (!held) return fail(held.error());
-  auto done = fill(options, place, folder);
+  auto staging = Staging::open(folder.path, file_names(options));
+  if (!staging) return fail(std::move(staging.error()));
+  auto outside = OutsideStore::open(file_inside(options).empty() ? options.store : std::string());
+  if (!outside) return fail(std::move(outside.error()));
+  auto done = fill(options, Folder(staging->place()), folder);
   if (done) {
-    if (auto there = put_in_place(place, folder, *replaced, held->get()); !there) done = fail(there.error());
+    if (auto finished = staging->finish(); !finished) done = fail(std::move(finished.error()));
   }
-  if (!done) fs::remove_all(place.path, error);
+  if (!done) outside->undo();
   return done;
 }
 

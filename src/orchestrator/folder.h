@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/ip.h"
 #include "store/store.h"
 
@@ -26,6 +27,10 @@ struct Folder {
 /// "sqlite:PATH" or "memory". unsupported for etcd:..., since this build has no such driver; usage for anything else.
 [[nodiscard]] Result<std::unique_ptr<store::Store>> open_store(const std::string& text);
 
+/// For the one process that works on a store, until the result is closed or the process ends; nothing for a store in memory.
+/// Errors: conflict (another one does).
+[[nodiscard]] Result<Fd> claim_store(const std::string& store);
+
 struct InitOptions {
   std::string folder;
   std::string store;               ///< empty: Folder::store
@@ -37,11 +42,12 @@ struct Initialised {
   std::string url;         ///< https://host:port for clients on this machine
   std::string join_token;  ///< any node, for an hour; a secret
 };
-/// Makes CA, server certificate, the store, the admin's token file and client.json. All of it is made in `folder`.init and
-/// takes its place in one step, so that an error or a crash leaves no folder with half of it; what a crashed one left is
-/// removed by the next. A folder that is there already must be empty, and keeps its owner and mode.
-/// Errors: conflict (the folder holds an orchestrator, or something else; another init is at work), permission (others may
-/// write to the folder).
+/// Makes CA, server certificate, the store, the admin's token file and client.json: all of it in `folder`/.init, from where it
+/// takes its place, ca.key last (orchestrator/staging.h). So an error leaves nothing, a crash no folder that could be taken
+/// for a whole one, and what it left is removed by the next init. A folder that is there already must be empty, of this user
+/// or root, and keeps its mode. A store outside of the folder is left as it was found by an init that fails.
+/// Errors: conflict (the folder holds an orchestrator, or something else; another init is at work; an orchestrator runs on
+/// the store), permission (another user owns the folder, or others may write to it).
 [[nodiscard]] Result<Initialised> init(const InitOptions& options);
 
 /// A new server certificate for the hosts on file, if the present one ends within a third of its life.

@@ -1,8 +1,5 @@
 #include "orchestrator/service.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include <condition_variable>
 
 #include "api/resources.h"
@@ -22,18 +19,6 @@ Result<api::TlsIdentity> read_tls(const Folder& folder, const api::CertificateAu
   auto key = api::read_file(folder.server_key);
   if (!key) return fail(key.error());
   return api::TlsIdentity{std::move(*certificate), std::move(*key), authority.certificate()};
-}
-
-/// Ends with the process, however it ends.
-Result<Fd> claim(const std::string& store) {
-  const auto path = store.substr(store.find(':') + 1) + ".lock";
-  if (!store.starts_with("sqlite:")) return Fd();
-  Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock) return fail(system_error(errno, "cannot open the store's lock", path));
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail(Code::conflict, "another orchestrator works on this store", path, {}, "stop it first");
-  }
-  return lock;
 }
 
 void renew_until(const Folder& folder, const api::CertificateAuthority& authority, api::Server& server,
@@ -67,7 +52,7 @@ Result<std::unique_ptr<Service>> Service::start(const ServiceOptions& options) {
     return fail(std::move(error));
   }
   const auto& where = options.store.empty() ? folder.store : options.store;
-  auto lock = claim(where);
+  auto lock = claim_store(where);
   if (!lock) return fail(lock.error());
   auto store = open_store(where);
   if (!store) return fail(store.error());
