@@ -19,6 +19,7 @@ struct ProxyFlags {
   std::string user_file;
   std::vector<std::string> name_servers;
   std::string admin;
+  bool take_over = false;
   std::string hpke_key;
   unsigned threads = 0;
   std::uint32_t max_connections = 0;
@@ -52,6 +53,7 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
   command.add_option("--user-file", flags.user_file, "The same, one a line, so that no password stands in the process list")->type_name("FILE");
   command.add_option("--dns", flags.name_servers, "Name server behind the DNS service, port 53 of 0.0.0.0 and ::; default: the system's; repeats")->type_name("ADDR:PORT");
   command.add_option("--admin", flags.admin, "Admin socket: GET /metrics, /flows, /healthz")->type_name("unix:PATH");
+  command.add_flag("--take-over", flags.take_over, "Take the listening sockets from the proxy that runs with the same --admin; it drains and ends");
   command.add_option("--hpke-key", flags.hpke_key, "X25519 key of this proxy, for pairs of functions")->type_name("FILE");
   command.add_option("--threads", flags.threads, "Worker threads; default: one a core")->check(CLI::Range(1, 256));
   command.add_option("--max-connections", flags.max_connections, "Connections in all")->check(CLI::Range(1, 1'000'000));
@@ -141,6 +143,8 @@ Result<> read_rules(const ProxyFlags& flags, proxy::Settings& settings) {
     }
     settings.admin = flags.admin.substr(scheme.size());
   }
+  if (flags.take_over && settings.admin.empty()) return fail(Code::usage, "--take-over needs --admin", "epif proxy", {}, "name the running proxy's admin socket");
+  settings.take_over = flags.take_over;
   return {};
 }
 

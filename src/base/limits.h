@@ -70,6 +70,7 @@ inline constexpr std::uint32_t warm_pool_check_ms = 1'000;            ///< idle 
 inline constexpr std::uint32_t warm_pool_short_life_s = 5;           ///< ended by the proxy sooner: a refusal, not an idle limit
 inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
 inline constexpr std::uint32_t warm_pool_retry_max_ms = 5'000;       ///< this
+inline constexpr std::uint32_t handover_drain_s = 24 * 3'600;         ///< an old proxy's flows, after a new one has taken over
 inline constexpr std::uint64_t memory_trim_handshakes = 64;          ///< fewer leave too little behind to look for
 inline constexpr std::uint32_t memory_trim_look_ms = 1'000;
 inline constexpr std::uint32_t tls_session_life_s = 600;             ///< a resumed handshake checks no certificate: not for long

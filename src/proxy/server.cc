@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -11,6 +13,7 @@
 #include "net/memory_trim.h"
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
+#include "proxy/handover.h"
 #include "proxy/limit_metrics.h"
 #include "proxy/routes_file.h"
 #include "proxy/team.h"
@@ -54,7 +57,12 @@ class Server {
   [[nodiscard]] Result<> listen(const Settings& settings);
   [[nodiscard]] net::Task<Admin::Answer> answer(std::string path);
   static net::Task<void> follow_signals(Server& self);
-  static net::Task<void> drain(Server& self);
+  static net::Task<void> drain(Server& self, milliseconds patience);
+  [[nodiscard]] Result<> inherit(const Settings& settings);
+  [[nodiscard]] Result<> open_admin(const Settings& settings);
+  [[nodiscard]] Result<> listen_at(const Settings& settings, const SocketAddress& at, Worker::Listener kind);
+  [[nodiscard]] static Result<Fd> socket_at(const std::string& path, int type, bool replace);
+  void step_aside();
 
   std::unique_ptr<net::Loop> loop_;
   Shared shared_;
@@ -64,9 +72,14 @@ class Server {
   std::unique_ptr<Team> team_;
   std::unique_ptr<Admin> admin_;
   std::string admin_path_;
+  std::uint64_t admin_inode_ = 0;
+  Fd successors_;  ///< where they ask, until handover_ holds it
+  std::unique_ptr<Handover> handover_;
+  std::unique_ptr<net::SeqPacket> predecessor_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   unsigned stop_signals_ = 0;
+  unsigned enough_signals_ = 2;  ///< the first asks to drain, the second to cut; one does after a hand-over
   bool draining_ = false;
 };
 
@@ -131,25 +144,83 @@ Result<> Server::prepare(Settings& settings) {
   auto team = Team::make(settings.threads != 0 ? settings.threads : cores, shared_, certified, routing);
   if (!team) return fail(std::move(team.error()));
   team_ = std::move(*team);
+  auto inherited = inherit(settings);
+  if (!inherited) return inherited;
   return listen(settings);
 }
 
+Result<> Server::inherit(const Settings& settings) {
+  if (!settings.take_over) return {};
+  auto inheritance = take_over(*loop_, handover_path(settings.admin));
+  if (!inheritance) {
+    auto error = std::move(inheritance.error());
+    if (error.advice.empty()) error.advice = "--take-over wants a running proxy with the same --admin; without one, start without it";
+    return fail(std::move(error));
+  }
+  predecessor_ = std::move(inheritance->predecessor);
+  return team_->inherit(std::move(inheritance->sockets));
+}
+
+/// A socket at `path`. A successor takes the name from its predecessor in one step, so that somebody answers at any moment.
+Result<Fd> Server::socket_at(const std::string& path, int type, bool replace) {
+  if (!replace) return net::listen_unix(path, type);
+  const auto fresh = path + ".new";
+  auto listener = net::listen_unix(fresh, type);
+  if (!listener) return listener;
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return fail(system_error(errno, "cannot take over the socket", path));
+  return listener;
+}
+
+Result<> Server::open_admin(const Settings& settings) {
+  if (settings.admin.empty()) return {};
+  auto listener = socket_at(settings.admin, SOCK_STREAM, settings.take_over);
+  if (!listener) return fail(std::move(listener.error()));
+  struct stat facts {};
+  ::stat(settings.admin.c_str(), &facts);
+  admin_path_ = settings.admin;
+  admin_inode_ = facts.st_ino;
+  admin_ = std::make_unique<Admin>(*loop_, std::move(*listener), [this](std::string asked) { return answer(std::move(asked)); });
+  auto successors = socket_at(handover_path(settings.admin), SOCK_SEQPACKET, settings.take_over);
+  if (!successors) return fail(std::move(successors.error()));
+  successors_ = std::move(*successors);
+  return {};
+}
+
+void Server::step_aside() {
+  if (draining_) return;
+  draining_ = true;
+  enough_signals_ = 1;
+  team_->hand_over();
+  net::spawn(drain(*this, std::chrono::seconds(limits::handover_drain_s)));
+}
+
+Result<> Server::listen_at(const Settings& settings, const SocketAddress& at, Worker::Listener kind) {
+  auto bound = team_->listen(at, kind, dialect_at(settings, at));
+  if (!bound) return fail(std::move(bound.error()));
+  const bool clear = kind == Worker::Listener::clear;
+  log::info("proxy", "listening", {{"address", bound->text()}, {"protocols", clear ? "socks4,socks4a,socks5,socks6" : "tls1.3"}});
+  return {};
+}
+
 Result<> Server::listen(const Settings& settings) {
-  for (const auto& at : settings.listen) {
-    auto bound = team_->listen(at, Worker::Listener::clear, dialect_at(settings, at));
-    if (!bound) return fail(std::move(bound.error()));
-    log::info("proxy", "listening", {{"address", bound->text()}, {"protocols", "socks4,socks4a,socks5,socks6"}});
+  // What can fail comes first: on inherited sockets connections arrive at once, and a failure would lose them.
+  for (const bool inherited : {false, true}) {
+    for (const auto& at : settings.listen) {
+      if (team_->inherits(at) != inherited) continue;
+      auto listens = listen_at(settings, at, Worker::Listener::clear);
+      if (!listens) return listens;
+    }
+    if (settings.tls_listen && team_->inherits(*settings.tls_listen) == inherited) {
+      auto listens = listen_at(settings, *settings.tls_listen, Worker::Listener::tls);
+      if (!listens) return listens;
+    }
+    if (inherited) break;
+    auto opened = open_admin(settings);
+    if (!opened) return opened;
   }
-  if (settings.tls_listen) {
-    auto bound = team_->listen(*settings.tls_listen, Worker::Listener::tls, dialect_at(settings, *settings.tls_listen));
-    if (!bound) return fail(std::move(bound.error()));
-    log::info("proxy", "listening", {{"address", bound->text()}, {"protocols", "tls1.3"}});
-  }
-  if (!settings.admin.empty()) {
-    auto listener = net::listen_unix(settings.admin, SOCK_STREAM);
-    if (!listener) return fail(std::move(listener.error()));
-    admin_path_ = settings.admin;
-    admin_ = std::make_unique<Admin>(*loop_, std::move(*listener), [this](std::string path) { return answer(std::move(path)); });
+  if (successors_) {
+    handover_ = std::make_unique<Handover>(*loop_, std::move(successors_), handover_path(settings.admin), team_->take_copies(),
+                                           [this] { step_aside(); });
   }
   return {};
 }
@@ -182,19 +253,20 @@ net::Task<void> Server::follow_signals(Server& self) {
       ++self.stop_signals_;
       if (!self.draining_) {
         self.draining_ = true;
-        net::spawn(drain(self));
+        self.team_->stop_accepting();
+        net::spawn(drain(self, milliseconds(limits::drain_deadline_ms)));
       }
     }
     self.signal_interest_->drained_read();
   }
 }
 
-net::Task<void> Server::drain(Server& self) {
+net::Task<void> Server::drain(Server& self, milliseconds patience) {
   log::info("proxy", "stopping", {{"connections", std::to_string(self.shared_.limiter.total())}});
-  self.team_->stop_accepting();
-  const auto deadline = net::Clock::now() + milliseconds(limits::drain_deadline_ms);
+  self.handover_.reset();
+  const auto deadline = net::Clock::now() + patience;
   constexpr milliseconds look{20};
-  while (self.shared_.limiter.total() > 0 && net::Clock::now() < deadline && self.stop_signals_ < 2) {
+  while (self.shared_.limiter.total() > 0 && net::Clock::now() < deadline && self.stop_signals_ < self.enough_signals_) {
     co_await self.loop_->sleep(look);
   }
   const auto left = self.shared_.limiter.total();
@@ -209,13 +281,17 @@ Result<> Server::run() {
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(follow_signals(*this));
   team_->start();
+  if (predecessor_) announce(*predecessor_);
+  predecessor_.reset();
   log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
   loop_->run();
   team_->stop();
   admin_.reset();
   routes_.reset();
   certificate_.reset();
-  if (!admin_path_.empty()) std::filesystem::remove(admin_path_);
+  // A successor has its own socket under this name.
+  struct stat facts {};
+  if (!admin_path_.empty() && ::stat(admin_path_.c_str(), &facts) == 0 && facts.st_ino == admin_inode_) ::unlink(admin_path_.c_str());
   signal_interest_->fail({Code::internal, "the proxy has stopped"});
   loop_->run_once(milliseconds(0));
   const bool clean = shared_.limiter.total() == 0;

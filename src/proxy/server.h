@@ -21,6 +21,7 @@ struct Settings {
   Users users;
   std::vector<SocketAddress> name_servers;    ///< of the DNS service; empty: the system's
   std::string admin;                          ///< path of the admin socket; empty: none
+  bool take_over = false;                     ///< from the proxy that serves `admin`: its listening sockets, without a lost connection
   std::optional<std::filesystem::path> hpke_key;
   unsigned threads = 0;                       ///< 0: one a core
   std::uint32_t max_connections = 0;          ///< 0: as many as the descriptors allow, at most limits::max_connections

@@ -1,5 +1,8 @@
 #include "proxy/team.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
+
 #include "net/datagrams.h"
 
 namespace epif::proxy {
@@ -57,7 +60,63 @@ Result<SocketAddress> Team::free_port(const SocketAddress& at, Worker::Listener 
   }
 }
 
+Result<> Team::note(Listening::Kind kind, const SocketAddress& at, std::uint16_t index, const Fd& socket) {
+  Fd copy(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail(system_error(errno, "cannot copy a listening socket", at.text()));
+  copies_.push_back({kind, at, index, std::move(copy)});
+  return {};
+}
+
+Result<> Team::inherit(std::vector<Listening> sockets) {
+  inherited_ = std::move(sockets);
+  for (const auto& one : inherited_) {
+    const auto there = inherited(one.address, one.kind).size();
+    if (there == members_.size()) continue;
+    return fail(Code::conflict, fmt::format("the running proxy has {} threads, this one {}", there, members_.size()), one.address.text(),
+                "each thread has its own socket", fmt::format("start with --threads {}", there));
+  }
+  return {};
+}
+
+bool Team::inherits(const SocketAddress& at) const {
+  return std::ranges::any_of(inherited_, [&](const auto& one) { return one.address == at; });
+}
+
+std::vector<Listening*> Team::inherited(const SocketAddress& at, Listening::Kind kind) {
+  std::vector<Listening*> found;
+  for (auto& one : inherited_) {
+    if (one.kind == kind && one.address == at && one.socket) found.push_back(&one);
+  }
+  std::ranges::sort(found, {}, &Listening::index);
+  return found;
+}
+
+Result<> Team::listen_inherited(const SocketAddress& at, Worker::Listener kind, Dialect dialect) {
+  const bool clear = kind == Worker::Listener::clear;
+  const auto streams = inherited(at, clear ? Listening::Kind::clear : Listening::Kind::tls);
+  const auto datagrams = inherited(at, Listening::Kind::datagrams);
+  if (streams.size() != members_.size() || (clear && datagrams.size() != members_.size())) {
+    return fail(Code::conflict, "the running proxy serves this address in another way", at.text(), {}, "start without --take-over");
+  }
+  for (std::uint16_t index = 0; index < members_.size(); ++index) {
+    if (clear) {
+      auto noted = note(Listening::Kind::datagrams, at, index, datagrams[index]->socket);
+      if (!noted) return fail(std::move(noted.error()));
+      members_[index].worker->listen_datagrams(std::move(datagrams[index]->socket), index, static_cast<std::uint16_t>(members_.size()));
+    }
+    auto noted = note(clear ? Listening::Kind::clear : Listening::Kind::tls, at, index, streams[index]->socket);
+    if (!noted) return fail(std::move(noted.error()));
+    members_[index].worker->listen(std::move(streams[index]->socket), kind, dialect);
+  }
+  return {};
+}
+
 Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kind, Dialect dialect) {
+  if (inherits(at)) {
+    auto taken = listen_inherited(at, kind, dialect);
+    if (!taken) return fail(std::move(taken.error()));
+    return at;
+  }
   auto port = free_port(at, kind);
   if (!port) return port;
   const SocketAddress chosen = *port;
@@ -68,9 +127,12 @@ Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kin
   net::ListenOptions options;
   options.reuse_port = members_.size() > 1;
   options.fast_open = true;
+  std::uint16_t index = 0;
   for (auto& member : members_) {
     auto listener = net::listen(chosen, options);
     if (!listener) return fail(std::move(listener.error()));
+    auto noted = note(kind == Worker::Listener::clear ? Listening::Kind::clear : Listening::Kind::tls, chosen, index++, *listener);
+    if (!noted) return fail(std::move(noted.error()));
     // Accepted sockets inherit it: if this process is killed, its clients see a reset and not an end.
     if (kind == Worker::Listener::clear) net::reset_on_close(listener->get(), true);
     member.worker->listen(std::move(*listener), kind, dialect);
@@ -89,6 +151,8 @@ Result<> Team::listen_datagrams(const SocketAddress& at) {
       auto steered = net::steer_by_number(socket->get(), 4, sharing);
       if (!steered) return steered;
     }
+    auto noted = note(Listening::Kind::datagrams, at, index, *socket);
+    if (!noted) return noted;
     members_[index].worker->listen_datagrams(std::move(*socket), index, sharing);
   }
   return {};
@@ -122,6 +186,12 @@ void Team::renew(const Certified& certified) {
 void Team::stop_accepting() {
   for (auto& member : members_) {
     member.loop->post([worker = member.worker.get()] { worker->stop_accepting(); });
+  }
+}
+
+void Team::hand_over() {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get()] { worker->hand_over(); });
   }
 }
 

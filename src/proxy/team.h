@@ -3,6 +3,7 @@
 #include <thread>
 #include <vector>
 
+#include "proxy/listening.h"
 #include "proxy/worker.h"
 
 namespace epif::proxy {
@@ -19,12 +20,19 @@ class Team {
   /// Opens one listener a worker on `at`, and if it is in clear the UDP port of the same number. An address that another program holds is an error, even if both would share it.
   /// Returns the address with its port, if 0 was asked. Before start().
   [[nodiscard]] Result<SocketAddress> listen(const SocketAddress& at, Worker::Listener kind, Dialect dialect);
+  /// Sockets of a predecessor, to be used by listen() in place of new ones. Before listen(). Errors: conflict (another number
+  /// of threads: each has its own socket).
+  [[nodiscard]] Result<> inherit(std::vector<Listening> sockets);
+  [[nodiscard]] bool inherits(const SocketAddress& at) const;
+  /// Copies of all sockets that listen() opened, for a successor. Once.
+  [[nodiscard]] std::vector<Listening> take_copies() { return std::move(copies_); }
   void start();
   void stop();  ///< ends the loops and joins the threads; flows must have ended
 
   void adopt(const std::shared_ptr<const Routing>& routing);
   void renew(const Certified& certified);
   void stop_accepting();
+  void hand_over();
   void cut_all(const Error& why);
 
   /// The sum of all workers' snapshots, for `asker`'s loop.
@@ -36,12 +44,19 @@ class Team {
   [[nodiscard]] static Result<SocketAddress> free_port(const SocketAddress& at, Worker::Listener kind);
   /// The UDP port of SOCKS6 associations, beside a listener in clear.
   [[nodiscard]] Result<> listen_datagrams(const SocketAddress& at);
+  /// Waits for clients on the predecessor's sockets: from here on connections arrive.
+  [[nodiscard]] Result<> listen_inherited(const SocketAddress& at, Worker::Listener kind, Dialect dialect);
+  [[nodiscard]] std::vector<Listening*> inherited(const SocketAddress& at, Listening::Kind kind);
+  /// Notes a copy for a successor.
+  [[nodiscard]] Result<> note(Listening::Kind kind, const SocketAddress& at, std::uint16_t index, const Fd& socket);
   struct Member {
     std::unique_ptr<net::Loop> loop;
     std::unique_ptr<Worker> worker;
     std::thread thread;
   };
   std::vector<Member> members_;
+  std::vector<Listening> inherited_;
+  std::vector<Listening> copies_;
 };
 
 }  // namespace epif::proxy

@@ -188,6 +188,12 @@ void Worker::stop_accepting() {
   }
 }
 
+void Worker::hand_over() {
+  acceptors_.clear();
+  // SOCKS6 datagrams belong to the successor from here on.
+  datagrams_->close_ports();
+}
+
 void Worker::cut_all(const Error& why) {
   const std::vector<Flow*> before(flows_.begin(), flows_.end());
   for (auto* flow : before) {

@@ -62,6 +62,8 @@ class Worker {
 
   /// Accepts nothing more and lets go of clients that have not asked for anything yet.
   void stop_accepting();
+  /// The same for a successor's sake: who is being served, or connected and about to ask, is served to the end.
+  void hand_over();
   void cut_all(const Error& why);
   [[nodiscard]] std::size_t connections() const { return flows_.size(); }
   [[nodiscard]] Snapshot snapshot() const;

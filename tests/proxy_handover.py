@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+"""Restart without loss: a new proxy takes over the listening sockets of the one that runs."""
+import contextlib
+import os
+import subprocess
+import threading
+
+from lab import Process, check, epif, equal, promise, run, wait_until
+from proxy_world import Proxy, Server, echo, read_all, v5_request
+
+
+def successor(proxy, *words, name="new"):
+    """A second process with the flags of `proxy`, ready when this returns."""
+    process = Process("successor", [epif(), "proxy", "--listen", f"127.0.0.1:{proxy.port}", "--admin", "unix:" + proxy.admin_path,
+                                    *proxy.words, "--take-over", *words], os.path.join(proxy.folder, name + ".log"))
+    process.wait_for_log("proxy ready")
+    return process
+
+
+def through(proxy, server):
+    """An open flow to the echo server."""
+    client = proxy.connect()
+    client.sendall(b"\x05\x01\x00" + v5_request(server.port))
+    got = b""
+    while len(got) < 12:
+        part = client.recv(12 - len(got))
+        check(part, "the proxy ended the connection")
+        got += part
+    equal(got[3], 0, "reply")
+    return client
+
+
+def ask(client, word):
+    client.sendall(word)
+    got = b""
+    while len(got) < len(word):
+        part = client.recv(4096)
+        check(part, "the flow ended")
+        got += part
+    equal(got, word, "echo")
+
+
+@promise("a new process takes over: the old flow goes on, new ones go to the new process, and the old one ends with its last flow")
+def take_over():
+    with Server(echo) as server, Proxy("--allow-all") as proxy, contextlib.ExitStack() as stack:
+        old = stack.enter_context(contextlib.closing(through(proxy, server)))
+        ask(old, b"before")
+        process = successor(proxy)
+        stack.callback(process.stop)
+        ask(old, b"after")
+        fresh = stack.enter_context(contextlib.closing(through(proxy, server)))
+        ask(fresh, b"fresh")
+        check(proxy.process.alive(), "the old process ended under its flow")
+        equal(proxy.metric("epif_proxy_connections"), 1, "connections that the admin socket, the new one, tells of")
+        old.close()
+        equal(proxy.process.wait(within=20), 0, "exit code of the old process")
+        ask(fresh, b"still")
+        check(os.path.exists(proxy.admin_path), "the old process removed the new one's admin socket")
+        again = successor(proxy, name="newer")
+        stack.callback(again.stop)
+        ask(fresh, b"after the second")
+
+
+@promise("no connection of thousands is lost while processes take over from each other")
+def nothing_lost():
+    with Server(echo) as server, Proxy("--allow-all", "--max-connections-per-source", "9000") as proxy, contextlib.ExitStack() as stack:
+        done, failures, over = [0], [], threading.Event()
+
+        def hammer():
+            while not over.is_set():
+                try:
+                    with contextlib.closing(through(proxy, server)) as client:
+                        ask(client, b"hello")
+                    done[0] += 1
+                except (OSError, AssertionError) as failure:
+                    failures.append(repr(failure))
+
+        threads = [threading.Thread(target=hammer) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(3):
+                before = done[0]
+                process = successor(proxy, name=f"new-{number}")
+                stack.callback(process.stop)
+                wait_until(lambda: done[0] > before + 200, "200 more connections", 20)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(20)
+        equal(failures[:3], [], f"failures among {done[0]} connections")
+        equal(proxy.process.wait(within=20), 0, "exit code of the first process")
+
+
+@promise("a successor that dies before it serves changes nothing; one with other threads, or without a predecessor, says so")
+def failed():
+    with Server(echo) as server, Proxy("--allow-all", "--threads", "2") as proxy:
+        listen = ["--listen", f"127.0.0.1:{proxy.port}", "--admin", "unix:" + proxy.admin_path]
+        done = subprocess.run([epif(), "proxy", *listen, "--allow-all", "--take-over", "--threads", "3"], capture_output=True, text=True, timeout=30)
+        equal(done.returncode, 1, "exit code")
+        check("the running proxy has 2 threads, this one 3" in done.stderr, done.stderr)
+        done = subprocess.run([epif(), "proxy", *listen, "--allow-all", "--take-over", "--threads", "2", "--hpke-key", "/nowhere"],
+                              capture_output=True, text=True, timeout=30)
+        check(done.returncode != 0, "a successor without its key served")
+        with contextlib.closing(through(proxy, server)) as client:
+            ask(client, b"as before")
+            equal(proxy.metric("epif_proxy_connections"), 1, "connections")
+    done = subprocess.run([epif(), "proxy", *listen, "--allow-all", "--take-over"], capture_output=True, text=True, timeout=30)
+    equal(done.returncode, 1, "exit code without a predecessor")
+    check("--take-over wants a running proxy" in done.stderr, done.stderr)
+
+
+if __name__ == "__main__":
+    run(needs_root=False)
