@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,6 +36,7 @@ using RequestPtr = std::unique_ptr<X509_REQ, FreeWith<X509_REQ_free>>;
 [[nodiscard]] Error openssl_error(Code code, std::string what, std::string where = {});
 
 [[nodiscard]] std::string identity_of(const X509* certificate);
+[[nodiscard]] std::chrono::sys_seconds expiry_of(const X509* certificate);
 [[nodiscard]] std::string fingerprint_of(const X509* certificate);
 
 }  // namespace epif::api

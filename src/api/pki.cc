@@ -238,8 +238,12 @@ std::string identity_of(const X509* certificate) {
 Result<std::chrono::sys_seconds> expiry_of(std::string_view pem) {
   const auto certificate = parse_certificate(pem);
   if (!certificate) return fail(openssl_error(Code::invalid_input, "not a certificate"));
+  return expiry_of(certificate.get());
+}
+
+std::chrono::sys_seconds expiry_of(const X509* certificate) {
   std::tm time{};
-  ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &time);
+  ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time);
   return std::chrono::sys_seconds(std::chrono::seconds(timegm(&time)));
 }
 

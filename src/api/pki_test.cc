@@ -105,7 +105,7 @@ TEST(Tokens, NoSecretIsStored) {
     EXPECT_EQ(record.spec.find(secret), std::string::npos);
   }
   const auto now = std::chrono::system_clock::now();
-  EXPECT_EQ(check_user_token(*store, token, now).value(), "alice");
+  EXPECT_EQ(check_user_token(*store, token, now).value().name, "alice");
   EXPECT_EQ(check_user_token(*store, token + "0", now).error().code, Code::unauthenticated);
   EXPECT_EQ(check_user_token(*store, "", now).error().code, Code::unauthenticated);
   const auto short_lived = issue_user_token(*store, "bob", 10s).value();

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -24,6 +25,8 @@ struct Caller {
   enum class Kind { anonymous, user, agent, local };
   Kind kind = Kind::anonymous;
   std::string name;  ///< user name, or an agent's certificate identity "domain/node"
+  /// End of the token or certificate that says so: from then on nothing more is read with it. Absent: none.
+  std::optional<std::chrono::sys_seconds> until{};
 
   [[nodiscard]] bool may_administer() const { return kind == Kind::user || kind == Kind::local; }
   [[nodiscard]] std::string text() const;  ///< "user alice", "agent umc/proxy", "anonymous", "local"
@@ -59,6 +62,7 @@ struct ServerEvent {
 struct EventStream {
   std::function<Result<std::vector<ServerEvent>>()> next;
   std::function<store::Subscription(std::function<void()> wake)> subscribe;
+  std::optional<std::chrono::sys_seconds> until{};  ///< the server ends it here; it sets this itself to Caller::until
 };
 
 using Reply = std::variant<Response, EventStream>;
@@ -103,8 +107,8 @@ struct ServerOptions {
   std::uint32_t deadline_ms = 0;        ///< for handshake, one whole request, one write; 0: limits::api_deadline_ms
   std::uint32_t heartbeat_ms = 0;       ///< of watch streams; 0: limits::watch_heartbeat_s
   std::size_t connections = 0;          ///< at most so many at once; 0: limits::api_connections
-  /// Checks the text of "Authorization: Bearer ..."; returns the user's name. Absent: bearer tokens are refused.
-  std::function<Result<std::string>(std::string_view token)> check_token{};
+  /// Checks the text of "Authorization: Bearer ..."; returns the user. Absent: bearer tokens are refused.
+  std::function<Result<Caller>(std::string_view token)> check_token{};
 };
 
 /// Runs in threads of its own from start() to destruction, which ends all connections and joins them.

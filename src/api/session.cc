@@ -2,6 +2,7 @@
 
 #include <openssl/ssl.h>
 
+#include <algorithm>
 #include <boost/asio/experimental/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -59,8 +60,14 @@ Request to_request(const http::request<http::string_body>& message, const Caller
   return request;
 }
 
+bool has_ended(const std::optional<std::chrono::sys_seconds>& until) {
+  return until && std::chrono::system_clock::now() >= *until;
+}
+
 /// Who asks, after the bearer token if one is given. A certificate or the Unix socket already says who it is.
 Result<Caller> identify(const Caller& connected, std::string_view authorization, const ServerOptions& options) {
+  // The handshake verified it, but a connection may outlive its certificate.
+  if (has_ended(connected.until)) return fail(Code::unauthenticated, "the certificate has expired", {}, {}, "connect with a new one");
   if (authorization.empty() || connected.kind != Caller::Kind::anonymous) return connected;
   constexpr std::string_view scheme = "bearer ";
   const bool is_bearer = authorization.size() > scheme.size() && beast::iequals(authorization.substr(0, scheme.size()), scheme);
@@ -71,7 +78,7 @@ Result<Caller> identify(const Caller& connected, std::string_view authorization,
     error.code = Code::unauthenticated;  // an expired token is a 401, not a 410
     return fail(std::move(error));
   }
-  return Caller{Caller::Kind::user, std::move(*user)};
+  return user;
 }
 
 /// One connection over `Stream` (TLS, TCP or Unix).
@@ -103,7 +110,7 @@ class Session {
   asio::awaitable<void> refuse_request(ErrorCode error);
   asio::awaitable<void> watch(EventStream events);
   asio::awaitable<ErrorCode> write_chunk(std::string text);
-  asio::awaitable<void> sleep();
+  asio::awaitable<void> sleep(std::optional<std::chrono::sys_seconds> until);
 
   Stream stream_;
   Caller caller_;
@@ -133,7 +140,9 @@ asio::awaitable<bool> Session<Stream>::one_request() {
     if (!caller) return error_response(caller.error());
     request.caller = std::move(*caller);
     if (request.path.empty()) return error_response({Code::invalid_input, "the request target is not well-formed", {}, {}, {}});
-    return sessions_.router.dispatch(request);
+    auto reply = sessions_.router.dispatch(request);
+    if (auto* events = std::get_if<EventStream>(&reply)) events->until = request.caller.until;
+    return reply;
   };
   Reply reply = co_await on_pool(sessions_.pool, std::move(work));
   if (auto* events = std::get_if<EventStream>(&reply)) {
@@ -192,11 +201,13 @@ asio::awaitable<ErrorCode> Session<Stream>::write_chunk(std::string text) {
   co_return error;
 }
 
-/// Until the bell rings, or a heartbeat is due.
+/// Until the bell rings, a heartbeat is due, or the caller's right to listen ends.
 template <class Stream>
-asio::awaitable<void> Session<Stream>::sleep() {
+asio::awaitable<void> Session<Stream>::sleep(std::optional<std::chrono::sys_seconds> until) {
   if (control_.rung || control_.stopping) co_return;
-  control_.bell.expires_after(milliseconds(sessions_.options.heartbeat_ms));
+  milliseconds pause(sessions_.options.heartbeat_ms);
+  if (until) pause = std::clamp(std::chrono::ceil<milliseconds>(*until - std::chrono::system_clock::now()), milliseconds(0), pause);
+  control_.bell.expires_after(pause);
   co_await control_.bell.async_wait(no_throw);
 }
 
@@ -227,7 +238,10 @@ asio::awaitable<void> Session<Stream>::watch(EventStream events) {
   while (!failed && !control_.stopping) {
     control_.rung = false;
     auto look = [&next = events.next] { return next(); };
-    const auto batch = co_await on_pool(sessions_.pool, look);
+    auto batch = co_await on_pool(sessions_.pool, look);
+    if (has_ended(events.until)) {
+      batch = fail(Code::unauthenticated, "the token or certificate that opened this watch has expired", {}, {}, "watch with a new one");
+    }
     if (!batch) {
       auto body = error_response(batch.error()).body;
       std::erase(body, '\n');
@@ -238,7 +252,7 @@ asio::awaitable<void> Session<Stream>::watch(EventStream events) {
       failed = co_await write_chunk(as_text(*batch));
       continue;
     }
-    co_await sleep();
+    co_await sleep(events.until);
     if (!control_.rung && !control_.stopping) failed = co_await write_chunk(": heartbeat\n\n");
   }
   limit_time();
@@ -253,7 +267,7 @@ Caller caller_of(TlsStream& stream) {
   const X509Ptr certificate(SSL_get1_peer_certificate(stream.native_handle()));
   if (!certificate) return {};
   auto identity = identity_of(certificate.get());
-  return identity.empty() ? Caller{} : Caller{Caller::Kind::agent, std::move(identity)};
+  return identity.empty() ? Caller{} : Caller{Caller::Kind::agent, std::move(identity), expiry_of(certificate.get())};
 }
 
 }  // namespace

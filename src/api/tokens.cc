@@ -64,8 +64,13 @@ Result<Fresh> store_token(store::Store& store, std::string_view use, std::string
   return Fresh{std::move(*id), std::move(*secret)};
 }
 
-/// The subject of a stored token of this use whose secret fits.
-Result<std::string> check(store::Store& store, std::string_view use, std::string_view id, std::string_view secret,
+struct Known {
+  std::string subject;
+  std::optional<std::chrono::sys_seconds> until;
+};
+
+/// A stored token of this use whose secret fits.
+Result<Known> check(store::Store& store, std::string_view use, std::string_view id, std::string_view secret,
                           std::chrono::system_clock::time_point now) {
   const auto wrong = Error{Code::unauthenticated, "the token is not known", {}, {}, "ask for a new one"};
   if (!is_hex(id, 16) || !is_hex(secret, 64)) return fail(wrong);
@@ -78,10 +83,10 @@ Result<std::string> check(store::Store& store, std::string_view use, std::string
     return fail(wrong);
   }
   const auto expires = spec.at("expires").to_number<std::int64_t>();
-  if (expires != 0 && now >= std::chrono::system_clock::time_point(std::chrono::seconds(expires))) {
-    return fail(Code::expired, "the token has expired", {}, {}, "ask for a new one");
-  }
-  return std::string(spec.at("subject").as_string());
+  Known known{std::string(spec.at("subject").as_string()), {}};
+  if (expires != 0) known.until = std::chrono::sys_seconds(std::chrono::seconds(expires));
+  if (known.until && now >= *known.until) return fail(Code::expired, "the token has expired", {}, {}, "ask for a new one");
+  return known;
 }
 
 }  // namespace
@@ -112,12 +117,13 @@ Result<JoinToken> issue_join_token(store::Store& store, std::string_view scope, 
 
 Result<> check_join_token(store::Store& store, std::string_view id, std::string_view secret, std::string_view identity,
                           std::chrono::system_clock::time_point now) {
-  auto scope = check(store, "join", id, secret, now);
-  if (!scope) return fail(std::move(scope.error()));
+  const auto known = check(store, "join", id, secret, now);
+  if (!known) return fail(known.error());
+  const auto& scope = known->subject;
   if (!is_identity(identity)) return fail(Code::invalid_input, "not an identity", std::string(identity), "it must read domain/node");
-  const bool covers = *scope == "*" || *scope == identity || identity.substr(0, identity.find('/')) == *scope;
+  const bool covers = scope == "*" || scope == identity || identity.substr(0, identity.find('/')) == scope;
   if (!covers) {
-    return fail(Code::denied, "the token is not for this node", std::string(identity), fmt::format("it is for {}", *scope));
+    return fail(Code::denied, "the token is not for this node", std::string(identity), fmt::format("it is for {}", scope));
   }
   return {};
 }
@@ -128,12 +134,14 @@ Result<std::string> issue_user_token(store::Store& store, std::string_view user,
   return fmt::format("{}.{}.{}", user_prefix, fresh->id, fresh->secret);
 }
 
-Result<std::string> check_user_token(store::Store& store, std::string_view text, std::chrono::system_clock::time_point now) {
+Result<Caller> check_user_token(store::Store& store, std::string_view text, std::chrono::system_clock::time_point now) {
   const auto parts = split(text);
   if (parts.size() != 3 || parts[0] != user_prefix) {
     return fail(Code::unauthenticated, "not a user token", {}, "it must read epif-user.<id>.<secret>");
   }
-  return check(store, "user", parts[1], parts[2], now);
+  auto known = check(store, "user", parts[1], parts[2], now);
+  if (!known) return fail(std::move(known.error()));
+  return Caller{Caller::Kind::user, std::move(known->subject), known->until};
 }
 
 }  // namespace epif::api

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "api/server.h"
 #include "base/error.h"
 #include "store/store.h"
 
@@ -31,8 +32,8 @@ struct JoinToken {
 
 /// Text "epif-user.<id>.<secret>". `valid` zero: does not expire.
 [[nodiscard]] Result<std::string> issue_user_token(store::Store& store, std::string_view user, std::chrono::seconds valid = {});
-/// The user's name, or unauthenticated / expired.
-[[nodiscard]] Result<std::string> check_user_token(store::Store& store, std::string_view text,
-                                                   std::chrono::system_clock::time_point now);
+/// The user, until the token's end; or unauthenticated / expired.
+[[nodiscard]] Result<Caller> check_user_token(store::Store& store, std::string_view text,
+                                              std::chrono::system_clock::time_point now);
 
 }  // namespace epif::api

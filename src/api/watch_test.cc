@@ -19,7 +19,10 @@ class Heard {
               if (event.type == store::Event::Type::put) known[event.record.name] = event.record.spec;
               else known.erase(event.record.name);
             }); },
-            .connection = [this](const std::optional<Error>& error) { note([&] { error ? ++breaks : ++connects; }); }};
+            .connection = [this](const std::optional<Error>& error) { note([&] {
+              error ? ++breaks : ++connects;
+              if (error) last_error = *error;
+            }); }};
   }
   template <class Condition>
   bool until(Condition condition) {
@@ -32,6 +35,7 @@ class Heard {
   int lists = 0;
   int breaks = 0;
   int connects = 0;
+  Error last_error;
 
  private:
   template <class Change>
@@ -118,6 +122,37 @@ TEST_F(WatchTest, EndsAtOnceWhileNobodyAnswers) {
   const auto begin = std::chrono::steady_clock::now();
   watch.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+}
+
+TEST_F(WatchTest, EndsWithTheTokenThatOpenedIt) {
+  auto options = as_user();
+  options.token = issue_user_token(*store, "bob", 3s).value();
+  Heard heard;
+  const Watch watch(options, "Assignment", "", heard.calls());
+  ASSERT_TRUE(heard.until([&] { return heard.connects == 1; }));
+  ASSERT_TRUE(heard.until([&] { return heard.breaks >= 1; }));
+  EXPECT_EQ(heard.last_error.code, Code::unauthenticated) << heard.last_error.text();
+  EXPECT_NE(heard.last_error.what.find("expired"), std::string::npos) << heard.last_error.text();
+  write(*store, 1);
+  ASSERT_TRUE(heard.until([&] { return heard.breaks >= 2; }));
+  EXPECT_TRUE(heard.known.empty());
+}
+
+TEST_F(WatchTest, EndsWithTheMembersCertificateAsDoItsRequests) {
+  server.reset();
+  deadline_ms = 30'000;  // so that the connection of `member` is kept
+  start();
+  const ClientOptions options{.url = url, .tls = identity({.identity = "a/n1", .valid = 3s})};
+  auto member = client(options);
+  ASSERT_EQ(member->call("GET", "/v1/assignments/a/n1")->status, 404);
+  Heard heard;
+  const Watch watch(options, "Assignment", "", heard.calls());
+  ASSERT_TRUE(heard.until([&] { return heard.connects == 1; }));
+  ASSERT_TRUE(heard.until([&] { return heard.breaks >= 1; }));
+  EXPECT_EQ(heard.last_error.code, Code::unauthenticated) << heard.last_error.text();
+  write(*store, 1);
+  EXPECT_EQ(member->call("GET", "/v1/assignments/a/n1")->status, 401);
+  EXPECT_TRUE(heard.known.empty());
 }
 
 using JoinTest = World;
