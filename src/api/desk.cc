@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "api/access.h"
@@ -43,6 +44,19 @@ std::string full_name(const json::object& metadata) {
   };
   const auto domain = part("domain");
   return (domain.empty() ? "" : domain + "/") + part("name");
+}
+
+/// Each attribute that a policy among `writes` requires must exist once they are in: unknown, it is a typing error, which
+/// would close flows for ever without a word. Only of those handed in, so that an older mistake stops nothing else.
+Result<> check_required(const ResourceSet& resources, std::span<const store::Write> writes) {
+  ResourceSet handed_in = resources;
+  std::erase_if(handed_in.policies, [&](const auto& entry) {
+    return std::ranges::none_of(writes, [&](const auto& write) { return parse_kind(write.kind) == epif::Kind::policy && write.name == entry.first; });
+  });
+  if (handed_in.policies.empty()) return {};
+  auto policies = policy::FlowPolicies::make(handed_in, {});
+  if (!policies) return fail(std::move(policies.error()));
+  return policies->check_required(resources);
 }
 
 Desk::Applied::What what_happens(const store::Record* before, store::Revision after) {
@@ -166,6 +180,7 @@ Result<std::vector<Desk::Applied>> Desk::apply(const Caller& caller, std::string
   auto writes = read(caller, text, source, *resources);
   if (!writes) return fail(std::move(writes.error()));
   if (auto good = check_set(*resources); !good) return fail(std::move(good.error()));
+  if (auto known = check_required(*resources, *writes); !known) return fail(std::move(known.error()));
   return commit(*writes);
 }
 
@@ -180,6 +195,7 @@ Result<Desk::Applied> Desk::put(const Caller& caller, const Kind& kind, std::str
     auto read_writes = read(caller, text, source, *resources);
     if (!read_writes) return fail(std::move(read_writes.error()));
     if (auto good = check_set(*resources); !good) return fail(std::move(good.error()));
+    if (auto known = check_required(*resources, *read_writes); !known) return fail(std::move(known.error()));
     writes = std::move(*read_writes);
   } else {
     auto write = read_internal(kind, text, source);

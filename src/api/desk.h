@@ -28,8 +28,8 @@ class Desk {
     store::Revision version = 0;
   };
 
-  /// `text`: YAML or JSON, one or many documents of any kinds. Errors: of the model (place and field), of policies and plans,
-  /// conflict (stale metadata.version), denied.
+  /// `text`: YAML or JSON, one or many documents of any kinds. Errors: of the model (place and field), of policies and plans
+  /// (a policy here may require only attributes that the store or this text names), conflict (stale metadata.version), denied.
   [[nodiscard]] Result<std::vector<Applied>> apply(const Caller& caller, std::string_view text, std::string_view source);
 
   /// One document that must be of `kind` and, if not empty, named `name`. `expected` wins over metadata.version.

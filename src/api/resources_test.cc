@@ -185,6 +185,40 @@ TEST_F(ResourcesTest, PlansWhatIsStoredAndWhatIsSent) {
   EXPECT_EQ(user->get("Domain", "c").error().code, Code::not_found);
 }
 
+std::string requiring(const std::string& attribute) {
+  return "kind: Policy\nmetadata: {name: p}\nspec:\n  language: cedar\n  text: |\n    @id(\"care\")\n    @require(\"" + attribute +
+         "\")\n    permit(principal, action, resource);\n";
+}
+
+TEST_F(ResourcesTest, APolicyThatRequiresAnUnknownAttributeIsRefusedAtItsLineAndStopsNothing) {
+  auto user = client(as_user());
+  ASSERT_TRUE(user->request("POST", "/v1/apply", domain_and_nodes));
+  const auto refused = user->request("POST", "/v1/apply", requiring("encyption"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::invalid_input);
+  EXPECT_NE(refused.error().text().find("policy care requires attribute 'encyption'"), std::string::npos) << refused.error().text();
+  EXPECT_NE(refused.error().text().find("request:8:"), std::string::npos) << refused.error().text();
+  EXPECT_EQ(user->get("Policy", "p").error().code, Code::not_found);
+  EXPECT_TRUE(user->request("GET", "/v1/plan"));
+  ASSERT_TRUE(user->request("POST", "/v1/apply", requiring("encryption")));
+  const auto with_name = requiring("audit") + "---\nkind: Attributes\nmetadata: {name: more}\nspec: {attributes: [audit]}\n";
+  const auto together = user->request("POST", "/v1/apply", with_name);
+  ASSERT_TRUE(together) << together.error().text();
+}
+
+TEST_F(ResourcesTest, AnAttributeThatIsGoneIsBadInputOfThePlanNotAMissingPage) {
+  auto user = client(as_user());
+  ASSERT_TRUE(user->request("POST", "/v1/apply", requiring("encryption") + "---\n" + domain_and_nodes));
+  ASSERT_TRUE(user->remove("Node", "a/x"));
+  ASSERT_TRUE(user->remove("Node", "b/y"));
+  const auto plan = user->call("GET", "/v1/plan");
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->status, 400) << plan->body;
+  EXPECT_NE(plan->body.find("policy care requires attribute 'encryption'"), std::string::npos) << plan->body;
+  EXPECT_NE(plan->body.find("Policy p"), std::string::npos) << plan->body;
+  EXPECT_TRUE(user->request("POST", "/v1/apply", "kind: Domain\nmetadata: {name: c}\nspec: {}\n")) << "an older mistake stops nothing else";
+}
+
 TEST_F(ResourcesTest, AnswersAuthZenEvaluationsByThePolicies) {
   auto user = client(as_user());
   ASSERT_TRUE(user->request("POST", "/v1/apply", std::string(domain_and_nodes) +

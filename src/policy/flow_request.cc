@@ -78,7 +78,7 @@ Result<> FlowPolicies::check_required(const ResourceSet& resources) const {
   for (const auto& policy : policies_.policies) {
     for (const auto& attribute : policy.requires_attributes) {
       if (known.contains(attribute)) continue;
-      return fail(Code::not_found, fmt::format("policy {} requires attribute '{}', which is not known", policy.id, attribute),
+      return fail(Code::invalid_input, fmt::format("policy {} requires attribute '{}', which is not known", policy.id, attribute),
                   policy.where(), "no Node, BridgingFunction or Attributes resource names it",
                   "correct it, or name it in an Attributes resource");
     }

@@ -35,7 +35,7 @@ class FlowPolicies {
   [[nodiscard]] static Result<FlowPolicies> make(const ResourceSet& resources, std::chrono::sys_seconds now);
 
   /// Whether every attribute that a @require names exists: a Node, a BridgingFunction or an Attributes resource has it. An
-  /// unknown one is a typo wherever it stands, also in a policy that permits nothing now. Errors: not_found, at the policy.
+  /// unknown one is a typo wherever it stands, also in a policy that permits nothing now. Errors: invalid_input, at the policy.
   [[nodiscard]] Result<> check_required(const ResourceSet& resources) const;
 
   /// Whether there is no policy at all: then every question is answered with no.

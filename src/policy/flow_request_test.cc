@@ -195,7 +195,7 @@ TEST(FlowPolicies, RefuseARequiredAttributeThatNobodyKnowsWhoeverItPermits) {
   topology.resources.nodes["umc/modality"] = topology.modality;
   const auto unknown = policies->check_required(topology.resources);
   ASSERT_FALSE(unknown);
-  EXPECT_EQ(unknown.error().code, Code::not_found);
+  EXPECT_EQ(unknown.error().code, Code::invalid_input);
   EXPECT_THAT(unknown.error().text(), HasSubstr("site.yaml:11:"));
   EXPECT_THAT(unknown.error().text(), HasSubstr("policy p/policy1 requires attribute 'adit', which is not known"));
   topology.resources.attributes["more"] = {.metadata = Topology::named("more"), .attributes = {"adit"}};
