@@ -54,7 +54,9 @@ void add_bf(CLI::App& root, Exit& exit) {
   bf->require_subcommand(1);
   bf->footer("Example: epif bf run audit --socket /tmp/audit.sock");
 
-  bf->add_subcommand("list", "List the built-in functions")->callback([] { list_functions(); });
+  auto* list = bf->add_subcommand("list", "List the built-in functions");
+  list->footer("Example: epif bf list");
+  list->callback([] { list_functions(); });
 
   struct Arguments {
     std::string name;
