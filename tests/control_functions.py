@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """Bridging functions under the control plane: containers of the proxy nodes. Topology in control_world.py."""
+import json
 import os
 import signal
 import subprocess
 import time
 
 from control_world import DOMAINS, Echo, World, application, exchange, refused
-from lab import Failure, check, epif, promise, run, wait_until
+from lab import Failure, check, epif, equal, promise, run, wait_until
 
 PROXIES = ("umc/proxy", "research/proxy")
 
@@ -75,6 +76,42 @@ def chain():
                 check(not os.path.exists(f"/proc/{one['pid']}"), f"{one['name']} of {proxy} lives")
         mounts = open("/proc/mounts", encoding="utf-8").read()
         check(world.lab.state not in mounts, "engine storage is still mounted")
+
+
+@promise("an agent that crashed while functions were replaced takes none of the old ones for the new: with trust given, no route calls a process trusted that was started without it")
+def replaced_after_crash():
+    with World("control-trust") as world:
+        image = built_in_image()
+        start(world, image)
+        world.apply(functions(image).replace("trust: platform, ", ""))
+        world.wait_phase("imaging", "Running", within=60)
+        state = world.state_of("umc/proxy")
+
+        def read(name):
+            with open(f"{state}/{name}", encoding="utf-8") as file:
+                return json.load(file)
+
+        def trusted():
+            return [one["trusted"] for one in read("assignment.json")["assignment"]["instances"]]
+
+        wait_until(lambda: trusted() == [False, False] and world.talks(4242), "untrusted functions run", 30)
+        before = {one["pid"] for one in instances(world, "umc/proxy").values()}
+        equal(len(before), 2, "functions of the proxy")
+        world.apply(functions(image))
+        wait_until(lambda: trusted() == [True, True], "the new wish is saved", 10)
+        world.agents["umc/proxy"].kill()
+        world.start_agent("umc/proxy")
+
+        def links():
+            out = [link for route in read("routes.json")["routes"] for link in route.get("chain", []) if link.get("peer_pid")]
+            wrong = [link for link in out if link["peer_pid"] in before and link.get("trusted")]
+            check(not wrong, f"a process of before is called trusted: {wrong}")
+            return out
+
+        wait_until(lambda: len(links()) >= 2 and all(link.get("trusted") for link in links()) and world.talks(4242), "flows pass through trusted functions", 60)
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in before), "the untrusted ones are gone", 10)
+        after = {one["pid"] for one in wait_until(lambda: instances(world, "umc/proxy"), "a report", 10).values()}
+        check(not before & after, f"{before} before, {after} after")
 
 
 @promise("an image that is not there fails the application with one message; nothing is installed; with the image it runs")

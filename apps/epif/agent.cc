@@ -45,8 +45,7 @@ Result<agent::Settings> settings_of(const AgentArguments& arguments) {
   out.program = own_path();
   if (arguments.cleanup) return out;
   if (out.orchestrator.empty()) return fail(Code::usage, "which orchestrator?", {}, {}, "give --orchestrator URL, or --config FILE");
-  if (out.node.empty()) return fail(Code::usage, "which node is this?", {}, {}, "give --node DOMAIN/NODE, or --config FILE");
-  if (!api::is_identity(out.node)) return fail(Code::usage, "a node is named DOMAIN/NODE", "--node " + out.node);
+  if (!out.node.empty() && !api::is_identity(out.node)) return fail(Code::usage, "a node is named DOMAIN/NODE", "--node " + out.node);
   return out;
 }
 
@@ -72,11 +71,11 @@ void add_agent(CLI::App& root, Exit& exit) {
   command->add_option("--orchestrator", arguments->flags.orchestrator, "https://HOST:PORT");
   command->add_option("--token", arguments->flags.token, "Join token (seen by other users: prefer --token-file)");
   command->add_option("--token-file", arguments->token_file, "File with the join token");
-  command->add_option("--node", arguments->flags.node, "DOMAIN/NODE: this host's Node or ProxyNode");
+  command->add_option("--node", arguments->flags.node, "DOMAIN/NODE: this host's Node or ProxyNode; needed to join, later known from --state");
   command->add_option("--state", arguments->flags.state, "Folder for all that the agent keeps (default /var/lib/epif/agent)");
   command->add_option("--engine", arguments->flags.engine, "Container engine's Unix socket; by default an own podman service");
   command->add_option("--config", arguments->config, "YAML with the same, and the domain's own rules");
-  command->add_flag("--rejoin", arguments->flags.rejoin, "Join again with the token: the orchestrator, or its store, is another one");
+  command->add_flag("--rejoin", arguments->flags.rejoin, "The orchestrator (then joins again with the token), or its store, may be another one than before");
   command->add_flag("--cleanup", arguments->cleanup, "Take down what an agent left in --state, and end");
   command->footer(
       "A stop (Ctrl-C) takes down everything. After a crash the redirector or proxy goes on; the next run adopts it.\n"

@@ -31,6 +31,7 @@ struct Paths {
   std::string redirect;    ///< the redirector's own folder
   std::string nginx;        ///< folder of `epif nginx`, proxy only
   std::string nginx_admin;  ///< its Unix socket
+  std::string removed;      ///< mark: the node was removed, and what it has is being taken down
   std::string lock;
 };
 
@@ -63,6 +64,7 @@ class Agent {
   void watch_instances(const InstanceViews& views);
   void send_report(const Assignment& assignment, const InstanceViews& views);
   void step_aside();
+  void hold_left(const std::string& why);
   void renew_certificate();
   [[nodiscard]] Result<> take_down();
   [[nodiscard]] std::vector<std::string> command(const Assignment& assignment) const;
@@ -90,8 +92,12 @@ class Agent {
   std::string public_key_;
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<NginxKeeper> nginx_;  ///< proxy only
-  std::optional<Role> role_;
+  std::optional<Role> role_;  ///< what is in place; it stays until all of it is taken down
+  bool left_ = false;         ///< an earlier run may have left things of which nothing is known
+  std::string take_down_error_;
+  std::string engine_kind_ = "podman";
   std::unique_ptr<InstanceKeeper> keeper_;
+  std::vector<KnownInstance> left_running_;  ///< by an earlier run
   std::vector<WishedInstance> wished_;
   std::vector<Fd> instance_fds_;
   std::vector<std::int64_t> instance_pids_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace epif::agent {
 
@@ -10,9 +11,10 @@ void Assigned::restore(SavedAssignment saved) {
   wanted_ = std::move(saved.assignment);
   generation_ = saved.generation;
   store_ = std::move(saved.store);
-  version_ = saved.version;
   informed_ = true;
 }
+
+void Assigned::restore_removed() { informed_ = removed_ = true; }
 
 bool Assigned::say(std::string trouble) {
   if (trouble_ == trouble) return false;
@@ -22,8 +24,8 @@ bool Assigned::say(std::string trouble) {
 
 bool Assigned::listed(const store::Listing& all) {
   heard_ = all.store;
-  const bool known = heard_ == store_;
-  foreign_ = wanted_ && !store_.empty() && !known;
+  if (std::exchange(other_store_, false) && heard_ != store_) store_.clear();
+  foreign_ = wanted_ && !store_.empty() && heard_ != store_;
   if (foreign_) {
     return say(fmt::format("the orchestrator has another store ({}) than the one that assigned what runs here ({}); it goes on; "
                            "give the orchestrator its store back, or join this host again with --rejoin",
@@ -31,10 +33,14 @@ bool Assigned::listed(const store::Listing& all) {
   }
   const auto mine = std::ranges::find(all.records, node_, &store::Record::name);
   if (mine != all.records.end()) return take(*mine);
-  if (wanted_ && (!known || all.revision < version_)) {
-    return say("the orchestrator does not know " + node_ + " and never removed it; what was assigned goes on");
+  if (wanted_) {
+    return say("the orchestrator does not know " + node_ + " and did not remove it while this agent listened; what was assigned goes on; "
+               "apply the node again, or, if it was removed, stop the agent here (or `epif agent --cleanup`)");
   }
-  return withdraw();
+  const bool news = !informed_ || !trouble_.empty();
+  informed_ = true;
+  trouble_.clear();
+  return news;
 }
 
 bool Assigned::changed(const store::Event& event) {
@@ -43,9 +49,10 @@ bool Assigned::changed(const store::Event& event) {
 }
 
 bool Assigned::withdraw() {
-  const bool news = !informed_ || wanted_ || !trouble_.empty();
+  const bool news = !informed_ || wanted_ || !removed_ || !trouble_.empty();
   wanted_.reset();
-  generation_ = version_ = 0;
+  removed_ = true;
+  generation_ = 0;
   store_ = heard_;
   informed_ = true;
   trouble_.clear();
@@ -57,9 +64,9 @@ bool Assigned::take(const store::Record& record) {
   if (!assignment) return refuse(record, assignment.error().text());
   const bool news = !informed_ || wanted_ != *assignment || generation_ != record.generation || store_ != heard_ || !trouble_.empty();
   wanted_ = std::move(*assignment);
+  removed_ = false;
   generation_ = record.generation;
   store_ = heard_;
-  version_ = record.version;
   informed_ = true;
   trouble_.clear();
   return news;

@@ -41,9 +41,43 @@ TEST(AssignedByAnOrchestrator, a_deleted_node_has_no_assignment) {
   auto one = heard();
   EXPECT_TRUE(one.changed({.type = store::Event::Type::removed, .revision = 51, .record = record(3, assignment())}));
   EXPECT_FALSE(one.wanted());
-  auto other = heard();
-  EXPECT_TRUE(other.listed({.revision = 60, .records = {}, .store = "A"})) << "deleted while the agent was away";
-  EXPECT_FALSE(other.wanted());
+  EXPECT_TRUE(one.removed());
+}
+
+TEST(AssignedByAnOrchestrator, a_restored_backup_takes_nothing_away_however_far_its_revisions_climb) {
+  auto one = heard();
+  for (const store::Revision revision : {20, 49, 50, 51, 250, 100'000}) {
+    static_cast<void>(one.listed({.revision = revision, .records = {}, .store = "A"}));
+    EXPECT_EQ(one.wanted(), assignment()) << revision;
+    EXPECT_FALSE(one.removed());
+    EXPECT_THAT(one.trouble(), HasSubstr("does not know"));
+  }
+  Assigned restarted(node);
+  restarted.restore({.assignment = assignment(), .generation = 3, .store = "A"});
+  EXPECT_TRUE(restarted.listed({.revision = 250, .records = {}, .store = "A"}));
+  EXPECT_EQ(restarted.wanted(), assignment());
+  EXPECT_TRUE(restarted.changed({.type = store::Event::Type::removed, .revision = 251, .record = record(3, assignment())}));
+  EXPECT_FALSE(restarted.wanted());
+}
+
+TEST(AssignedByAnOrchestrator, a_store_without_the_node_removed_nothing_of_which_nothing_is_known) {
+  Assigned one(node);
+  EXPECT_TRUE(one.listed({.revision = 60, .records = {}, .store = "A"}));
+  EXPECT_TRUE(one.informed());
+  EXPECT_FALSE(one.removed());
+}
+
+TEST(AssignedByAnOrchestrator, joining_again_lets_another_store_speak_once) {
+  Assigned one(node);
+  one.restore({.assignment = assignment(), .generation = 3, .store = "A"});
+  one.allow_other_store();
+  EXPECT_TRUE(one.listed({.revision = 1, .records = {}, .store = "B"}));
+  EXPECT_FALSE(one.foreign());
+  EXPECT_EQ(one.wanted(), assignment());
+  EXPECT_TRUE(one.changed({.type = store::Event::Type::put, .revision = 4, .record = record(1, assignment("other"), 4)}));
+  EXPECT_EQ(one.store(), "B");
+  EXPECT_TRUE(one.listed({.revision = 1, .records = {}, .store = "C"}));
+  EXPECT_TRUE(one.foreign());
 }
 
 TEST(AssignedByAnOrchestrator, an_empty_new_store_takes_nothing_away) {
@@ -68,7 +102,7 @@ TEST(AssignedByAnOrchestrator, a_foreign_store_cannot_assign_until_the_host_join
 
 TEST(AssignedByAnOrchestrator, a_host_that_joined_again_keeps_its_rules_until_the_new_store_knows_it) {
   Assigned one(node);
-  one.restore({.assignment = assignment(), .generation = 3, .store = "", .version = 0});
+  one.restore({.assignment = assignment(), .generation = 3, .store = ""});
   EXPECT_TRUE(one.listed({.revision = 1, .records = {}, .store = "B"}));
   EXPECT_EQ(one.wanted(), assignment());
   EXPECT_THAT(one.trouble(), HasSubstr("does not know"));

@@ -59,7 +59,6 @@ InstanceKeeper::InstanceKeeper(KeeperOptions options, InstanceViews adopted, std
     : options_(std::move(options)),
       changed_(std::move(changed)),
       views_(std::move(adopted)),
-      adopting_(!views_.empty()),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 InstanceKeeper::~InstanceKeeper() {
@@ -100,11 +99,6 @@ void InstanceKeeper::run(const std::stop_token& stop) {
 }
 
 void InstanceKeeper::pass(const std::vector<WishedInstance>& wished) {
-  if (std::exchange(adopting_, false)) {
-    for (const auto& one : wished) {
-      if (views().contains(one.name)) kept_[one.name] = one;
-    }
-  }
   std::vector<std::string> names;
   for (const auto& one : wished) names.push_back(one.name);
   const bool surplus = std::ranges::any_of(kept_, [&](const auto& entry) { return std::ranges::find(names, entry.first) == names.end(); });
@@ -141,14 +135,20 @@ void InstanceKeeper::keep(bridge::Instances& instances, const WishedInstance& on
   const bool same = kept != kept_.end() && kept->second == one;
   if (view != known.end() && view->second.state == "running" && same && bridge::process_alive(view->second.pid)) return;
   if (view != known.end() && view->second.state == "failed" && same && Clock::now() < retry_at_[one.name]) return;
-  const bool died = view != known.end() && view->second.state == "running";
-  set(one.name, {"starting", died ? "it ended and is being replaced" : "", {}, 0});
+  const bool ran = view != known.end() && view->second.state == "running";
+  const bool lives = ran && bridge::process_alive(view->second.pid);
+  // Left by an earlier agent, as the very thing that is wished: its flows go on while the engine is asked whether that holds.
+  const bool adopted = kept == kept_.end() && lives && view->second.runs == one;
+  if (!adopted) {
+    set(one.name, {"starting", !ran ? "" : lives ? "it is being replaced" : "it ended and is being replaced", {}, 0});
+  }
   kept_[one.name] = one;
   const auto failed = [&](const Error& error) {
     log::error("agent", error, {{"instance", one.name}});
     retry_at_[one.name] = Clock::now() + std::chrono::milliseconds(limits::instance_retry_ms);
     set(one.name, {"failed", error.text(), {}, 0});
   };
+  const auto began = Clock::now();
   auto image = ensure_image(*engine_, options_, one.image);
   if (!image) return failed(image.error());
   auto running = instances.ensure_running({one.name, one.function, *image, one.trusted, {}});
@@ -156,8 +156,10 @@ void InstanceKeeper::keep(bridge::Instances& instances, const WishedInstance& on
     if (running.error().code == Code::engine) engine_.reset();  // look for an engine anew
     return failed(running.error());
   }
-  log::info("agent", "bridging function runs", {{"instance", one.name}, {"pid", std::to_string(running->pid)}});
-  set(one.name, {"running", {}, running->socket.string(), running->pid});
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began);
+  log::info("agent", "bridging function runs",
+            {{"instance", one.name}, {"pid", std::to_string(running->pid)}, {"took_ms", std::to_string(took.count())}});
+  set(one.name, {"running", {}, running->socket.string(), running->pid, one});
 }
 
 void InstanceKeeper::set(const std::string& name, InstanceView view) {

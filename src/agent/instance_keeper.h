@@ -38,7 +38,8 @@ struct KeeperOptions {
 /// revocation must never wait for one.
 class InstanceKeeper {
  public:
-  /// `adopted`: instances that run already, under the wish that follows. `changed` runs on the keeper's thread after every
+  /// `adopted`: instances that an earlier agent left running; each is compared with its wish by its container's label before
+  /// it is kept, and goes on meanwhile if it is known to be what is wished. `changed` runs on the keeper's thread after every
   /// change of views().
   InstanceKeeper(KeeperOptions options, InstanceViews adopted, std::function<void()> changed);
   ~InstanceKeeper();
@@ -66,8 +67,7 @@ class InstanceKeeper {
   std::vector<WishedInstance> wished_;
   InstanceViews views_;
   std::map<std::string, std::chrono::steady_clock::time_point> retry_at_;
-  bool adopting_ = false;
-  std::map<std::string, WishedInstance> kept_;  ///< what runs under each name; the keeper's thread alone
+  std::map<std::string, WishedInstance> kept_;  ///< what was made sure of under each name; the keeper's thread alone
   std::optional<bridge::Engine> engine_;
   std::jthread thread_;
 };

@@ -3,10 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <filesystem>
 
 #include "agent/agent.h"
+#include "api/tokens.h"
 #include "base/log.h"
 
 /// The agent's beginning and end: its folder, its membership, and taking down what it made.
@@ -35,26 +38,50 @@ Result<> make_folder(const std::string& path) {
 /// The node's place under another orchestrator, or under the same one with another store: what was assigned goes on until
 /// that one assigns something, and no longer counts as word of a store that must be the same.
 Result<api::Membership> join_again(const Settings& settings, const Paths& paths) {
-  if (settings.token.empty()) return fail(Code::usage, "joining again needs a token", settings.state, {}, "give --token or --token-file");
   auto joined = api::join(settings.orchestrator, settings.token, settings.node, paths.membership);
   if (!joined) return joined;
   auto saved = load_assignment(paths.assignment);
   if (!saved) return joined;
   saved->store.clear();
-  saved->version = 0;
   if (auto done = save_assignment(paths.assignment, *saved); !done) return fail(done.error());
   return joined;
 }
 
-Result<api::Membership> member(const Settings& settings, const Paths& paths) {
+/// The membership is of the orchestrator that made the token, and still valid: there is nothing to join.
+bool is_current(const api::Membership& known, const api::JoinToken& token) {
+  const auto authority = api::fingerprint_of(known.tls.authority);
+  const auto end = api::expiry_of(known.tls.certificate);
+  return authority && *authority == token.authority_fingerprint && end && *end > std::chrono::system_clock::now();
+}
+
+bool is_out_of_reach(const Error& error) {
+  constexpr std::array codes{Code::refused, Code::host_unreachable, Code::net_unreachable, Code::timeout, Code::reset};
+  return std::ranges::find(codes, error.code) != codes.end();
+}
+
+Result<api::Membership> member(Settings settings, const Paths& paths) {
   auto known = api::open_membership(paths.membership);
-  if (settings.rejoin) return join_again(settings, paths);
-  if (known) {
-    if (known->identity == settings.node || settings.node.empty()) return known;
+  if (known && !settings.node.empty() && known->identity != settings.node) {
     return fail(Code::conflict, "this folder belongs to " + known->identity + ", not to " + settings.node, settings.state, {},
                 "choose another --state");
   }
-  if (known.error().code != Code::not_found) return fail(known.error());
+  if (known && !settings.rejoin) return known;
+  if (!known && !settings.rejoin && known.error().code != Code::not_found) return fail(known.error());
+  if (settings.node.empty() && known) settings.node = known->identity;
+  if (settings.node.empty()) {
+    return fail(Code::usage, "which node is this?", settings.state, "this host has not joined yet", "give --node DOMAIN/NODE, or --config FILE");
+  }
+  if (settings.rejoin) {
+    if (settings.token.empty()) return fail(Code::usage, "joining again needs a token", settings.state, {}, "give --token or --token-file");
+    auto token = api::JoinToken::parse(settings.token);
+    if (!token) return fail(token.error());
+    if (known && is_current(*known, *token)) return known;
+    auto joined = join_again(settings, paths);
+    if (joined || !known || !is_out_of_reach(joined.error())) return joined;
+    log::warn("agent", "cannot join again now; goes on with the membership that it has, and tries at its next start",
+              {{"error", joined.error().text()}});
+    return known;
+  }
   if (settings.token.empty()) {
     return fail(Code::usage, "this host has not joined yet", settings.state, {},
                 "give --token, as `epif orchestrator init` or `epif orchestrator token` prints it");
@@ -82,7 +109,7 @@ Result<> remove_traces(const std::string& program, const Paths& paths, const Kee
   note(Daemon("proxy", paths.log, paths.routes).stop());
   note(remove_instances(engine));
   std::error_code ignored;
-  for (const auto& path : {paths.routes, paths.assignment, paths.admin, paths.redirect}) fs::remove_all(path, ignored);
+  for (const auto& path : {paths.routes, paths.assignment, paths.admin, paths.redirect, paths.removed}) fs::remove_all(path, ignored);
   return first;
 }
 
@@ -98,11 +125,18 @@ Paths::Paths(const std::string& state)
       redirect(state + "/redirect"),
       nginx(state + "/nginx"),
       nginx_admin(state + "/nginx.sock"),
+      removed(state + "/removed"),
       lock(state + "/agent.lock") {}
 
 Result<> save_assignment(const std::string& path, const SavedAssignment& saved) {
-  boost::json::object out{{"generation", saved.generation}, {"store", saved.store}, {"version", saved.version}};
+  boost::json::object out{{"generation", saved.generation}, {"store", saved.store}};
   out["assignment"] = boost::json::parse(print(saved.assignment));
+  boost::json::array running;
+  for (const auto& [runs, pid] : saved.running) {
+    running.push_back(boost::json::object{
+        {"name", runs.name}, {"function", runs.function}, {"image", runs.image}, {"trusted", runs.trusted}, {"pid", pid}});
+  }
+  out["running"] = std::move(running);
   return api::write_file(path, boost::json::serialize(out) + "\n", 0600);
 }
 
@@ -115,7 +149,13 @@ Result<SavedAssignment> load_assignment(const std::string& path) {
     if (!assignment) return fail(assignment.error());
     SavedAssignment out{.assignment = std::move(*assignment), .generation = from.at("generation").to_number<std::uint64_t>()};
     if (const auto* store = from.if_contains("store")) out.store = std::string(store->as_string());
-    if (const auto* version = from.if_contains("version")) out.version = version->to_number<std::uint64_t>();
+    if (const auto* running = from.if_contains("running")) {
+      for (const auto& item : running->as_array()) {
+        const auto word = [&](const char* field) { return std::string(item.at(field).as_string()); };
+        out.running.push_back({{word("name"), word("function"), word("image"), item.at("trusted").as_bool()},
+                               item.at("pid").to_number<std::int64_t>()});
+      }
+    }
     return out;
   } catch (const std::exception& error) {
     return fail(Code::invalid_input, "the saved assignment cannot be read", path, error.what());
@@ -146,42 +186,88 @@ void Agent::read_saved() {
   for (const auto& path : {paths_.assignment, paths_.routes}) api::remove_unfinished(path);
   auto saved = load_assignment(paths_.assignment);
   if (!saved) {
+    left_ = true;
+    std::error_code ignored;
+    if (fs::exists(paths_.removed, ignored)) {
+      const std::lock_guard lock(mutex_);
+      assigned_.restore_removed();
+      return;
+    }
     if (saved.error().code != Code::not_found) log::error("agent", saved.error());
-    return;
+    return hold_left(saved.error().code == Code::not_found ? "no assignment is saved" : saved.error().text());
   }
   if (auto text = api::read_file(paths_.routes)) {
     if (auto table = parse_routes(*text, paths_.routes)) written_ = std::move(*table);
     else log::error("agent", table.error());
   }
+  left_running_ = std::move(saved->running);
   const std::lock_guard lock(mutex_);
   saved_store_ = saved->store;
   assigned_.restore(std::move(*saved));
   log::info("agent", "goes on with what was assigned before", {{"generation", std::to_string(assigned_.generation())}});
 }
 
+/// Processes of an earlier run serve routes that nobody can say are still allowed: they end, and capture rules stay and refuse.
+void Agent::hold_left(const std::string& why) {
+  std::error_code ignored;
+  const bool any = fs::exists(paths_.routes, ignored) || fs::exists(paths_.redirect, ignored) || fs::exists(paths_.nginx, ignored);
+  for (const auto* name : {"proxy", "redirect"}) {
+    Daemon daemon(name, paths_.log, paths_.routes);
+    if (auto halted = daemon.halt(why); !halted) log::error("agent", halted.error());
+  }
+  if (auto gone = NginxKeeper(settings_.program, paths_.nginx, paths_.routes, paths_.nginx_admin, paths_.log).take_down(); !gone) {
+    log::error("agent", gone.error());
+  }
+  ::unlink(paths_.routes.c_str());
+  if (any) {
+    log::error("agent", Error{Code::conflict, "what an earlier run left is stopped, and its capture rules stay", settings_.state, why,
+                              "it goes on with the node's next assignment; to give the host up: epif agent --cleanup"});
+  }
+}
+
 void Agent::step_aside() {
-  if (!role_) return;
-  log::info("agent", "the node has no assignment any more; everything is taken down");
-  if (auto done = take_down(); !done) log::error("agent", done.error());
+  if (!role_ && !left_) return;
+  bool removed = false;
+  {
+    const std::lock_guard lock(mutex_);
+    removed = !assigned_.wanted();
+  }
+  // A crash in between must neither go on with what was removed nor forget to take it down.
+  if (removed) {
+    if (auto marked = api::write_file(paths_.removed, "", 0600); !marked) log::error("agent", marked.error());
+  }
+  ::unlink(paths_.assignment.c_str());
+  const auto done = take_down();
+  const auto text = done ? std::string() : done.error().text();
+  if (done) {
+    log::info("agent", "the node has no assignment any more, or another role; everything was taken down");
+    ::unlink(paths_.removed.c_str());
+  } else if (text != take_down_error_) {
+    log::error("agent", done.error());
+  }
+  take_down_error_ = text;
   if (speaker_) speaker_->forget_report();
 }
 
 Result<> Agent::take_down() {
   if (keeper_) keeper_->wish({});
   Assignment last;
-  last.engine = "podman";
+  last.engine = engine_kind_;
   const auto now = keeper_options_now();
   const auto engine = now ? *now : keeper_options(last);
   keeper_.reset();
   daemon_.reset();
   nginx_.reset();
-  role_.reset();
   wished_.clear();
   instance_fds_.clear();
   instance_pids_.clear();
   written_ = {};
   held_.clear();
-  return remove_traces(settings_.program, paths_, engine);
+  auto done = remove_traces(settings_.program, paths_, engine);
+  if (!done) return done;
+  role_.reset();
+  left_ = false;
+  return {};
 }
 
 Result<> clean_up(const std::string& state, const std::string& program) {

@@ -20,10 +20,10 @@ struct LocalRules {
 struct Settings {
   std::string orchestrator;  ///< https://host:port
   std::string token;         ///< join token; a secret. Needed once
-  std::string node;          ///< "domain/node"
+  std::string node;          ///< "domain/node"; empty: as it joined
   std::string state;         ///< folder that holds everything the agent writes
   std::string engine;        ///< Unix socket of a container engine; empty: the system's, else one of the agent's own
-  bool rejoin = false;       ///< join again although this folder has a membership
+  bool rejoin = false;       ///< the orchestrator or its store may be another one than this folder knows
   std::string program;       ///< the epif binary, for redirector and proxy
   LocalRules rules;
 };

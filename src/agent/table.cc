@@ -6,6 +6,27 @@
 
 namespace epif::agent {
 
+InstanceViews as_wished(const Assignment& assignment, InstanceViews views) {
+  for (auto& [name, view] : views) {
+    if (view.state != "running") continue;
+    const auto wished = std::ranges::find(assignment.instances, name, &WishedInstance::name);
+    if (wished == assignment.instances.end() || view.runs != *wished) {
+      view = {"starting", "what runs under its name has another image or trust and is being replaced", {}, 0};
+    } else if (!bridge::process_alive(view.pid)) {
+      view = {"starting", "it ended and is being replaced", {}, 0};
+    }
+  }
+  return views;
+}
+
+std::vector<KnownInstance> known_instances(const InstanceViews& views) {
+  std::vector<KnownInstance> out;
+  for (const auto& [name, view] : views) {
+    if (view.state == "running" && view.runs) out.push_back({*view.runs, view.pid});
+  }
+  return out;
+}
+
 RouteTable complete(const Assignment& assignment, const InstanceViews& instances, std::uint64_t generation) {
   auto table = assignment.routes;
   table.node = assignment.node;
@@ -13,11 +34,15 @@ RouteTable complete(const Assignment& assignment, const InstanceViews& instances
   for (auto& route : table.routes) {
     for (auto& link : route.chain) {
       const auto found = instances.find(link.instance);
-      if (found != instances.end() && found->second.state == "running") {
+      const auto wished = std::ranges::find(assignment.instances, link.instance, &WishedInstance::name);
+      const bool runs = found != instances.end() && found->second.state == "running";
+      const bool as_wished = runs && wished != assignment.instances.end() && found->second.runs == *wished &&
+                             link.trusted == wished->trusted;
+      if (as_wished) {
         link.socket = found->second.socket;
         link.peer_pid = found->second.pid;
       } else if (route.blocked.empty()) {
-        const bool known = found != instances.end();
+        const bool known = found != instances.end() && !runs;
         route.blocked = fmt::format("bridging function {} is {}{}", link.function, known ? found->second.state : "starting",
                                     known && !found->second.reason.empty() ? ": " + found->second.reason : "");
       }
@@ -55,13 +80,15 @@ bool takes_away(const RouteTable& before, const RouteTable& after) {
   });
 }
 
-InstanceViews running_instances(const Assignment& assignment, const RouteTable& written) {
+InstanceViews running_instances(const std::vector<KnownInstance>& known, const RouteTable& written) {
   InstanceViews out;
   for (const auto& route : written.routes) {
     for (const auto& link : route.chain) {
-      const bool wished = std::ranges::find(assignment.instances, link.instance, &WishedInstance::name) != assignment.instances.end();
-      if (wished && link.peer_pid > 0 && bridge::process_alive(link.peer_pid)) {
-        out[link.instance] = {"running", {}, link.socket, link.peer_pid};
+      const auto one = std::ranges::find_if(known, [&](const KnownInstance& instance) {
+        return instance.runs.name == link.instance && instance.pid == link.peer_pid;
+      });
+      if (one != known.end() && bridge::process_alive(link.peer_pid)) {
+        out[link.instance] = {"running", {}, link.socket, link.peer_pid, one->runs};
       }
     }
   }
