@@ -6,6 +6,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "proxy/limiter.h"
+
 namespace epif::proxy {
 namespace {
 
@@ -14,6 +16,9 @@ void fill_random(MutableByteSpan into) {
   [[maybe_unused]] const auto got = ::getrandom(into.data(), into.size(), 0);
   assert(got == static_cast<ssize_t>(into.size()) && "up to 256 bytes never come short");
 }
+
+/// Whose sessions are counted together.
+SessionOwner counted_as(const SessionOwner& owner) { return {owner.identity, owner.user, source_of(owner.source)}; }
 
 }  // namespace
 
@@ -57,7 +62,7 @@ bool ClientSessions::over(const Entry& entry, net::TimePoint now) const {
 }
 
 void ClientSessions::erase(Entries::iterator entry) {
-  const auto owner = owners_.find(entry->second.session->owner());
+  const auto owner = owners_.find(counted_as(entry->second.session->owner()));
   assert(owner != owners_.end() && owner->second > 0);
   if (--owner->second == 0) owners_.erase(owner);
   entries_.erase(entry);
@@ -76,7 +81,8 @@ void ClientSessions::sweep(net::TimePoint now) {
 std::shared_ptr<ClientSession> ClientSessions::open(const SessionOwner& owner, net::TimePoint now) {
   const std::lock_guard lock(mutex_);
   sweep(now);
-  const auto mine = owners_.find(owner);
+  const auto counted = counted_as(owner);
+  const auto mine = owners_.find(counted);
   if (entries_.size() >= limits_.total || (mine != owners_.end() && mine->second >= limits_.per_owner)) {
     ++counted_.refused;
     return nullptr;
@@ -86,7 +92,7 @@ std::shared_ptr<ClientSession> ClientSessions::open(const SessionOwner& owner, n
   auto session = std::make_shared<ClientSession>(id, owner);
   [[maybe_unused]] const auto [at, added] = entries_.emplace(id, Entry{session, now, now});
   assert(added);
-  ++owners_[owner];
+  ++owners_[counted];
   ++counted_.opened;
   return session;
 }

@@ -113,7 +113,7 @@ class ClientSessions {
   const Limits limits_;
   mutable std::mutex mutex_;
   Entries entries_;
-  std::map<SessionOwner, std::size_t> owners_;
+  std::map<SessionOwner, std::size_t> owners_;  ///< with the source as limits count it
   net::TimePoint swept_{};
   State counted_;
 };

@@ -63,6 +63,19 @@ TEST(ClientSessions, AreLimitedInAllAndByOwnerAndEndedOnesMakeRoom) {
   EXPECT_EQ(sessions.state().open, 1u);
 }
 
+TEST(ClientSessions, ABlockOf64BitsOfIpv6IsOneOwnerAndEachAddressHasItsOwnSessions) {
+  ClientSessions sessions({.per_owner = 2});
+  const SessionOwner one{"", "ann", *IpAddress::parse("2001:db8:1:2::1")};
+  const SessionOwner two{"", "ann", *IpAddress::parse("2001:db8:1:2::2")};
+  const auto session = sessions.open(one, start);
+  ASSERT_TRUE(session && sessions.open(two, start));
+  EXPECT_FALSE(sessions.open({"", "ann", *IpAddress::parse("2001:db8:1:2::3")}, start));
+  EXPECT_FALSE(sessions.find(session->id(), "", two.source, start)) << "a session is bound to the exact address";
+  EXPECT_FALSE(sessions.tear_down(session->id(), two, start));
+  EXPECT_TRUE(sessions.tear_down(session->id(), one, start));
+  EXPECT_TRUE(sessions.open(two, start)) << "its place came back";
+}
+
 TEST(ClientSession, HasAtMostOneWindowOfABoundedSize) {
   ClientSession session({}, ann);
   EXPECT_FALSE(session.use_tokens({}, {}).window);

@@ -7,6 +7,15 @@
 
 namespace epif::proxy {
 
+IpAddress source_of(const IpAddress& address) {
+  const auto plain = address.unmapped();
+  if (plain.is_v4()) return plain;
+  constexpr std::size_t kept = limits::source_prefix_v6 / 8;
+  std::array<std::uint8_t, 16> block{};
+  std::ranges::copy(plain.bytes().first(kept), block.begin());
+  return IpAddress::v6(block);
+}
+
 std::string_view Limiter::name(Limit limit) {
   switch (limit) {
     case Limit::total: return "connections";
@@ -121,7 +130,7 @@ void Limiter::forget_idle_sources(net::TimePoint now) {
 }
 
 Result<Limiter::Place> Limiter::enter(const IpAddress& source, net::TimePoint now) {
-  const auto plain = source.unmapped();
+  const auto plain = source_of(source);
   const std::lock_guard lock(mutex_);
   if (state_.connections >= limits_.total) return shed(Limit::total, fmt::format("{} connections are the most", limits_.total));
   if (state_.handshakes >= limits_.handshakes) {

@@ -15,10 +15,15 @@
 
 namespace epif::proxy {
 
+/// What limits by source count together: the address, or the block of limits::source_prefix_v6 bits that it lies in.
+[[nodiscard]] IpAddress source_of(const IpAddress& address);
+
 /// Counts connections of the whole process, so that one source cannot take what others need: in all and for each source how
 /// many there are, how many have not said yet what they want, how fast they come, and how much memory their unread requests
 /// hold; and how many each route has. Thread-safe; asked a few times a connection, never for a byte that is relayed. Outlives
 /// its places.
+///
+/// A source is an IPv4 address or the /64 of an IPv6 one: whoever has one address there has 2^64 (RFC 4291 section 2.5.4).
 class Limiter {
  public:
   struct Limits {

@@ -29,6 +29,17 @@ TEST(Limiter, PlacesAreLimitedInAllBySourceAndByRouteAndComeBack) {
   EXPECT_TRUE(limiter.enter_route("a", 1));
 }
 
+TEST(Limiter, ABlockOf64BitsOfIpv6IsOneSource) {
+  Limiter limiter({10, 2});
+  const auto first = limiter.enter(*IpAddress::parse("2001:db8:1:2::1"));
+  const auto second = limiter.enter(*IpAddress::parse("2001:db8:1:2:ffff::1"));
+  ASSERT_TRUE(first && second);
+  EXPECT_FALSE(limiter.enter(*IpAddress::parse("2001:db8:1:2:8000::")));
+  EXPECT_TRUE(limiter.enter(*IpAddress::parse("2001:db8:1:3::1"))) << "another block";
+  EXPECT_EQ(source_of(*IpAddress::parse("::ffff:10.0.0.1")).text(), "10.0.0.1");
+  EXPECT_EQ(source_of(*IpAddress::parse("2001:db8:1:2::1")).text(), "2001:db8:1:2::");
+}
+
 TEST(Limiter, HandshakesCountUntilTheyAreOver) {
   Limiter limiter({10, 10, 3, 2});
   const auto one = *IpAddress::parse("10.0.0.1");
