@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -12,7 +13,10 @@ from lab import Failure, check, epif, equal, promise, run, wait_until
 
 def running(world):
     """imaging (treatment, port 4242) and study (research with consent, port 8042) run; both servers echo."""
-    world.start()
+    return prepare(world.start())
+
+
+def prepare(world):
     world.apply(DOMAINS + "---" + CONSENT)
     world.apply(application("imaging", "treatment", 4242) + "---" + application("study", "research", 8042))
     for port in (4242, 8042):
@@ -222,6 +226,87 @@ def inside():
         check(outcome(80) in ("ConnectionResetError", "ConnectionRefusedError"), f"the denied flow: {outcome(80)}")
         equal(outcome(81), True, "the granted flow")
         equal(len(capture.stop().packets()), 0, "packets of the denied flow at its server")
+
+
+@promise("a restored backup of the store takes nothing away, however far its revisions climb")
+def restored_backup():
+    with World("control-backup") as world:
+        world.init().start_orchestrator()
+        database = f"{world.folder}/epif.db"
+        world.orchestrator_process.stop()
+        for end in ("", "-wal"):
+            if os.path.exists(database + end):
+                shutil.copyfile(database + end, database + end + ".kept")
+        world.start_orchestrator().start_agents()
+        prepare(world)
+        agent = world.agents["umc/modality"]
+        with world.connect(4242) as held:
+            check(exchange(held), "no echo before")
+            world.orchestrator_process.stop()
+            for end in ("", "-wal", "-shm"):
+                if os.path.exists(database + end):
+                    os.unlink(database + end)
+                if os.path.exists(database + end + ".kept"):
+                    os.rename(database + end + ".kept", database + end)
+            world.start_orchestrator()
+            wait_until(lambda: "does not know umc/modality" in agent.output(), "the agent says what is wrong", 20)
+            for number in range(4):  # 200 writes of resources that are of no concern
+                world.apply("---".join(f"\napiVersion: epif/v1\nkind: Domain\nmetadata: {{name: d{number}-{one}}}\nspec: {{}}\n" for one in range(50)))
+            agent.kill()
+            world.start_agent("umc/modality").wait_for_log("does not know umc/modality", within=20)
+            check(captures(world) and exchange(held) and world.talks(4242), "the restored store took something away")
+
+
+@promise("processes of an earlier run whose assignment is lost are stopped, and their capture rules stay and refuse; with an assignment all is as before")
+def lost_assignment():
+    with World("control-lost") as world:
+        running(world)
+        for number, node in enumerate(("umc/proxy", "umc/modality")):
+            pid = report(world, node)["processes"][0]["pid"]
+            world.agents[node].kill()
+            world.orchestrator_process.kill()
+            saved = f"{world.state_of(node)}/assignment.json"
+            if number == 0:
+                os.unlink(saved)
+            else:
+                with open(saved, "w", encoding="ascii") as out:
+                    out.write("half")
+            world.start_agent(node).wait_for_log("what an earlier run left is stopped", within=20)
+            wait_until(lambda: not os.path.exists(f"/proc/{pid}"), f"the process of {node} ends", 5)
+            wait_until(lambda: not os.path.exists(f"{world.state_of(node)}/routes.json"), "the routes are removed", 5)
+            check(captures(world) and refused(world, 4242) is not None, "flows pass without an assignment")
+            world.start_orchestrator()
+            wait_until(lambda: world.talks(4242), "flows pass again", 20)
+            wait_until(lambda: report(world, node)["processes"][0]["pid"] not in (0, pid), "it is reported", 10)
+
+
+@promise("--rejoin left in a unit: with the orchestrator dead the agent goes on as the member that it is; the folder says which node it is")
+def rejoin_left():
+    with World("control-rejoin-left") as world:
+        running(world)
+        membership = f"{world.state_of('umc/modality')}/membership/node.crt"
+        with open(membership, encoding="ascii") as file:
+            before = file.read()
+
+        def start(*more):
+            world.agents["umc/modality"].kill()
+            agent = world.host("umc/modality").start(epif(), "agent", "--orchestrator", API, "--rejoin", "--token-file", world.token_file,
+                                                     "--state", world.state_of("umc/modality"), *more, name="agent-left")
+            world.agents["umc/modality"] = agent
+            return agent
+
+        start().wait_for_log("connected to the orchestrator", within=20)
+        world.orchestrator_process.kill()
+        start().wait_for_log("goes on with what was assigned before", within=20)
+        check(captures(world) and world.talks(4242), "flows stopped")
+        with open(membership, encoding="ascii") as file:
+            equal(file.read(), before, "certificate")
+        check(start("--node", "umc/other").wait(10) != 0, "another node took the folder")
+        check(captures(world) and world.talks(4242), "flows stopped")
+        world.start_orchestrator()
+        start().wait_for_log("connected to the orchestrator", within=20)
+        world.client("delete", "consent", "p-0042")
+        wait_until(lambda: refused(world, 8042) is not None, "a revocation counts", 20)
 
 
 run()
