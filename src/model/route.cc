@@ -105,10 +105,14 @@ NginxPort read_nginx(const Field& field) {
   return port;
 }
 
+bool is_one_server(const CaptureTarget& target) {
+  return target.block.prefix == (target.block.address.is_v6() ? 128 : 32) && target.ports.first == target.ports.last;
+}
+
 /// NGINX knows a client by its address and the server by the port that it listens on, and nothing else.
 void check_nginx(const Field& field, const Route& route) {
-  const auto& [block, ports] = route.destination;
-  if (block.prefix != (block.address.is_v6() ? 128 : 32) || ports.first != ports.last) {
+  const auto& block = route.destination.block;
+  if (!is_one_server(route.destination)) {
     field.refuse("NGINX carries to one address and one port", "give such a destination");
   } else if (block.address.is_v6() != route.nginx->listen.ip.is_v6()) {
     field.refuse("the destination and 'listen' are of different families", "IPv4 goes to IPv4, IPv6 to IPv6");
@@ -187,7 +191,11 @@ Route read_route(const Field& field) {
     route.nginx = read_nginx(nginx);
     check_nginx(nginx, route);
   }
-  route.preconnect = read_u32(fields.get("preconnect"));
+  const auto preconnect = fields.get("preconnect");
+  route.preconnect = static_cast<std::uint32_t>(preconnect.number(0, limits::preconnect_max));
+  if (route.preconnect > 0 && !is_one_server(route.destination)) {
+    preconnect.refuse("preconnect wants a destination of one address and one port", "else each of them would keep connections");
+  }
   route.blocked = fields.get("blocked").text();
   fields.done();
   return route;

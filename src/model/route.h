@@ -96,7 +96,7 @@ struct Route {
   std::chrono::sys_seconds expires{};  ///< zero: never (standalone files only)
   bool replay_safe = false;          ///< data in a SYN allowed
   bool bind = false;                 ///< BIND allowed: hosts of `destination` may connect to a port that the client asks for
-  std::uint32_t preconnect = 0;
+  std::uint32_t preconnect = 0;      ///< connections kept ready; only where the destination is one address and one port
   std::string blocked;               ///< not empty: refuse with this reason (a BF is being replaced, consent revoked ...)
   friend bool operator==(const Route&, const Route&) = default;
 };
