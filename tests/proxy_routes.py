@@ -158,6 +158,37 @@ def route_connections():
             equal(v5_code(proxy, v5_request(server.port)), 0, "after the first has gone")
 
 
+@promise("a block put in front of a wide route, or another way, cuts the flows to there and no other, like new ones")
+def narrowed():
+    def wide(id="wide"):
+        return {"id": id, "sources": ["127.0.0.0/8"], "destination": "127.0.0.0/8"}
+    for change, code in (({"blocked": "consent withdrawn"}, 2), ({}, 0)):
+        with Server(echo) as victim, Server(echo) as server, Table() as table:
+            with Proxy("--routes", table.write(wide())) as proxy:
+                doomed, unrelated = open_v5(proxy, victim.port), open_v5(proxy, server.port)
+                flows(proxy, 2)
+                table.write(route("narrow", victim.port, **change), wide())
+                check(is_reset(doomed), "the flow to there went on")
+                equal(v5_code(proxy, v5_request(victim.port)), code, "a new one")
+                table.write(route("narrow", victim.port, purpose="research", **change), wide(), wide("later"), generation=3)
+                wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == 3, "the next table serves")
+                unrelated.sendall(b"ping")
+                equal(read_exactly(unrelated, 4), b"ping", "the unrelated flow")
+                equal(proxy.metric('epif_proxy_cut_total{reason="revoked"}'), 1, "cuts counted")
+                unrelated.close()
+                flows(proxy, 0)
+
+
+@promise("a table that keeps connections ready to more than one server is refused, and the one before it goes on")
+def preconnect_to_one():
+    with Server(echo) as server, Table() as table, Proxy("--routes", table.write(route("a", server.port))) as proxy:
+        for destination, count in (("127.0.0.0/8:7001", 1), ("127.0.0.1:7001-7002", 1), ("127.0.0.1:7001", 65)):
+            before = proxy.process.output().count("routes[0].preconnect")
+            table.write({"id": "w", "sources": ["127.0.0.0/8"], "destination": destination, "preconnect": count})
+            wait_until(lambda: proxy.process.output().count("routes[0].preconnect") > before, f"{destination} is refused")
+        equal(v5_code(proxy, v5_request(server.port)), 0, "by the table before")
+
+
 @promise("pre-connected servers are used once each, and never after the server has ended them")
 def preconnect():
     with Server(echo) as server, Table() as table:

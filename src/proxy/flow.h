@@ -19,6 +19,7 @@ struct Flow {
   SocketAddress peer;
   Identity identity{};          ///< from the client's certificate; empty in clear
   Destination target{};
+  std::optional<Wish> wish{};   ///< of a client that named no flow: asked again when the routes change
   RoutePtr route{};             ///< set when a route was found
   net::TimePoint since{};
   net::Stream* client = nullptr;

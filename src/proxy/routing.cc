@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 
 namespace epif::proxy {
 namespace {
@@ -137,6 +138,14 @@ RoutePtr Routing::successor(const Route& old, std::chrono::sys_seconds now) cons
   if (found == by_id_.end() || is_past(*found->second, now)) return nullptr;
   if (*found->second != old && essence(*found->second) != essence(old)) return nullptr;
   return {shared_from_this(), found->second};
+}
+
+RoutePtr Routing::successor(const Route& old, const Asker& asker, const Wish& wish, std::chrono::sys_seconds now) const {
+  auto same = successor(old, now);
+  if (!same) return nullptr;
+  assert(wish.bind || wish.host);
+  const auto again = wish.bind ? find_bind(asker, wish.host, now) : find(asker, *wish.host, now);
+  return again && *again == same ? same : nullptr;
 }
 
 RoutePtr open_route() {

@@ -24,6 +24,12 @@ struct Asker {
 
 using RoutePtr = std::shared_ptr<const Route>;
 
+/// What a client that names no flow asks for: the first route that fits gives it, so another table may give another.
+struct Wish {
+  bool bind = false;
+  std::optional<Destination> host;  ///< absent only for BIND: whoever connects
+};
+
 /// A table made quick to search. Immutable; shared by all threads.
 class Routing : public std::enable_shared_from_this<Routing> {
  public:
@@ -46,6 +52,10 @@ class Routing : public std::enable_shared_from_this<Routing> {
   /// The route that carries on a running flow of `old`: of equal id, still valid at `now`, and equal in all that decides
   /// where its bytes go. A later expiry or another policy that grants the same does not end a flow. Null: cut it.
   [[nodiscard]] RoutePtr successor(const Route& old, std::chrono::sys_seconds now) const;
+
+  /// The same for a flow that `asker` has by `old`, having named no flow: null as well if this table refuses the wish now or
+  /// gives it by another route. Old flows keep nothing that a new one would not get.
+  [[nodiscard]] RoutePtr successor(const Route& old, const Asker& asker, const Wish& wish, std::chrono::sys_seconds now) const;
 
   [[nodiscard]] const RouteTable& table() const { return table_; }
   [[nodiscard]] bool has(std::string_view id) const { return by_id_.contains(id); }

@@ -136,6 +136,38 @@ TEST(Routing, AFlowCarriesOnOnlyUnderAnEqualRoute) {
   EXPECT_FALSE(carries_on(make_route("two", "10.2.0.10:80")));
 }
 
+TEST(Routing, AFlowWithoutANameKeepsNothingThatANewOneWouldNotGet) {
+  const auto wide = make_route("wide", "10.2.0.0/16");
+  auto blocked = make_route("one", "10.2.0.10:80");
+  blocked.blocked = "consent withdrawn";
+  const auto carries_on = [&](std::vector<Route> table, std::string_view to) {
+    return Routing::of({"", 0, std::move(table), {}})->successor(wide, clear("10.1.0.1"), {false, *Destination::parse(to)}, now) != nullptr;
+  };
+  EXPECT_TRUE(carries_on({wide}, "10.2.0.10:80"));
+  EXPECT_FALSE(carries_on({wide, blocked}, "10.2.0.10:80")) << "blocked now";
+  EXPECT_TRUE(carries_on({wide, blocked}, "10.2.0.10:81")) << "another port";
+  EXPECT_FALSE(carries_on({wide, make_route("one", "10.2.0.10:80")}, "10.2.0.10:80")) << "another way now";
+  EXPECT_FALSE(carries_on({make_route("first", "10.2.0.0/16"), wide}, "10.2.0.10:80"));
+  EXPECT_TRUE(carries_on({wide, make_route("second", "10.2.0.0/16")}, "10.2.0.10:80"));
+  auto foreign = make_route("one", "10.2.0.10:80");
+  foreign.sources = {*Cidr::parse("10.9.0.0/16")};
+  EXPECT_TRUE(carries_on({foreign, wide}, "10.2.0.10:80")) << "for others";
+}
+
+TEST(Routing, AWaitingBindKeepsNothingThatANewOneWouldNotGet) {
+  auto wide = make_route("wide", "10.2.0.0/16");
+  wide.bind = true;
+  auto first = make_route("first", "10.2.0.10:80");
+  first.bind = true;
+  first.blocked = "consent withdrawn";
+  const auto carries_on = [&](std::vector<Route> table, std::optional<Destination> host) {
+    return Routing::of({"", 0, std::move(table), {}})->successor(wide, clear("10.1.0.1"), {true, std::move(host)}, now) != nullptr;
+  };
+  EXPECT_TRUE(carries_on({wide}, std::nullopt));
+  EXPECT_FALSE(carries_on({first, wide}, std::nullopt));
+  EXPECT_TRUE(carries_on({first, wide}, *Destination::parse("10.2.0.11:80")));
+}
+
 TEST(Routing, ARouteOutlivesItsTableWhileAFlowHoldsIt) {
   auto routing = Routing::of({"", 0, {make_route("one", "10.2.0.10:80")}, {}});
   const auto route = routing->find(clear("10.1.0.1"), *Destination::parse("10.2.0.10:80"), now);

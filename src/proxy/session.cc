@@ -162,6 +162,7 @@ net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientReques
   }
   auto routed = take_route(decide(request));
   if (!routed) co_return routed;
+  if (request.flow.empty()) flow_.wish = request.command == socks::Command::bind ? Wish{true, expected_host(request)} : Wish{false, request.target};
   routed = believes(request, *flow_.route);
   if (!routed) co_return routed;
   auto chained = co_await open_chain(request);

@@ -88,7 +88,8 @@ void Worker::adopt(std::shared_ptr<const Routing> routing) {
   const std::vector<Flow*> before(flows_.begin(), flows_.end());
   for (auto* flow : before) {
     if (!flows_.contains(flow) || !flow->route || flow->route == open_route_) continue;
-    auto successor = routing_->successor(*flow->route, now);
+    const Asker asker{flow->identity, flow->peer.ip, {}};
+    auto successor = flow->wish ? routing_->successor(*flow->route, asker, *flow->wish, now) : routing_->successor(*flow->route, now);
     if (successor) {
       flow->route = std::move(successor);
       follow_expiry(*flow);  // which may have come nearer
