@@ -138,7 +138,9 @@ class V6:
         self.control = connection or socket.create_connection((host, proxy.port), TIMEOUT)
         self.port = (host, proxy.port) if proxy else None
         self.control.sendall(v6_associate(address, port, options))
-        equal(read_exactly(self.control, 4), b"\x06\0\0\0", "the authentication reply")
+        reply = read_exactly(self.control, 4)
+        equal(reply[:2], b"\x06\0", "the authentication reply")
+        self.authenticated = read_exactly(self.control, struct.unpack(">H", reply[2:])[0])
         head = read_exactly(self.control, 8)
         equal(head[:2], b"\x06\0", "the operation reply")
         self.bound = (str(ipaddress.ip_address(read_exactly(self.control, {1: 4, 4: 16}[head[7]]))),

@@ -149,6 +149,27 @@ def nothing_on_the_wire():
         check(not capture.holds("DENIED"), "a denied datagram was on the wire")
 
 
+@promise("a block put in front of a wide route, or another way, ends the old association's datagrams to there and no others")
+def narrowed():
+    def wide(id="wide"):
+        return {"id": id, "sources": ["127.0.0.0/8"], "destination": "127.0.0.0/8", "protocol": "udp"}
+    for generation, change in ((2, {"blocked": "consent withdrawn"}), (4, {})):
+        with UdpServer() as victim, UdpServer() as other, Table() as table:
+            with Proxy("--routes", table.write(wide())) as proxy, V5(proxy) as client:
+                for server in (victim, other):
+                    client.send(server.host, server.port, b"before")
+                    expect(client, (server.host, server.port, b"re:before"), "the answer before")
+                table.write(udp_route("narrow", victim.port, **change), wide(), wide("later"), generation=generation)
+                wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == generation, "the new table serves")
+                client.send(victim.host, victim.port, b"after")
+                if not change:  # by the new route, and not as a part of the old flow
+                    expect(client, (victim.host, victim.port, b"re:after"), "by the other route")
+                client.send(other.host, other.port, b"after")
+                expect(client, (other.host, other.port, b"re:after"), "the other destination")
+                equal(victim.seen, [b"before"] if change else [b"before", b"after"], "what the victim saw")
+                equal(proxy.process.output().count("datagrams cut"), 1, "destinations cut")
+
+
 @promise("the association ends with its connection, and its ports and descriptors with it")
 def ends_with_connection():
     with UdpServer() as server, Proxy("--allow-all") as proxy:

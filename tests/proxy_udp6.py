@@ -11,7 +11,7 @@ import struct
 from lab import check, equal, promise, run, wait_until
 from proxy_datagrams import V5, V6, UdpServer, drops, expect, memory_kib, silent, stack, udp_route, v6_associate, v6_datagram
 from proxy_tables import Pair, Table
-from proxy_world import Proxy, is_reset, read_exactly, v6_reply
+from proxy_world import Proxy, is_reset, option, read_exactly, v6_reply
 
 EVEN, ODD = 1, 2
 
@@ -291,6 +291,66 @@ def slow_reader():
             return drops(proxy, "congested") > 0
         wait_until(full, "datagrams are dropped", within=20)
         check(memory_kib(proxy.process.pid) - memory < 4_096, "memory grew")
+
+
+@promise("clients that do not read hold a bounded amount together, by source, and another source is served")
+def slow_readers():
+    with UdpServer(answer=lambda payload: payload * 60) as server, Proxy("--allow-all") as proxy, contextlib.ExitStack() as stack:
+        def associate(source):
+            made = socket.socket()
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.settimeout(10)
+            made.bind((source, 0))
+            made.connect(("127.0.0.1", proxy.port))
+            return stack.enter_context(V6(connection=made))
+        clients = [associate("127.0.0.1") for _ in range(80)]
+
+        def full():
+            for client in clients:
+                client.send(server.host, server.port, b"x" * 1_000)
+            return proxy.metric("epif_proxy_udp_queued_bytes") > 15 << 20
+        wait_until(full, "much waits", within=20)
+        for _ in range(10):
+            full()
+        queued = proxy.metric("epif_proxy_udp_queued_bytes")
+        check(queued <= 16 << 20, f"{queued} bytes wait")
+        other = associate("127.0.0.2")
+        other.send(server.host, server.port, b"ping")
+        equal(other.message(), (2, other.number), "the confirmation")
+        answered(other.message(), server, b"ping" * 60)
+        for client in clients:
+            client.control.close()
+        wait_until(lambda: proxy.metric("epif_proxy_udp_queued_bytes") == 0, "the bytes come back")
+
+
+@promise("the log names a client by its address, never by its session, whose id is a credential")
+def no_credentials():
+    with Table() as table, Proxy("--routes", table.write(udp_route("a", 9))) as proxy, V6(proxy, options=option(5, b"")) as client:
+        log = proxy.process.output
+        session = client.authenticated[client.authenticated.index(b"\x00\x06\x00\x14") + 4:][:16]
+        client.send("127.0.0.1", 10, b"denied")
+        wait_until(lambda: "datagrams refused" in log(), "the refusal is told")
+        client.send("127.0.0.1", 9, b"granted")
+        client.message()
+        wait_until(lambda: proxy.metric("epif_proxy_udp_destinations") == 1, "the destination is in use")
+        table.write(udp_route("b", 11))
+        wait_until(lambda: "datagrams cut" in log(), "the cut is told")
+        equal(len([line for line in log().splitlines() if "from=127.0.0.1 " in line]), 2, "lines with the address")
+        check(session.hex() not in log().lower(), "the session's id stands in the log")
+
+
+@promise("an association keeps eight next proxies at most, and drops what would need a ninth")
+def few_next():
+    ports = range(20_001, 20_010)
+    with Pair([near(f"r{port}", port) for port in ports], [far(f"r{port}", port) for port in ports]) as pair, V5(pair.near) as client:
+        for port in ports:
+            client.send("127.0.0.1", port, b"ping")
+        wait_until(lambda: drops(pair.near, "limit") == 1, "the ninth is counted")
+        wait_until(lambda: pair.far.metric("epif_proxy_udp_associations") == 8, "the others stand")
+        equal(pair.near.metric("epif_proxy_udp_next_proxies"), 8, "in metrics")
+        client.control.close()
+        wait_until(lambda: pair.far.metric("epif_proxy_udp_associations") == 0, "all end with the association")
+        equal(pair.near.metric("epif_proxy_udp_next_proxies"), 0, "in metrics")
 
 
 def near(id, port, **fields):

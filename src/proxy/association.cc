@@ -23,8 +23,9 @@ Worker::Association::Association(Worker& worker, Flow& flow, net::Stream& client
       flow_(flow),
       client_(client),
       request_(request),
-      destinations_([this](const Destination& to) { return decide(to); }, [this](const Destinations::Entry& entry) { settle(entry); }),
-      queue_(client),
+      destinations_([this](const Destination& to) { return decide(to); }, [this](const Destinations::Entry& entry) { settle(entry); },
+                    queued_),
+      queue_(client, queued_),
       alive_(std::make_shared<Association*>(this)),
       used_(worker.loop_.now()) {
   worker_.datagrams_->enter(*this);
@@ -42,7 +43,10 @@ Asker Worker::Association::asker() const {
 }
 
 std::string Worker::Association::owner() const {
-  if (request_.session) return "session " + to_hex(request_.session->id());
+  return request_.session ? "session " + to_hex(request_.session->id()) : client_name();
+}
+
+std::string Worker::Association::client_name() const {
   return flow_.identity.empty() ? flow_.peer.ip.unmapped().text() : flow_.identity;
 }
 
@@ -52,8 +56,8 @@ Result<> Worker::Association::open() {
   }
   auto place = worker_.shared_.associations.enter(flow_.peer.ip);
   if (!place) return fail(Code::limit, "too many UDP associations", {}, place.error().what);
-  place_ = std::move(*place);
-  place_.handshake_over();
+  place->handshake_over();
+  queued_.count_at(std::move(*place));
   auto opened = open_remote();
   if (!opened) return opened;
   if (request_.protocol == Protocol::socks6) {
@@ -237,10 +241,13 @@ void Worker::Association::adopt() {
   if (!worker_.routing_->entitles(asker(), now)) {
     flow_.cut({Code::revoked, "no route permits this client any datagram"});
   }
-  const auto lost = destinations_.adopt([&](const Route& old) { return worker_.routing_->successor(old, now); });
+  const auto lost = destinations_.adopt([&](const Destinations::Entry& entry) {
+    if (!request_.flow.empty()) return worker_.routing_->successor(*entry.route, now);
+    return worker_.routing_->successor(*entry.route, asker(), {false, entry.asked}, now);
+  });
   for (const auto& destination : lost) {
     worker_.counters_.ended.add(Code::revoked);
-    log::warn("proxy", "datagrams cut", {{"from", owner()}, {"to", destination.text()}, {"reason", "revoked"}});
+    log::warn("proxy", "datagrams cut", {{"from", client_name()}, {"to", destination.text()}, {"reason", "revoked"}});
   }
   std::erase_if(route_places_, [&](const auto& entry) { return !destinations_.uses(entry.first); });
   std::erase_if(next_, [&](auto& entry) {
@@ -258,6 +265,12 @@ void Worker::Association::settle(const Destinations::Entry& entry) {
 
 void Worker::Association::add_to(Counters& counters) const {
   counters.udp.destinations += destinations_.size();
+  counters.udp.queued_bytes += queued_.bytes();
+  for (const auto& [route, next] : next_) {
+    if (next.ended()) continue;
+    ++counters.udp.next_proxies;
+    counters.udp.queued_bytes += next.association->queued_bytes();
+  }
   destinations_.each([&](const Destinations::Entry& entry) {
     counters.routes[entry.route->id] += {0, entry.to_server_bytes, entry.to_client_bytes};
   });

@@ -55,7 +55,9 @@ class Worker::Association {
   [[nodiscard]] Result<Fd> bind_remote();
   [[nodiscard]] Result<Fd> bind_with_parity(const IpAddress& ip, const socks6::PortParity& wish);
   [[nodiscard]] net::DatagramOptions remote_options() const;
+  /// Whose reservations these are. Names the session by its id, a bearer's credential: for no eyes.
   [[nodiscard]] std::string owner() const;
+  [[nodiscard]] std::string client_name() const;  ///< identity or address, for logs
   [[nodiscard]] Asker asker() const;
   [[nodiscard]] Result<RoutePtr> decide(const Destination& destination);
   [[nodiscard]] std::chrono::seconds patience() const;
@@ -81,6 +83,7 @@ class Worker::Association {
   void to_server(const socks::Target& target, ByteSpan payload);
   void send(Destinations::Entry& entry, ByteSpan payload);
   void send_to_next(Destinations::Entry& entry, ByteSpan payload);
+  [[nodiscard]] bool room_for_next();
   [[nodiscard]] NextAssociation* next_for(const RoutePtr& route);
   [[nodiscard]] NextAssociation::Listener listener(const std::string& route_id);
   void lost_next(const std::string& route_id, const Error& why) const;
@@ -93,6 +96,8 @@ class Worker::Association {
   struct Next {
     std::shared_ptr<NextAssociation> association;
     net::TimePoint retry{};  ///< after a failure
+    net::TimePoint used{};
+    [[nodiscard]] bool ended() const { return !association || association->ended(); }
     void close() const {
       if (association) association->close();
     }
@@ -102,7 +107,7 @@ class Worker::Association {
   Flow& flow_;
   net::Stream& client_;
   const ClientRequest request_;
-  Limiter::Place place_;
+  QueuedBytes queued_;  ///< at this association's place
   std::map<std::string, Limiter::Place> route_places_;
   PortReservations::Held reserved_;
   Destinations destinations_;

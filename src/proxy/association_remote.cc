@@ -79,7 +79,7 @@ void Worker::Association::to_server(const socks::Target& target, ByteSpan payloa
     counts.drop(admission.for_limit ? UdpDrop::limit : UdpDrop::denied);
     if (admission.news && !admission.for_limit) {
       log::warn("proxy", "datagrams refused",
-                {{"from", owner()}, {"to", target.destination().text()}, {"reason", std::string(epif::name(admission.news->code))},
+                {{"from", client_name()}, {"to", target.destination().text()}, {"reason", std::string(epif::name(admission.news->code))},
                  {"why", admission.news->text()}});
     }
     return;
@@ -145,7 +145,7 @@ void Worker::Association::resolved(const Destination& asked, Result<std::vector<
   if (!usable) {
     worker_.counters_.udp.drop(UdpDrop::unresolved, waiting.size());
     log::warn("proxy", "datagrams refused",
-              {{"from", owner()}, {"to", asked.text()}, {"why", found ? "the name leads out of the route" : found.error().text()}});
+              {{"from", client_name()}, {"to", asked.text()}, {"why", found ? "the name leads out of the route" : found.error().text()}});
     return;
   }
   const auto now = worker_.loop_.now();
@@ -162,6 +162,7 @@ void Worker::Association::resolved(const Destination& asked, Result<std::vector<
 
 void Worker::Association::send_to_next(Destinations::Entry& entry, ByteSpan payload) {
   auto& counts = worker_.counters_.udp;
+  if (!next_.contains(entry.route->id) && !room_for_next()) return counts.drop(UdpDrop::limit);
   auto* next = next_for(entry.route);
   if (next == nullptr) return counts.drop(UdpDrop::unreachable);
   if (!next->send(socks::Target::of(entry.asked), payload)) return counts.drop(UdpDrop::congested);
@@ -183,13 +184,27 @@ NextAssociation::Listener Worker::Association::listener(const std::string& route
 }
 
 void Worker::Association::lost_next(const std::string& route_id, const Error& why) const {
-  log::warn("proxy", "datagrams lost their next proxy", {{"from", owner()}, {"route", route_id}, {"why", why.text()}});
+  log::warn("proxy", "datagrams lost their next proxy", {{"from", client_name()}, {"route", route_id}, {"why", why.text()}});
+}
+
+bool Worker::Association::room_for_next() {
+  if (next_.size() < limits::udp_next_proxies) return true;
+  const auto now = worker_.loop_.now();
+  // One that failed is not asked again for a while: until then its place is not free either.
+  std::erase_if(next_, [&](const auto& entry) { return entry.second.ended() && now >= entry.second.retry; });
+  if (next_.size() < limits::udp_next_proxies) return true;
+  const auto oldest = std::ranges::min_element(next_, {}, [](const auto& entry) { return entry.second.used; });
+  if (now - oldest->second.used < std::chrono::seconds(limits::udp_destination_idle_s)) return false;
+  oldest->second.close();
+  next_.erase(oldest);
+  return true;
 }
 
 NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
   auto& next = next_[route->id];
-  if (next.association && !next.association->ended()) return next.association.get();
   const auto now = worker_.loop_.now();
+  next.used = now;
+  if (!next.ended()) return next.association.get();
   if (now < next.retry) return nullptr;
   next.retry = now + std::chrono::milliseconds(limits::udp_next_retry_ms);
   if (!route->next->identity.empty() && !worker_.certified_.client) {
@@ -197,7 +212,13 @@ NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
                           "start this proxy with --cert, --key and --ca"});
     return nullptr;
   }
-  next.association = std::make_shared<NextAssociation>(worker_.loop_, listener(route->id));
+  auto place = worker_.shared_.next_associations.enter(flow_.peer.ip);
+  if (!place) {
+    lost_next(route->id, {Code::limit, "too many associations with next proxies", {}, place.error().what});
+    return nullptr;
+  }
+  place->handshake_over();
+  next.association = std::make_shared<NextAssociation>(worker_.loop_, listener(route->id), std::move(*place));
   NextRequest request{{IpAddress{}, 0}, route->id};
   request.command = socks::Command::udp_associate;
   for (const auto& option : request_.stack) {
@@ -209,6 +230,7 @@ NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
 
 void Worker::Association::take_from_next(const std::string& route_id, const socks::Target& source, ByteSpan payload) {
   used_ = worker_.loop_.now();
+  if (const auto next = next_.find(route_id); next != next_.end()) next->second.used = used_;
   auto* entry = destinations_.answered_on(route_id, source, wall_clock());
   const bool inside = entry != nullptr && leads_to(*entry->route, source.destination());
   if (!inside) return worker_.counters_.udp.drop(UdpDrop::unasked);

@@ -83,21 +83,25 @@ void Destinations::set_address(Entry& entry, const SocketAddress& at, net::TimeP
 
 bool Destinations::hold(Entry& entry, ByteSpan payload, net::TimePoint now) {
   if (waiting_bytes_ + payload.size() > limits::udp_waiting_bytes || entry.waiting.size() >= limits::udp_batch) return false;
+  if (!queued_.take(payload.size())) return false;
   waiting_bytes_ += payload.size();
   entry.waiting.emplace_back(now, Bytes(payload.begin(), payload.end()));
   return true;
 }
 
 std::vector<std::pair<net::TimePoint, Bytes>> Destinations::take_waiting(Entry& entry) {
-  for (const auto& [since, payload] : entry.waiting) waiting_bytes_ -= payload.size();
+  for (const auto& [since, payload] : entry.waiting) {
+    waiting_bytes_ -= payload.size();
+    queued_.give(payload.size());
+  }
   return std::exchange(entry.waiting, {});
 }
 
-std::vector<Destination> Destinations::adopt(const std::function<RoutePtr(const Route&)>& successor) {
+std::vector<Destination> Destinations::adopt(const std::function<RoutePtr(const Entry&)>& successor) {
   std::vector<Destination> lost;
   denied_.clear();
   for (auto at = entries_.begin(); at != entries_.end();) {
-    auto route = successor(*at->second.route);
+    auto route = successor(at->second);
     if (route) {
       at->second.route = std::move(route);
       ++at;

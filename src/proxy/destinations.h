@@ -8,6 +8,7 @@
 
 #include "base/ip.h"
 #include "net/loop.h"
+#include "proxy/queued_bytes.h"
 #include "proxy/routing.h"
 #include "socks/target.h"
 
@@ -33,7 +34,9 @@ class Destinations {
   using Decide = std::function<Result<RoutePtr>(const Destination&)>;
   /// Told of each entry that is given up, to take over its counts.
   using OnGone = std::function<void(const Entry&)>;
-  Destinations(Decide decide, OnGone on_gone) : decide_(std::move(decide)), on_gone_(std::move(on_gone)) {}
+  /// `queued` counts what waits; outlives this.
+  Destinations(Decide decide, OnGone on_gone, QueuedBytes& queued)
+      : decide_(std::move(decide)), on_gone_(std::move(on_gone)), queued_(queued) {}
   ~Destinations() { clear(); }
   Destinations(const Destinations&) = delete;
   Destinations& operator=(const Destinations&) = delete;
@@ -60,7 +63,7 @@ class Destinations {
   [[nodiscard]] std::vector<std::pair<net::TimePoint, Bytes>> take_waiting(Entry& entry);
 
   /// The routes have changed: every entry gets its successor or goes; refusals are forgotten. Returns what was lost.
-  std::vector<Destination> adopt(const std::function<RoutePtr(const Route&)>& successor);
+  std::vector<Destination> adopt(const std::function<RoutePtr(const Entry&)>& successor);
   /// True if an entry has this route.
   [[nodiscard]] bool uses(std::string_view route_id) const;
   void clear();
@@ -77,6 +80,7 @@ class Destinations {
 
   Decide decide_;
   OnGone on_gone_;
+  QueuedBytes& queued_;
   Entries entries_;
   std::map<SocketAddress, Entry*> by_address_;
   std::set<Key> denied_;

@@ -16,6 +16,7 @@ struct World {
   std::uint64_t gone_bytes = 0;
   net::TimePoint now{seconds(1'000)};
   std::chrono::sys_seconds wall{seconds(1'800'000'000)};
+  QueuedBytes queued{};
   Destinations all{[this](const Destination& to) -> Result<RoutePtr> {
                      ++decisions;
                      const auto* ip = std::get_if<IpAddress>(&to.host);
@@ -24,7 +25,8 @@ struct World {
                      if (!granted) return fail(Code::no_route, "no route", to.text());
                      return RoutePtr(route);
                    },
-                   [this](const Destinations::Entry& entry) { gone_bytes += entry.to_server_bytes; }};
+                   [this](const Destinations::Entry& entry) { gone_bytes += entry.to_server_bytes; },
+                   queued};
 
   World() { route->id = "granted"; }
   Destinations::Admission ask(std::string_view target) {
@@ -68,9 +70,9 @@ TEST(Destinations, ANewTableKeepsWhatItGrantsAndForgetsRefusals) {
   World world;
   world.ask("10.2.0.1:53").entry->to_server_bytes = 7;
   static_cast<void>(world.ask("10.3.0.1:53"));
-  EXPECT_TRUE(world.all.adopt([&](const Route&) { return RoutePtr(world.route); }).empty());
+  EXPECT_TRUE(world.all.adopt([&](const Destinations::Entry&) { return RoutePtr(world.route); }).empty());
   EXPECT_TRUE(world.ask("10.3.0.1:53").news) << "decided anew";
-  const auto lost = world.all.adopt([](const Route&) { return RoutePtr(); });
+  const auto lost = world.all.adopt([](const Destinations::Entry&) { return RoutePtr(); });
   ASSERT_EQ(lost.size(), 1u);
   EXPECT_EQ(lost[0].text(), "10.2.0.1:53");
   EXPECT_EQ(world.gone_bytes, 7u);

@@ -15,7 +15,7 @@ net::Task<void> NextAssociation::run(std::shared_ptr<NextAssociation> self, net:
     co_return;
   }
   self->stream_ = std::move(made->stream);
-  self->queue_ = std::make_unique<StreamQueue>(*self->stream_);
+  self->queue_ = std::make_unique<StreamQueue>(*self->stream_, self->queued_);
   co_await net::when_both(read(*self, std::move(made->early)), self->queue_->run());
   if (self->closed_) net::reset_on_close(self->stream_->fd(), false);
   self->finish(self->outcome_ ? Error{Code::truncated, "the next proxy ended the association"} : self->outcome_.error());
@@ -51,6 +51,7 @@ bool NextAssociation::send(const socks::Target& target, ByteSpan payload) {
   if (ended_ || closed_) return false;
   if (!number_ || !queue_) {
     if (waiting_bytes_ + payload.size() > limits::udp_waiting_bytes || waiting_.size() >= 4 * limits::udp_batch) return false;
+    if (!queued_.take(payload.size())) return false;
     waiting_bytes_ += payload.size();
     waiting_.emplace_back(target.destination(), Bytes(payload.begin(), payload.end()));
     return true;
@@ -61,9 +62,15 @@ bool NextAssociation::send(const socks::Target& target, ByteSpan payload) {
 }
 
 void NextAssociation::send_waiting() {
-  for (const auto& [target, payload] : std::exchange(waiting_, {})) static_cast<void>(send(socks::Target::of(target), payload));
-  waiting_bytes_ = 0;
+  const auto waiting = std::exchange(waiting_, {});
+  forget_waiting();
+  for (const auto& [target, payload] : waiting) static_cast<void>(send(socks::Target::of(target), payload));
   flush();
+}
+
+void NextAssociation::forget_waiting() {
+  waiting_.clear();
+  queued_.give(std::exchange(waiting_bytes_, 0));
 }
 
 void NextAssociation::flush() {
@@ -85,7 +92,7 @@ void NextAssociation::close() {
 
 void NextAssociation::finish(const Error& why) {
   ended_ = true;
-  waiting_.clear();
+  forget_waiting();
   if (!closed_ && listener_.ended) listener_.ended(why);
   listener_ = {};
 }

@@ -19,7 +19,9 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
     std::function<void()> batch;             ///< after each group of the two above
     std::function<void(const Error& why)> ended;  ///< last
   };
-  NextAssociation(net::Loop& loop, Listener listener) : loop_(loop), listener_(std::move(listener)) {}
+  /// `place` among all that lead to next proxies; kept as long as the connection.
+  NextAssociation(net::Loop& loop, Listener listener, Limiter::Place place)
+      : loop_(loop), listener_(std::move(listener)), queued_(std::move(place)) {}
 
   /// Begins to connect. `request` is for UDP ASSOCIATE; `pool` leads to the next proxy.
   void start(net::WarmPool& pool, NextRequest request);
@@ -28,17 +30,20 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
   void flush();
   void close();
   [[nodiscard]] bool ended() const { return ended_; }
+  [[nodiscard]] std::size_t queued_bytes() const { return queued_.bytes(); }
 
  private:
   static net::Task<void> run(std::shared_ptr<NextAssociation> self, net::WarmPool& pool, NextRequest request);
   static net::Task<void> read(NextAssociation& self, Bytes received);
   [[nodiscard]] Result<> take(const socks6::UdpMessage& message);
   void send_waiting();
+  void forget_waiting();
   void finish(const Error& why);
 
   net::Loop& loop_;
   Listener listener_;
   Flow flow_{};  ///< carries a cut to a connection that is being made
+  QueuedBytes queued_;
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<StreamQueue> queue_;
   std::optional<std::uint64_t> number_;

@@ -6,6 +6,7 @@ namespace epif::proxy {
 
 bool StreamQueue::push(ByteSpan header, ByteSpan payload) {
   if (closed_ || failed_ || pending_.size() - written_ + header.size() + payload.size() > limits::udp_stream_queue_bytes) return false;
+  if (!queued_.take(header.size() + payload.size())) return false;
   pending_.insert(pending_.end(), header.begin(), header.end());
   pending_.insert(pending_.end(), payload.begin(), payload.end());
   return true;
@@ -22,6 +23,7 @@ void StreamQueue::flush() {
       failed_ = true;  // the reader of the stream meets the same end
     }
   }
+  const auto before = pending_.size();
   if (written_ == pending_.size() || failed_) {
     // An idle association holds no buffer.
     if (pending_.capacity() > 4096) Bytes().swap(pending_);
@@ -29,6 +31,7 @@ void StreamQueue::flush() {
   } else if (written_ > 0) {
     pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(written_));
   }
+  queued_.give(before - pending_.size());
   written_ = 0;
   if (blocked_) wake();
 }
@@ -39,9 +42,10 @@ net::Task<void> StreamQueue::run() {
     if (closed_) co_return;
     auto ready = co_await stream_.writable();
     blocked_ = false;
+    if (closed_) co_return;
     if (!ready) failed_ = true;
-    if (closed_ || failed_) co_return;
-    flush();
+    flush();  // after a failure: lets go of what waits
+    if (!ready) co_return;
   }
 }
 

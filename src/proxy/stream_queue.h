@@ -1,5 +1,6 @@
 #pragma once
 #include "net/stream.h"
+#include "proxy/queued_bytes.h"
 
 namespace epif::proxy {
 
@@ -7,11 +8,13 @@ namespace epif::proxy {
 /// be lost but must not wait for ever. On the stream's loop.
 class StreamQueue {
  public:
-  explicit StreamQueue(net::Stream& stream) : stream_(stream) {}
+  /// `queued` counts what waits; outlives this.
+  StreamQueue(net::Stream& stream, QueuedBytes& queued) : stream_(stream), queued_(queued) {}
+  ~StreamQueue() { queued_.give(pending_.size()); }
   StreamQueue(const StreamQueue&) = delete;
   StreamQueue& operator=(const StreamQueue&) = delete;
 
-  /// False if there is no room (limits::udp_stream_queue_bytes); then nothing of it is sent.
+  /// False if there is no room, here (limits::udp_stream_queue_bytes) or in all; then nothing of it is sent.
   [[nodiscard]] bool push(ByteSpan header, ByteSpan payload);
   /// Writes what the connection takes now; to be called after a batch of push().
   void flush();
@@ -31,6 +34,7 @@ class StreamQueue {
   void wake();
 
   net::Stream& stream_;
+  QueuedBytes& queued_;
   Bytes pending_;
   std::size_t written_ = 0;  ///< of pending_
   bool blocked_ = false;     ///< run() waits for room

@@ -22,6 +22,8 @@ UdpCounts& UdpCounts::operator+=(const UdpCounts& other) {
   associations_socks6 += other.associations_socks6;
   open += other.open;
   destinations += other.destinations;
+  next_proxies += other.next_proxies;
+  queued_bytes += other.queued_bytes;
   to_server += other.to_server;
   to_client += other.to_client;
   errors_reported += other.errors_reported;
@@ -37,6 +39,10 @@ void print_udp(std::string& out, const UdpCounts& counts) {
   out += fmt::format("epif_proxy_udp_associations {}\n", counts.open);
   head(out, "epif_proxy_udp_destinations", "gauge", "Destinations of UDP associations now.");
   out += fmt::format("epif_proxy_udp_destinations {}\n", counts.destinations);
+  head(out, "epif_proxy_udp_next_proxies", "gauge", "Connections of UDP associations to next proxies now.");
+  out += fmt::format("epif_proxy_udp_next_proxies {}\n", counts.next_proxies);
+  head(out, "epif_proxy_udp_queued_bytes", "gauge", "Datagrams that wait for a connection or a name now.");
+  out += fmt::format("epif_proxy_udp_queued_bytes {}\n", counts.queued_bytes);
   head(out, "epif_proxy_udp_datagrams_total", "counter", "Datagrams passed on.");
   out += fmt::format("epif_proxy_udp_datagrams_total{{direction=\"to_server\"}} {}\n", counts.to_server);
   out += fmt::format("epif_proxy_udp_datagrams_total{{direction=\"to_client\"}} {}\n", counts.to_client);

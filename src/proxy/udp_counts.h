@@ -31,6 +31,8 @@ struct UdpCounts {
   std::uint64_t associations_socks6 = 0;
   std::uint64_t open = 0;                 ///< now; filled in for a snapshot
   std::uint64_t destinations = 0;         ///< now, of all of them; filled in for a snapshot
+  std::uint64_t next_proxies = 0;         ///< connections to them now; filled in for a snapshot
+  std::uint64_t queued_bytes = 0;         ///< of datagrams that wait now; filled in for a snapshot
   std::uint64_t to_server = 0;            ///< datagrams passed on
   std::uint64_t to_client = 0;
   std::uint64_t errors_reported = 0;      ///< SOCKS6 error messages

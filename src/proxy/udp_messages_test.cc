@@ -45,7 +45,8 @@ struct Wire {
 
 TEST(StreamQueue, HoldsABoundedAmountAndCutsNoMessage) {
   Wire wire;
-  StreamQueue queue(wire.stream);
+  QueuedBytes queued;
+  StreamQueue queue(wire.stream, queued);
   auto running = queue.run();
   net::spawn(std::move(running));
   const Bytes header(4, 1), payload(1'000, 2);
@@ -56,18 +57,21 @@ TEST(StreamQueue, HoldsABoundedAmountAndCutsNoMessage) {
   }
   EXPECT_GT(pushed, limits::udp_stream_queue_bytes / 1'004) << "what the socket takes is not held";
   EXPECT_TRUE(queue.blocked());
+  EXPECT_GT(queued.bytes(), limits::udp_stream_queue_bytes - 1'004);
   EXPECT_EQ(wire.read_all(), pushed * 1'004);
   EXPECT_FALSE(queue.blocked());
   EXPECT_TRUE(queue.push(header, payload)) << "room again";
   queue.flush();
   EXPECT_EQ(wire.read_all(), 1'004u);
+  EXPECT_EQ(queued.bytes(), 0u);
   queue.close();
   wire.loop->run_once(std::chrono::milliseconds(0));
 }
 
 TEST(StreamQueue, EndsWithItsStream) {
   Wire wire;
-  StreamQueue queue(wire.stream);
+  QueuedBytes queued;
+  StreamQueue queue(wire.stream, queued);
   net::spawn(queue.run());
   const Bytes payload(60'000, 2);
   while (queue.push({}, payload)) queue.flush();
@@ -75,6 +79,7 @@ TEST(StreamQueue, EndsWithItsStream) {
   wire.loop->run_once(std::chrono::milliseconds(0));
   wire.loop->run_once(std::chrono::milliseconds(0));
   EXPECT_FALSE(queue.push({}, payload));
+  EXPECT_EQ(queued.bytes(), 0u);
 }
 
 TEST(UdpMessages, AreHandedOnWholeHoweverTheyComeAndABreachEndsThem) {

@@ -23,6 +23,14 @@
 
 namespace epif::proxy {
 
+/// `total` of which each holds datagrams that wait.
+[[nodiscard]] inline Limiter::Limits udp_limits(std::uint32_t total, std::uint32_t per_source) {
+  Limiter::Limits made{total, per_source};
+  made.memory = limits::udp_queued_bytes_all;
+  made.memory_per_source = limits::udp_queued_bytes_per_source;
+  return made;
+}
+
 /// What all workers share: read-only after the start, or thread-safe. Outlives them.
 struct Shared {
   bool allow_all = false;
@@ -32,7 +40,8 @@ struct Shared {
   ClientSessions sessions{{}};
   std::chrono::milliseconds bind_deadline{limits::bind_deadline_ms};  ///< for the peer of a BIND
   net::Resolver resolver{};
-  Limiter associations{{limits::udp_associations, limits::udp_associations_per_source}};
+  Limiter associations{udp_limits(limits::udp_associations, limits::udp_associations_per_source)};
+  Limiter next_associations{udp_limits(limits::udp_next_proxies_all, limits::udp_next_proxies_per_source)};
   PortReservations reservations{};
   std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
 };
@@ -53,8 +62,8 @@ class Worker {
   /// Takes SOCKS6 datagrams for associations of this thread, which is number `index` of `sharing` that share the port.
   void listen_datagrams(Fd socket, std::uint16_t index, std::uint16_t sharing);
 
-  /// From now on this table decides. Every flow is looked at again: one whose route is gone, changed or past its end is cut
-  /// at once, with an error at both ends; one whose route carries on is not touched.
+  /// From now on this table decides. Every flow is looked at again: one whose route is gone, changed or past its end, or
+  /// that a new connection like it would not get any more, is cut at once, with an error at both ends; one whose route carries on is not touched.
   void adopt(std::shared_ptr<const Routing> routing);
 
   /// New handshakes use this certificate, and connections kept ready under the old one are replaced. Running flows go on.
