@@ -31,7 +31,9 @@ Agent::Agent(Settings settings, Paths paths, Fd lock, api::Membership member)
       lock_(std::move(lock)),
       member_(std::move(member)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      assigned_(settings_.node) {}
+      assigned_(settings_.node) {
+  if (settings_.rejoin) assigned_.allow_other_store();
+}
 
 Agent::~Agent() {
   watches_.clear();
@@ -134,6 +136,7 @@ void Agent::wait() {
 
 void Agent::step() {
   std::optional<Assignment> assignment;
+  bool removed = false;
   {
     const std::lock_guard lock(mutex_);
     if (!assigned_.wanted() && !assigned_.trouble().empty() && speaker_) {
@@ -143,11 +146,18 @@ void Agent::step() {
     }
     if (!assigned_.informed()) return;
     assignment = assigned_.wanted();
+    removed = assigned_.removed();
   }
-  if (!assignment) return step_aside();
+  if (!assignment) {
+    // What an earlier run left without a word is held already; only a removal opens the host again.
+    if (removed) step_aside();
+    return;
+  }
   if (role_ && *role_ != assignment->role) step_aside();
-  if (!role_) {
+  if (role_ && *role_ != assignment->role) return;  // the rest of the old role first, at the next look
+  if (!daemon_) {
     role_ = assignment->role;
+    if (*role_ == Role::proxy) engine_kind_ = assignment->engine;
     const std::string name = *role_ == Role::proxy ? "proxy" : "redirect";
     daemon_ = std::make_unique<Daemon>(name, paths_.log, paths_.routes);
     if (*role_ == Role::proxy) {
@@ -159,13 +169,10 @@ void Agent::step() {
     else log::error("agent", key.error());
   }
   if (*role_ == Role::proxy && !keeper_) {
-    keeper_ = std::make_unique<InstanceKeeper>(keeper_options(*assignment), running_instances(*assignment, written_),
+    keeper_ = std::make_unique<InstanceKeeper>(keeper_options(*assignment), running_instances(left_running_, written_),
                                                [this] { nudge(); });
   }
-  auto views = keeper_ ? keeper_->views() : InstanceViews{};
-  for (auto& [name, view] : views) {
-    if (view.state == "running" && !bridge::process_alive(view.pid)) view = {"starting", "it ended and is being replaced", {}, 0};
-  }
+  const auto views = as_wished(*assignment, keeper_ ? keeper_->views() : InstanceViews{});
   write_routes(*assignment, views);
   if (keeper_ && wished_ != assignment->instances) {
     wished_ = assignment->instances;
@@ -194,12 +201,11 @@ void Agent::watch_instances(const InstanceViews& views) {
 void Agent::write_routes(const Assignment& assignment, const InstanceViews& views) {
   auto table = complete(assignment, views, written_.generation + 1);
   const bool stands = held_.empty() && written_.generation != 0 && same_content(table, written_);
-  SavedAssignment save{.assignment = assignment};
+  SavedAssignment save{.assignment = assignment, .running = known_instances(views)};
   {
     const std::lock_guard lock(mutex_);
     save.generation = assigned_.generation();
     save.store = assigned_.store();
-    save.version = assigned_.version();
   }
   if (stands && saved_ && saved_store_ == save.store) return;
   const bool narrower = written_.generation == 0 || takes_away(written_, assignment.routes);
@@ -207,6 +213,7 @@ void Agent::write_routes(const Assignment& assignment, const InstanceViews& view
   const auto saved = save_assignment(paths_.assignment, save);
   const auto written = stands ? Result<>() : api::write_file(paths_.routes, print_routes(table), 0600);
   saved_ = saved.has_value();
+  if (saved) ::unlink(paths_.removed.c_str());
   saved_store_ = save.store;
   note_write(saved, written);
   // What cannot be brought up to date must not be found by the next run: that one waits for the orchestrator instead.
