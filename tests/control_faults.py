@@ -309,4 +309,29 @@ def rejoin_left():
         wait_until(lambda: refused(world, 8042) is not None, "a revocation counts", 20)
 
 
+@promise("a node whose removal the agent hears is taken down, and if the agent crashes in that, by its next run with the orchestrator dead")
+def removed():
+    with World("control-removed") as world:
+        running(world)
+        state = world.state_of("umc/modality")
+        agent = world.agents["umc/modality"]
+        agent.kill()
+        world.orchestrator_process.kill()
+        # What the disk holds if the agent dies right after it noted the removal.
+        os.rename(f"{state}/assignment.json", f"{world.lab.state}/kept")
+        with open(f"{state}/removed", "w", encoding="ascii"):
+            pass
+        check(captures(world), "no rules to begin with")
+        agent = world.start_agent("umc/modality")
+        agent.wait_for_log("everything was taken down", within=20)
+        check(not captures(world), "rules stay")
+        check(not {"removed", "routes.json", "redirect"} & set(os.listdir(state)), f"left: {os.listdir(state)}")
+        world.start_orchestrator()
+        wait_until(lambda: world.talks(4242) and captures(world), "the node's assignment counts again", 20)
+        for kind, name in (("application", "imaging"), ("application", "study"), ("node", "umc/modality")):
+            world.client("delete", kind, name)
+        wait_until(lambda: agent.output().count("everything was taken down") == 2, "the removal is heard", 20)
+        check(not captures(world), "rules stay")
+
+
 run()
