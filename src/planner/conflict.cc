@@ -19,9 +19,24 @@ bool told_apart(const Selector& left, const Selector& right) {
   return differ(left.user, right.user) || differ(left.cgroup, right.cgroup);
 }
 
+/// A route of NGINX is in the kernel and takes every program's connections: all that wants anything else is in its way.
+bool in_the_way(const Install& left, const Install& right) {
+  if (left.method != Method::nginx && right.method != Method::nginx) return false;
+  return left.method != right.method || left.data != right.data || left.selector.user != right.selector.user ||
+         left.selector.cgroup != right.selector.cgroup;
+}
+
+std::string_view advice(const Install& left, const Install& right) {
+  if (in_the_way(left, right)) return "NGINX takes the connections of all programs there: name the same method for both, other than nginx where selectors are to tell them apart";
+  return "a selector (user or cgroup) must tell them apart";
+}
+
 std::string difference(const Install& left, const Install& right) {
   if (left.purpose != right.purpose) return fmt::format("purposes '{}' and '{}'", left.purpose, right.purpose);
-  return "different chains";
+  if (left.chain != right.chain) return "different chains";
+  if (left.method != right.method) return fmt::format("methods {} and {}", name(left.method), name(right.method));
+  if (left.data != right.data) return "different directions of data";
+  return "a selector on one side only, while NGINX carries all programs of the node";
 }
 
 }  // namespace
@@ -47,7 +62,7 @@ std::vector<Conflict> settle_conflicts(std::vector<Install>& installs) {
         const auto& one = installs[granted[left]];
         const auto& other = installs[granted[right]];
         const bool same = one.chain == other.chain && one.purpose == other.purpose;
-        if (!same && !told_apart(one.selector, other.selector)) pairs.emplace_back(granted[left], granted[right]);
+        if ((!same && !told_apart(one.selector, other.selector)) || in_the_way(one, other)) pairs.emplace_back(granted[left], granted[right]);
       }
     }
     begin = end;
@@ -59,8 +74,8 @@ std::vector<Conflict> settle_conflicts(std::vector<Install>& installs) {
     const auto& other = installs[right];
     conflicts.push_back(
         {full_name(one), full_name(other),
-         fmt::format("both go from {} to {} {}port {} with {}; a selector (user or cgroup) must tell them apart", one.from,
-                     one.to, one.protocol == Protocol::udp ? "UDP " : "", one.port, difference(one, other))});
+         fmt::format("both go from {} to {} {}port {} with {}; {}", one.from, one.to, one.protocol == Protocol::udp ? "UDP " : "", one.port,
+                     difference(one, other), advice(one, other))});
   }
   for (std::size_t at = 0; at < pairs.size(); ++at) {
     for (const auto index : {pairs[at].first, pairs[at].second}) {

@@ -281,6 +281,24 @@ TEST(Plan, AnAuthoriserAtEitherEndRefuses) {
   EXPECT_EQ(allowed.flows[0].verdict, Verdict::supported);
 }
 
+TEST(Plan, WhatNginxCarriesConflictsWithAnyOtherMethodDirectionOrSelectorThere) {
+  const auto conflicts = [](std::string_view left, std::string_view right) {
+    return plan_of("kind: Node\nmetadata: {name: four, domain: z}\nspec: {addresses: [10.9.0.1]}\n---\n"
+                   "kind: ProxyNode\nmetadata: {name: r, domain: w}\nspec: {addresses: [10.8.0.2]}\n---\n"
+                   "kind: Node\nmetadata: {name: web, domain: w}\nspec: {addresses: [10.8.0.10], proxy: r}\n---\n" +
+                   application(fmt::format("  - {{name: f, from: z/four, to: w/web, port: 80{}}}\n", left)) +
+                   application(fmt::format("  - {{name: g, from: z/four, to: w/web, port: 80{}}}\n", right), "other"))
+        .conflicts;
+  };
+  constexpr auto nginx = ", profile: time-critical, data: push";
+  EXPECT_TRUE(conflicts(nginx, nginx).empty());
+  for (const auto* other : {", method: socks6, data: push", ", profile: time-critical, data: pull", ", data: push, selector: {user: a}"}) {
+    const auto found = conflicts(nginx, other);
+    ASSERT_EQ(found.size(), 1u) << other;
+    EXPECT_NE(found[0].reason.find("NGINX takes the connections of all programs"), std::string::npos) << found[0].reason;
+  }
+}
+
 TEST(Plan, ConflictsAreFoundUnlessASelectorTellsThemApart) {
   const auto same = [](std::string_view left, std::string_view right) {
     return application(fmt::format("  - {{name: f, from: x/client, to: y/server, port: 80, data: push{}}}", left)) +
