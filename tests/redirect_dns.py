@@ -2,9 +2,9 @@
 """client ── gate ── server, proxy and resolver: names of remote nodes reach the proxy as names."""
 import struct
 
-from lab import check, epif, equal, promise, run, write_json
+from lab import check, epif, equal, promise, run, wait_until, write_json
 from redirect_questions import AAAA, A, MAPPED, MAPPED6, MX, NAME, RESOLVER, foreign, query, resolve, resolve_stream
-from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, read_all
+from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, read_all
 
 REAL = "10.2.0.20"
 
@@ -111,6 +111,41 @@ def dead():
         write_json(file, {"routes": routes[::-1]})
         w.redirect("--routes", file, proxy=None)
         equal({i: resolve(w.client, f"node{i}.example")[1] for i in (7, 5, 2)}, first, "addresses after the restart")
+
+@promise("a name whose route was withdrawn keeps its guarded alias, over a reload and over a redirector that was killed; a final dot is none")
+def withdrawn():
+    real = bytes(int(part) for part in REAL.split("."))
+    with Named("dnsgone") as w, Datagrams(w.resolver, 53, answer=lambda data: foreign(data).replace(b"\xc0\0\2\1", real)), \
+            Service(w.server, 80, echo) as service:
+        route = {"id": "a", "flow": "app/a", "destination": f"{MAPPED}:80", "name": "db.example.", "next": {"proxy": "10.3.0.30:1080"}}
+        kept = {**route, "id": "k", "flow": "app/k", "destination": "10.200.0.9:80", "name": "other.example"}
+        file = write_json(w.lab.path("routes.json"), {"generation": 1, "routes": [route, kept]})
+        redirector = w.redirect("--routes", file, proxy=None)
+        equal(resolve(w.client, "db.example"), (0, [MAPPED]), "granted, by a name with a final dot")
+        write_json(file, {"generation": 2, "routes": [kept]})
+        redirector.wait_for_log("routes applied")
+        equal(resolve(w.client, "db.example"), (0, [MAPPED]), "withdrawn")
+        redirector.kill()
+        write_json(file, {"generation": 3, "routes": []})
+        redirector = w.redirect("--routes", file, proxy=None)
+        equal(resolve(w.client, "db.example"), (0, [MAPPED]), "after the restart")
+        check(is_refused(w.client, MAPPED, 80), "the alias got through")
+        write_json(file, {"generation": 4, "routes": [{**kept, "destination": f"{MAPPED}:80"}]})
+        wait_until(lambda: resolve(w.client, "other.example") == (0, [MAPPED]), "another name has the alias")
+        equal(resolve(w.client, "db.example"), (0, []), "the name whose alias is another's")
+        equal(service.peers, [], "connections at the server")
+
+
+@promise("an excluded resolver is asked straight for what is not ours, although a captured block covers it")
+def excluded_resolver():
+    with Named("dnsexcluded") as w, Datagrams(w.resolver, 53, answer=foreign) as resolver, Service(w.resolver, 53, foreign_stream) as stream:
+        w.redirect("--capture", "10.0.0.0/8", "--exclude", RESOLVER, "--exclude", "10.1.0.0/24", "--exclude", "10.3.0.30",
+                   "--map", f"{NAME}={MAPPED}")
+        equal(resolve(w.client, NAME), (0, [MAPPED]), "a name of ours")
+        equal(resolve(w.client, "www.example.org"), (0, ["192.0.2.1"]), "over UDP")
+        equal(resolve_stream(w.client, "www.example.org"), (0, ["192.0.2.1"]), "over TCP")
+        equal({peer[0] for peer in resolver.peers + stream.peers}, {"10.1.0.10"}, "who asked the resolver")
+
 
 
 run()

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """client ── gate ── server and proxy: who is carried, and what is left alone."""
 import os
+import re
 import socket
 
 from lab import check, epif, equal, promise, run, wait_until, write_json
@@ -160,6 +161,67 @@ def excluded():
         with w.client.connect(TARGET, 7002) as out:
             out.sendall(b"still")
             equal(read_all(out, 5), b"still", "an excluded connection needs no proxy")
+
+@promise("an answer is for the program that asked: who takes its port afterwards reads nothing")
+def late_answers():
+    with World("lateanswers") as w:
+        server = datagram_socket(w.server, TARGET)
+        server.settimeout(10)
+        server.bind(("0.0.0.0", 7001))
+        w.redirect("--capture", TARGET, "--user", str(ALICE))
+        python = ("import socket,sys\nout = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nout.bind(('0.0.0.0', 40000))\n"
+                  "out.settimeout(5)\nsys.stdout.write('bound\\n'); sys.stdout.flush()\n")
+        as_user = lambda user, rest: w.client.start("setpriv", f"--reuid={user}", "--clear-groups", "/usr/bin/python3", "-c", python + rest)
+        alice = as_user(ALICE, f"out.sendto(b'ask', ('{TARGET}', 7001)); print(out.recv(100).decode(), flush=True)\n")
+        _, peer = server.recvfrom(100)
+        server.sendto(b"for alice", peer)
+        alice.wait_for_log("for alice")
+        equal(alice.wait(), 0, "alice's program has ended")
+        bob = as_user(BOB, "print('bob read', out.recv(100).decode(), flush=True)\n")
+        bob.wait_for_log("bound")
+        server.sendto(b"patient", peer)
+        wait_until(lambda: w.metric('datagrams_dropped_total{reason="revoked"}') == 1, "the answer is dropped")
+        check("bob read" not in bob.output(), bob.output())
+        server.close()
+
+
+@promise("a route for one user and a blocked one decide before NGINX's for the whole node, to which then nobody is sent unasked")
+def nginx_beside_selectors():
+    with World("nginxbeside") as w, Service(w.server, 7001, echo) as service, Service(w.proxy_node, 21000, echo) as nginx:
+        common = {"destination": TARGET + ":7001", "next": {"proxy": "10.3.0.30:1080"}}
+        alice = {"id": "alice", "flow": "app/alice", "selector": {"users": [str(ALICE)]}, **common}
+        bob = {"id": "bob", "flow": "app/bob", "selector": {"users": [str(BOB)]}, "blocked": "consent withdrawn", **common}
+        all_of_it = {"id": "ng", "flow": "app/ng", "destination": TARGET + ":7001",
+                     "nginx": {"listen": "10.3.0.30:21000", "clients": ["10.1.0.10"]}}
+        w.redirect("--routes", write_json(w.lab.path("routes.json"), {"routes": [alice, bob, all_of_it]}), proxy=None)
+        equal((say(w, 7001, user=ALICE), say(w, 7001, user=BOB)), ("hello", ""), "alice, and bob who is blocked")
+        equal((len(nginx.peers), [peer[0] for peer in service.peers]), (0, ["10.3.0.30"]), "NGINX, and who reached the server")
+
+
+@promise("a program with the right to mark its packets reaches no direct destination: neither an expired one nor one of another user")
+def marked():
+    with World("marked") as w, Service(w.server, 7001, echo) as service:
+        expired = {"id": "old", "flow": "app/old", "destination": TARGET + ":7001", "expires": "2026-01-01T00:00:00Z"}
+        alice = {"id": "alice", "flow": "app/alice", "destination": TARGET + ":7002", "selector": {"users": [str(ALICE)]}}
+        with Service(w.server, 7002, echo) as other:
+            w.redirect("--routes", write_json(w.lab.path("routes.json"), {"routes": [expired, alice]}), proxy=None)
+            equal(say(w, 7002, user=ALICE), "hello", "alice")
+            rules = w.ruleset()
+            found = {int(one, 16) for one in re.findall(r"meta mark (0x[0-9a-f]+) ip daddr 10.2.0.20 tcp dport 7002", rules)}
+            equal(len(found), 1, f"marks of the redirector: {found}")
+            check(0xE91F not in found, "the mark is a public constant")
+            script = ("import socket,sys\nfor port in (7001, 7002):\n    out = socket.socket(); out.settimeout(2)\n"
+                      "    out.setsockopt(socket.SOL_SOCKET, 36, int(sys.argv[1]))\n"
+                      f"    try: out.connect(('{TARGET}', port)); out.send(b'hello'); print(port, out.recv(10))\n"
+                      "    except OSError: pass\n")
+            as_bob = lambda mark: w.client.run("setpriv", f"--reuid={BOB}", "--clear-groups", "--inh-caps=+net_raw", "--ambient-caps=+net_raw",
+                                               "--bounding-set=-net_admin", "/usr/bin/python3", "-c", script, str(mark)).stdout
+            equal(as_bob(0xE91F), "", "what bob reads with the mark of the source")
+            check("7001" not in as_bob(found.pop()), "the expired destination was reached by the very mark")
+            equal(service.peers, [], "connections to the expired destination")
+            files = [one for one in os.listdir(w.lab.state) if one.endswith((".names", ".targets"))]
+            equal({os.stat(os.path.join(w.lab.state, one)).st_mode & 0o077 for one in files}, {0}, "who may read the mark")
+
 
 
 run()

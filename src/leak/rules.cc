@@ -46,6 +46,12 @@ std::optional<PortRange> ports_of(std::string_view text) {
   return ports ? std::optional(*ports) : std::nullopt;
 }
 
+std::uint32_t number(std::string_view hex) {
+  std::uint32_t value = 0;
+  std::from_chars(hex.data(), hex.data() + hex.size(), value, 16);
+  return value;
+}
+
 /// Every destination block that a line names, with `ports`.
 void add_targets(std::vector<CaptureTarget>& to, std::string_view line, const PortRange& ports) {
   for (const auto block : items(after(line, " daddr "))) {
@@ -73,8 +79,11 @@ void read_line(Guard& guard, std::string_view line, const std::map<std::string, 
   if (!line.contains(" daddr ")) return;
   const auto ports = ports_of(after(line, " dport "));
   if (!ports) return;
-  if (line.contains(fmt::format("mark 0x{:08x} ", redirect::own_mark)) && !line.contains("mark set") && !line.contains("mark != ")) {
-    if (line.contains(" tcp ")) add_targets(guard.own, line, *ports);
+  if (line.contains("meta mark 0x") && !line.contains("mark set") && !line.contains("mark != ")) {
+    if (line.contains(" tcp ")) {
+      add_targets(guard.own, line, *ports);
+      guard.mark = number(after(line, "meta mark 0x"));
+    }
     return;
   }
   if (const auto chain = after(line, " jump "); !chain.empty()) {
@@ -99,7 +108,7 @@ void read_list(Guard& guard, const std::string& state_dir) {
 }  // namespace
 
 Guard read_guard(std::uint16_t listen_port, std::string_view listing) {
-  Guard guard{listen_port, {}, {}, {}};
+  Guard guard{listen_port, {}, {}, {}, 0};
   const auto chains = chain_ports(listing);
   while (!listing.empty()) {
     auto line = listing.substr(0, listing.find('\n'));

@@ -13,6 +13,7 @@ struct Guard {
   std::vector<CaptureTarget> targets;   ///< protected
   std::vector<CaptureTarget> own;       ///< where the redirector's own TCP goes: proxies, and destinations of direct routes
   std::vector<CaptureTarget> excluded;  ///< neither captured nor guarded
+  std::uint32_t mark = 0;               ///< of the redirector's own packets; 0: no rule names it
 };
 
 /// From the text of `nft list table inet epif_redirect_PORT`. A rule that somebody removed does not hide its target, as long as

@@ -48,6 +48,7 @@ TEST(Rules, TargetsProxiesAndExceptionsAreReadFromTheKernelsListing) {
   EXPECT_EQ(texts(guard.targets), (std::vector<std::string>{"10.2.0.20/32", "[fd02::20/128]:80-90"}));
   EXPECT_EQ(texts(guard.own), (std::vector<std::string>{"10.3.0.30/32:1083"}));
   EXPECT_EQ(texts(guard.excluded), (std::vector<std::string>{"10.8.0.0/16"}));
+  EXPECT_EQ(guard.mark, 0xe91fu);
 }
 
 TEST(Rules, ARemovedRuleDoesNotHideItsTarget) {

@@ -27,6 +27,7 @@ struct Exempt {
   std::vector<CaptureTarget> own;       ///< TCP: proxies, and destinations of direct routes
   std::vector<IpAddress> relays{};      ///< datagrams: proxies, whatever the port
   std::vector<CaptureTarget> excluded;
+  std::vector<std::pair<CaptureTarget, std::uint32_t>> marks{};  ///< of the redirectors, by what each protects
   [[nodiscard]] bool covers(const Header& header) const;
 };
 

@@ -18,6 +18,7 @@ struct Probe {
   IpAddress from;      ///< this node's address of the same family
   IpAddress via;       ///< where source routes go first; not protected
   net::Link device;    ///< that leads to `via`
+  std::uint32_t mark = 0;  ///< the redirector's own
 };
 
 /// What became of it on this side.

@@ -10,6 +10,7 @@
 #include "leak/local_route.h"
 #include "leak/rules.h"
 #include "leak/tap.h"
+#include "redirect/capture.h"
 
 namespace epif::leak {
 namespace {
@@ -107,7 +108,7 @@ class Run {
     if (way.port != 0 && !target.ports.contains(way.port)) {
       return {"node", label, Verdict::impossible, fmt::format("the rules of {} leave port {} open", target.text(), way.port)};
     }
-    Probe probe{make_token(), address_in(target.block, taken_), port_of(way, target), {}, {}, {}};
+    Probe probe{make_token(), address_in(target.block, taken_), port_of(way, target), {}, {}, {}, mark_for(target)};
     const auto unprotected = control(v6);
     auto route = unprotected ? route_to(*unprotected) : std::nullopt;
     if (!route) route = route_to(probe.to);
@@ -123,6 +124,13 @@ class Run {
     if (!trial.settled) seen.blind = "the detector's own mark did not leave by " + probe.device.name;
     if (const auto lost = tap_.lost(); lost != 0) seen.blind = fmt::format("the detector lost {} packets", lost);
     return judge(label, probe.to.text(), seen);
+  }
+
+  /// A target that no rules name may still be behind somebody's mark.
+  [[nodiscard]] std::uint32_t mark_for(const CaptureTarget& target) const {
+    if (exempt_.marks.empty()) return redirect::own_mark;
+    const auto guard = std::ranges::find(exempt_.marks, target, &std::pair<CaptureTarget, std::uint32_t>::first);
+    return guard == exempt_.marks.end() ? exempt_.marks.front().second : guard->second;
   }
 
   [[nodiscard]] static std::uint16_t port_of(const Way& way, const CaptureTarget& target) {
@@ -255,6 +263,9 @@ Result<std::vector<Finding>> try_ways_out(const NodeWish& wish, const OnFinding&
   Exempt exempt;
   for (const auto& guard : *known) {
     if (wish.targets.empty()) targets.insert(targets.end(), guard.targets.begin(), guard.targets.end());
+    for (const auto& target : guard.targets) {
+      if (guard.mark != 0) exempt.marks.emplace_back(target, guard.mark);
+    }
     exempt.own.insert(exempt.own.end(), guard.own.begin(), guard.own.end());
     exempt.excluded.insert(exempt.excluded.end(), guard.excluded.begin(), guard.excluded.end());
   }

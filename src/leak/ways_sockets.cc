@@ -12,7 +12,6 @@
 #include "leak/packet.h"
 #include "leak/ways.h"
 #include "net/tcp.h"
-#include "redirect/capture.h"
 
 // Ways that any program has: its own sockets.
 namespace epif::leak {
@@ -62,8 +61,7 @@ Fd stream_socket(int family, int protocol = 0) { return Fd(::socket(family, SOCK
 bool bind_to_device(const Fd& socket, const Probe& probe) {
   return ::setsockopt(socket.get(), SOL_SOCKET, SO_BINDTODEVICE, probe.device.name.data(), static_cast<socklen_t>(probe.device.name.size())) == 0;
 }
-bool set_mark(const Fd& socket) {
-  const auto mark = redirect::own_mark;
+bool set_mark(const Fd& socket, std::uint32_t mark) {
   return ::setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0;
 }
 
@@ -92,7 +90,7 @@ Attempt tcp_mapped(const Probe& probe) {
 
 Attempt tcp_marked(const Probe& probe) {
   const auto socket = stream_socket(family_of(probe));
-  if (!set_mark(socket)) return impossible("SO_MARK: " + std::string(std::strerror(errno)));
+  if (!set_mark(socket, probe.mark)) return impossible("SO_MARK: " + std::string(std::strerror(errno)));
   return connect_with(probe, socket, place_of(probe), token_of(probe));
 }
 
@@ -130,7 +128,7 @@ Attempt udp_on_device(const Probe& probe) {
 
 Attempt udp_marked(const Probe& probe) {
   const auto socket = datagram_socket(family_of(probe));
-  if (!set_mark(socket)) return impossible("SO_MARK: " + std::string(std::strerror(errno)));
+  if (!set_mark(socket, probe.mark)) return impossible("SO_MARK: " + std::string(std::strerror(errno)));
   return send_datagram(socket, place_of(probe), token_of(probe));
 }
 

@@ -13,7 +13,7 @@ Association::Association(net::Loop& loop, const Settings& settings, Client clien
                          const Route* route, net::WarmPool* pool, OnDatagram on_datagram)
     : loop_(loop),
       settings_(settings),
-      client_(client),
+      client_(std::move(client)),
       routes_(std::move(routes)),
       route_(route),
       pool_(pool),

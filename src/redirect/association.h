@@ -30,6 +30,7 @@ class Association {
   struct Client {
     SocketAddress address;
     bool of_this_node = false;  ///< not a host that this node forwards for
+    std::optional<Program> owner{};  ///< who asked, where the route selects; answers are for nobody else
   };
   /// Gets what comes back; the bytes live for the call.
   using OnDatagram = std::function<void(const SocketAddress& from, ByteSpan payload)>;
@@ -46,11 +47,14 @@ class Association {
   [[nodiscard]] bool send(const SocketAddress& to, ByteSpan payload);
   /// Ends it now; run() gives the reason.
   void end_with(const Error& reason);
+  /// Ends it in order: nobody waits for answers any more.
+  void end() { over({}); }
   /// The route was renewed without a change.
   void renew(std::shared_ptr<const Routes> routes, const Route* route);
 
   [[nodiscard]] const SocketAddress& client() const { return client_.address; }
   [[nodiscard]] bool of_this_node() const { return client_.of_this_node; }
+  [[nodiscard]] const std::optional<Program>& owner() const { return client_.owner; }
   [[nodiscard]] const Route& route() const { return *route_; }
   [[nodiscard]] const Counts& counts() const { return counts_; }
   [[nodiscard]] net::TimePoint since() const { return since_; }

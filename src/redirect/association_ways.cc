@@ -165,7 +165,7 @@ net::Task<Result<>> Association::directly() { return over_packets({}, any_of(rou
 
 net::Task<Result<>> Association::over_packets(std::optional<SocketAddress> relay, SocketAddress near) {
   // Bound to the address that the proxy sees the control connection come from: it takes datagrams from nobody else.
-  auto socket = net::udp_socket(near, {.mark = own_mark});
+  auto socket = net::udp_socket(near, {.mark = settings_.mark});
   if (!socket) co_return fail(std::move(socket.error()));
   if (outcome_) co_return *outcome_;
   net::Interest interest(loop_, socket->get());

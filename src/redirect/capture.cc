@@ -1,5 +1,7 @@
 #include "redirect/capture.h"
 
+#include <sys/random.h>
+
 #include "redirect/capture_script.h"
 
 // The inet table, and both together.
@@ -32,7 +34,7 @@ void capture_chain(Script& script, const CaptureRules& rules) {
   own_traffic(script, rules, "return");
   // Passed on DNS: harmless where nothing is protected, and the guard stands where something is.
   if (rules.dns_port != 0) {
-    script.line("    tcp dport 53 meta mark != {:#x} fib daddr type != local redirect to :{}", own_mark, rules.dns_port);
+    script.line("    tcp dport 53 meta mark != {:#x} fib daddr type != local redirect to :{}", rules.mark, rules.dns_port);
   }
   excluded_traffic(script, rules, "return");
   for (const auto& [server, nginx] : rules.diversions) {
@@ -48,7 +50,7 @@ void reroute_chain(Script& script, const CaptureRules& rules) {
   const auto mark = capture_mark(rules.listen_port);
   script.line("  chain reroute {{");
   script.line("    type route hook output priority -150; policy accept;");
-  script.line("    meta mark {:#x} return", own_mark);
+  script.line("    meta mark {:#x} return", rules.mark);
   // A resolver on this node asks others itself, and those questions are seen.
   if (rules.dns_port != 0) script.line("    udp dport 53 fib daddr type != local meta mark set {:#x} return", mark);
   excluded_traffic(script, rules, "return");
@@ -154,6 +156,16 @@ void inet_table(Script& script, const CaptureRules& rules, std::string_view name
 }  // namespace
 
 std::uint32_t capture_mark(std::uint16_t listen_port) { return 0xE9200000u | listen_port; }
+std::uint32_t random_mark() {
+  for (;;) {
+    std::uint32_t mark = 0;
+    [[maybe_unused]] const auto got = ::getrandom(&mark, sizeof mark, 0);
+    mark = (mark & ~0xCF00u) | 0x0900u;
+    const auto third = (mark >> 16) & 0xFF;
+    if (mark >> 24 != 0xE9 && third != 0x04 && third != 0x08) return mark;
+  }
+}
+
 std::string table_name(std::uint16_t listen_port) { return fmt::format("{}{}", table_prefix, listen_port); }
 
 std::string remove_script(std::string_view table) {

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ip.h"
@@ -15,8 +16,14 @@
 /// another protocol, a connection without tracking, a datagram whose way to loopback somebody removed.
 namespace epif::redirect {
 
-/// Every packet of the redirector's own sockets bears this mark.
+/// Plain names of routes and their aliases.
+using Names = std::vector<std::pair<std::string, IpAddress>>;
+
+/// Every packet of the redirector's own sockets bears its mark; this one where none was chosen.
 inline constexpr std::uint32_t own_mark = 0xE91F;
+/// One that no program can know from reading this. It keeps clear of the marks of redirected packets and of bits by which
+/// Kubernetes, Cilium and Tailscale route.
+[[nodiscard]] std::uint32_t random_mark();
 /// Packets on their way to the redirector over loopback; a routing rule of this node delivers them there.
 [[nodiscard]] std::uint32_t capture_mark(std::uint16_t listen_port);
 inline constexpr std::string_view table_prefix = "epif_redirect_";
@@ -41,6 +48,8 @@ struct CaptureRules {
   std::vector<CaptureTarget> own_datagrams{};
   /// Neither captured nor guarded, though a target may cover them.
   std::vector<CaptureTarget> excluded{};
+  std::uint32_t mark = own_mark;  ///< of the redirector's own packets
+  Names names{};               ///< answered once; no part of the kernel's rules, remembered with them
   std::uint16_t dns_port = 0;  ///< all DNS of the node goes there; 0: none
   std::vector<Diversion> diversions{};
   /// Ports of NGINX that had a diversion once. Nothing goes there any more: told of a reset here, NGINX would end the server's

@@ -24,16 +24,16 @@ std::string any_match(const CaptureTarget& target) {
 }
 
 void own_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {
-  for (const auto& own : rules.own) script.line("    meta mark {:#x} {} {}", own_mark, transport_match(own, "tcp"), verdict);
-  for (const auto& own : rules.own_datagrams) script.line("    meta mark {:#x} {} {}", own_mark, transport_match(own, "udp"), verdict);
+  for (const auto& own : rules.own) script.line("    meta mark {:#x} {} {}", rules.mark, transport_match(own, "tcp"), verdict);
+  for (const auto& own : rules.own_datagrams) script.line("    meta mark {:#x} {} {}", rules.mark, transport_match(own, "udp"), verdict);
 }
 
 void own_answers(Script& script, const CaptureRules& rules) {
   for (const auto& target : rules.targets) {
     const auto family = family_of(target.block.address.is_v6());
-    script.line("    meta mark {:#x} {} saddr {} meta l4proto udp fib daddr type local accept", own_mark, family, target.block.text());
+    script.line("    meta mark {:#x} {} saddr {} meta l4proto udp fib daddr type local accept", rules.mark, family, target.block.text());
   }
-  if (rules.dns_port != 0) script.line("    meta mark {:#x} udp sport 53 fib daddr type local accept", own_mark);
+  if (rules.dns_port != 0) script.line("    meta mark {:#x} udp sport 53 fib daddr type local accept", rules.mark);
 }
 
 void excluded_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {

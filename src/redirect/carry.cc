@@ -119,7 +119,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach(Flow& flow, Bytes initial, net
 
 net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes initial, net::TimePoint deadline) {
   net::ConnectOptions options;
-  options.mark = own_mark;
+  options.mark = settings_.mark;
   options.cancel = &flow.reaching;
   options.fast_open = flow.route->replay_safe;  // data in a SYN may be replayed: only the route can allow it
   auto connected = co_await net::connect(loop_, flow.destination, options, initial, deadline);

@@ -10,10 +10,12 @@ std::chrono::sys_seconds wall_now() {
   return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
+std::string whose(const std::optional<Program>& owner) { return owner ? std::to_string(owner->user) + " " + owner->cgroup : ""; }
+
 }  // namespace
 
 Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal)
-    : loop_(loop), settings_(settings), counts_(counts), pool_(std::move(pool)), on_refusal_(std::move(on_refusal)) {
+    : loop_(loop), settings_(settings), counts_(counts), pool_(std::move(pool)), on_refusal_(std::move(on_refusal)), replies_(settings.mark) {
   for (auto& socket : sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(
         loop_, std::move(socket), [this](const net::Received& got) { take(got); }));
@@ -22,7 +24,7 @@ Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, s
 
 Datagrams::~Datagrams() { assert(associations_.empty()); }
 
-Result<const Route*> Datagrams::route_for(const Pair& between, bool of_this_node) const {
+Result<Datagrams::Permit> Datagrams::route_for(const Pair& between, bool of_this_node) const {
   const auto& [client, destination] = between;
   Wanted wanted{destination, Transport::udp, nullptr};
   // Asked for each datagram: another program may have the client's port by now.
@@ -32,7 +34,10 @@ Result<const Route*> Datagrams::route_for(const Pair& between, bool of_this_node
     if (owner) program = std::move(*owner);
   }
   if (program) wanted.who = &*program;
-  return routes_->find(wanted, wall_now());
+  auto route = routes_->find(wanted, wall_now());
+  if (!route) return fail(std::move(route.error()));
+  if ((*route)->selector.empty()) program.reset();
+  return Permit{*route, std::move(program)};
 }
 
 void Datagrams::refuse(const Pair& between, const Error& why) {
@@ -63,19 +68,18 @@ void Datagrams::take(const net::Received& datagram) {
     ++counts_.datagrams_dropped[Code::no_route];
     return;
   }
-  const auto route = route_for(between, of_this_node);
-  if (!route) return refuse(between, route.error());
-  const Key key{client, (*route)->id, (*route)->destination.text()};
+  auto permit = route_for(between, of_this_node);
+  if (!permit) return refuse(between, permit.error());
+  const auto* route = permit->route;
+  const Key key{client, route->id, route->destination.text(), whose(permit->owner)};
   auto found = associations_.find(key);
   if (found == associations_.end()) {
     if (associations_.size() >= limits::datagram_associations) {
       return refuse(between, {Code::limit, "too many sockets send datagrams", client.text()});
     }
-    auto* pool = (*route)->next ? &pool_((*route)->next.value()) : nullptr;
-    auto* made = new Association(loop_, settings_, {client, of_this_node}, routes_, *route, pool, [this, client = datagram.from](const SocketAddress& from, ByteSpan bytes) {
-      ++counts_.datagrams_received;
-      answer(from, client, bytes);
-    });
+    auto* pool = route->next ? &pool_(*route->next) : nullptr;
+    auto* made = new Association(loop_, settings_, {client, of_this_node, std::move(permit->owner)}, routes_, route, pool,
+                                 [this, key](const SocketAddress& from, ByteSpan bytes) { deliver(key, from, bytes); });
     found = associations_.emplace(key, made).first;
     net::spawn(serve(key, made));
     // It may have ended before it waited for anything.
@@ -95,6 +99,22 @@ net::Task<void> Datagrams::serve(Key key, Association* association) {
   associations_.erase(key);
 }
 
+void Datagrams::deliver(const Key& key, const SocketAddress& from, ByteSpan payload) {
+  const auto found = associations_.find(key);
+  assert(found != associations_.end());
+  auto& association = *found->second;
+  if (association.owner()) {
+    // As with each datagram sent: the port may be another program's since the question.
+    const auto owner = net::datagram_owner(association.client());
+    if (!owner || *owner != *association.owner()) {
+      ++counts_.datagrams_dropped[Code::revoked];
+      return association.end();
+    }
+  }
+  ++counts_.datagrams_received;
+  answer(from, association.client(), payload);
+}
+
 void Datagrams::answer(const SocketAddress& from, const SocketAddress& client, ByteSpan payload) {
   if (!replies_.send(from, client, payload)) ++counts_.datagrams_dropped[Code::io];
 }
@@ -104,8 +124,8 @@ void Datagrams::apply(std::shared_ptr<const Routes> routes) {
   refused_.clear();
   for (auto& [key, association] : associations_) {
     const auto now = route_for({association->client(), association->destination()}, association->of_this_node());
-    if (now && same_permit(association->route(), **now)) {
-      association->renew(routes_, *now);
+    if (now && now->owner == association->owner() && same_permit(association->route(), *now->route)) {
+      association->renew(routes_, now->route);
       continue;
     }
     Error reason = now ? Error{Code::revoked, "the route changed", association->destination().text(), association->route().flow} : now.error();

@@ -35,12 +35,19 @@ class Datagrams {
   void report(Stats& stats, bool with_flows) const;
 
  private:
-  using Key = std::tuple<SocketAddress, std::string, std::string>;  ///< client, flow id, the route's destination
+  /// Client, flow id, the route's destination, and whose program it is where the route selects.
+  using Key = std::tuple<SocketAddress, std::string, std::string, std::string>;
   using Pair = std::pair<SocketAddress, SocketAddress>;             ///< client, destination
   net::Task<void> serve(Key key, Association* association);
   void refuse(const Pair& between, const Error& why);
   [[nodiscard]] bool refused_lately(const Pair& between);
-  [[nodiscard]] Result<const Route*> route_for(const Pair& between, bool of_this_node) const;
+  struct Permit {
+    const Route* route = nullptr;
+    std::optional<Program> owner;  ///< if the route selects
+  };
+  [[nodiscard]] Result<Permit> route_for(const Pair& between, bool of_this_node) const;
+  /// What came back for the association goes to its program; if another has the port by now, the association ends.
+  void deliver(const Key& key, const SocketAddress& from, ByteSpan payload);
 
   net::Loop& loop_;
   const Settings& settings_;

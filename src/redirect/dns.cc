@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include "base/limits.h"
-#include "redirect/capture.h"
 
 namespace epif::redirect {
 namespace {
@@ -39,9 +38,9 @@ net::Task<Result<Bytes>> read_framed(net::Stream& from, Bytes& received, net::Ti
 
 }  // namespace
 
-Dns::Dns(net::Loop& loop, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets, std::vector<Fd> listeners,
-         OnConnection carry)
-    : loop_(loop), counts_(counts), datagrams_(datagrams), carry_(std::move(carry)) {
+Dns::Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets,
+         std::vector<Fd> listeners, OnConnection carry)
+    : loop_(loop), settings_(settings), counts_(counts), datagrams_(datagrams), carry_(std::move(carry)) {
   for (auto& socket : datagram_sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(loop_, std::move(socket), [this](const net::Received& got) { heard(got); }));
   }
@@ -54,23 +53,15 @@ Dns::Dns(net::Loop& loop, Stats& counts, Datagrams& datagrams, std::vector<Fd> d
 Dns::~Dns() { assert(running_ == 0); }
 
 void Dns::apply(std::shared_ptr<const Routes> routes) {
-  names_.clear();
-  for (const auto& route : routes->table().routes) {
-    const auto& block = route.destination.block;
-    if (route.name.empty() || block.prefix != (block.address.is_v6() ? 128 : 32)) continue;
-    auto name = route.name;
-    for (auto& byte : name) byte = byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
-    auto& addresses = names_[name];
-    if (std::ranges::find(addresses, block.address) == addresses.end()) addresses.push_back(block.address);
-  }
-  for (auto& [name, addresses] : names_) std::ranges::sort(addresses);
+  names_ = routes->names();
   protected_ = routes->targets();
 }
 
 bool Dns::is_protected(const SocketAddress& resolver) const {
-  return std::ranges::any_of(protected_, [&](const CaptureTarget& target) {
+  const auto covers = [&](const CaptureTarget& target) {
     return target.block.contains(resolver.ip.unmapped()) && target.ports.contains(resolver.port);
-  });
+  };
+  return std::ranges::any_of(protected_, covers) && std::ranges::none_of(settings_.excluded, covers);
 }
 
 Bytes Dns::own_answer(ByteSpan query) {
@@ -103,7 +94,7 @@ void Dns::heard(const net::Received& got) {
 }
 
 net::Task<void> Dns::pass_on(SocketAddress client, SocketAddress resolver, Bytes query) {
-  auto socket = net::udp_socket({resolver.ip.is_v6() ? *IpAddress::parse("::") : IpAddress(), 0}, {.mark = own_mark});
+  auto socket = net::udp_socket({resolver.ip.is_v6() ? *IpAddress::parse("::") : IpAddress(), 0}, {.mark = settings_.mark});
   if (!socket || !net::send_datagram(socket->get(), query, resolver)) {
     ++counts_.dns_refused;
     co_return;
@@ -167,7 +158,7 @@ net::Task<Result<Bytes>> Dns::pass_on_stream(SocketAddress resolver, Bytes query
   ++counts_.dns_passed_on;
   const auto until = deadline();
   net::ConnectOptions options;
-  options.mark = own_mark;
+  options.mark = settings_.mark;
   options.cancel = &cancel;
   auto connected = co_await net::connect(loop_, resolver, options, {}, until);
   if (!connected) co_return fail(std::move(connected.error()));

@@ -13,13 +13,14 @@ namespace epif::redirect {
 
 /// One thread's share of the captured DNS. Names of routes get the routes' addresses, so that the redirector can ask the proxy for
 /// the name; which address stands for a name is the routes' decision alone, never who asked first. Other questions go on to
-/// the resolver that was asked, unchanged; if that is a protected destination, they follow its route or are refused. All calls
+/// the resolver that was asked, unchanged; if that is a protected destination and not excluded, they follow its route or are
+/// refused. All calls
 /// on the loop's thread.
 class Dns {
  public:
   using OnConnection = net::Acceptor::OnConnection;
   /// `carry` takes connections to a protected resolver, as any other captured connection. The references outlive this.
-  Dns(net::Loop& loop, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry);
+  Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry);
   ~Dns();
   Dns(const Dns&) = delete;
   Dns& operator=(const Dns&) = delete;
@@ -39,6 +40,7 @@ class Dns {
   net::Task<Result<Bytes>> pass_on_stream(SocketAddress resolver, Bytes query, net::Cancel& cancel);
 
   net::Loop& loop_;
+  const Settings& settings_;
   Stats& counts_;
   Datagrams& datagrams_;
   OnConnection carry_;

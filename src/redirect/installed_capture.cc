@@ -1,12 +1,19 @@
 #include "redirect/installed_capture.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <sstream>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "net/links.h"
 #include "net/nft.h"
@@ -37,46 +44,85 @@ std::vector<SocketAddress> retired_by(const CaptureRules& before, const std::vec
   return retired;
 }
 
+std::unexpected<Error> lost(std::string_view what, const std::string& file) {
+  return fail(Code::not_found, fmt::format("rules of an earlier redirector are in force, but {} is missing", what), file, {},
+              "start with that redirector's --state, or give up its rules with --uninstall");
+}
+
+/// For its owner's eyes only: who knows the mark can pass for the redirector.
+Result<> write_list(const std::string& path, std::string_view text) {
+  const auto fresh = path + ".new";
+  ::unlink(fresh.c_str());
+  const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const bool written = file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  if (!written || ::rename(fresh.c_str(), path.c_str()) != 0) {
+    return fail(Code::io, "cannot write what is captured", path, std::strerror(errno), "choose another --state");
+  }
+  return {};
+}
+
 }  // namespace
 
 InstalledCapture::InstalledCapture(std::uint16_t listen_port, std::string state_dir) : state_dir_(std::move(state_dir)) {
   rules_.listen_port = listen_port;
-  list_file_ = fmt::format("{}/redirect-{}-{}.targets", state_dir_, namespace_number(), listen_port);
+  const auto stem = fmt::format("{}/redirect-{}-{}", state_dir_, namespace_number(), listen_port);
+  list_file_ = stem + ".targets";
+  names_file_ = stem + ".names";
 }
 
-Result<std::vector<CaptureTarget>> InstalledCapture::remembered() {
-  // Without the rules themselves the list is a leftover of another life of this namespace's number.
+Result<> InstalledCapture::recall() {
+  recalled_ = true;
+  // Without the rules themselves the lists are a leftover of another life of this namespace's number.
   auto tables = net::nft_tables(table_name(rules_.listen_port));
   if (!tables) return fail(std::move(tables.error()));
-  std::vector<CaptureTarget> targets;
-  if (!std::ranges::any_of(*tables, [&](const auto& table) { return table.name == table_name(rules_.listen_port); })) return targets;
+  if (!std::ranges::any_of(*tables, [&](const auto& table) { return table.name == table_name(rules_.listen_port); })) return {};
   adopted_ = true;
+  if (auto read = recall_targets(); !read) return read;
+  return recall_names();
+}
+
+Result<> InstalledCapture::recall_targets() {
   std::ifstream file(list_file_);
-  if (!file) {
-    return fail(Code::not_found, "rules of an earlier redirector are in force, but the list of what they capture is missing",
-                list_file_, {}, "start with that redirector's --state, or give up its rules with --uninstall");
-  }
+  if (!file) return lost("the list of what they capture", list_file_);
   for (std::string line; std::getline(file, line);) {
     auto target = CaptureTarget::parse(line);
     if (!target) return fail(Code::invalid_input, "cannot read the list of captured destinations", list_file_, target.error().text());
-    targets.push_back(*target);
+    rules_.targets.push_back(*target);
   }
-  return targets;
+  return {};
 }
 
-Result<> InstalledCapture::remember(const std::vector<CaptureTarget>& targets) {
+/// Lines "mark NUMBER", "dns PORT" and "name ADDRESS NAME".
+Result<> InstalledCapture::recall_names() {
+  std::ifstream file(names_file_);
+  if (!file) return lost("the list of the names that they answer", names_file_);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string kind, text, name;
+    words >> kind >> text;
+    const auto number = text.empty() ? 0 : std::strtoul(text.c_str(), nullptr, 0);
+    if (kind == "mark" && number != 0) {
+      rules_.mark = static_cast<std::uint32_t>(number);
+    } else if (kind == "dns") {
+      rules_.dns_port = static_cast<std::uint16_t>(number);
+    } else if (const auto alias = IpAddress::parse(text); kind == "name" && alias && words >> name) {
+      rules_.names.emplace_back(name, *alias);
+    } else {
+      return fail(Code::invalid_input, "cannot read the list of answered names", names_file_, line);
+    }
+  }
+  return {};
+}
+
+Result<> InstalledCapture::remember(const CaptureRules& wish) const {
   std::error_code failure;
   std::filesystem::create_directories(state_dir_, failure);
-  const auto fresh = list_file_ + ".new";
-  {
-    std::ofstream file(fresh, std::ios::trunc);
-    for (const auto& target : targets) file << target.text() << '\n';
-    file.flush();
-    if (!file) return fail(Code::io, "cannot write the list of captured destinations", fresh, "", "choose another --state");
-  }
-  std::filesystem::rename(fresh, list_file_, failure);
-  if (failure) return fail(Code::io, "cannot write the list of captured destinations", list_file_, failure.message());
-  return {};
+  std::string targets;
+  for (const auto& target : wish.targets) targets += target.text() + '\n';
+  auto names = fmt::format("mark {:#x}\ndns {}\n", wish.mark, wish.dns_port);
+  for (const auto& [name, alias] : wish.names) names += fmt::format("name {} {}\n", alias.text(), name);
+  if (auto written = write_list(names_file_, names); !written) return written;
+  return write_list(list_file_, targets);
 }
 
 Result<> InstalledCapture::commit(const CaptureRules& wish) {
@@ -112,14 +158,16 @@ net::LocalDelivery InstalledCapture::delivery() const {
 }
 
 Result<> InstalledCapture::install(Wish wish) {
-  if (!installed_) {
-    auto before = remembered();
-    if (!before) return fail(std::move(before.error()));
-    rules_.targets = std::move(*before);
+  if (!recalled_) {
+    if (auto before = recall(); !before) return before;
   }
   wish.listen_port = rules_.listen_port;
   wish.targets.insert(wish.targets.end(), rules_.targets.begin(), rules_.targets.end());
   for (auto* list : {&wish.targets, &wish.own, &wish.own_datagrams, &wish.excluded}) tidy(*list);
+  wish.names.insert(wish.names.end(), rules_.names.begin(), rules_.names.end());
+  std::ranges::sort(wish.names);
+  const auto twice = std::ranges::unique(wish.names);
+  wish.names.erase(twice.begin(), twice.end());
   wish.retired = retired_by(rules_, wish.diversions);
   if (wish.retired != rules_.retired) undiverted_ = false;
   if (!installed_ && adopted_) {
@@ -128,7 +176,7 @@ Result<> InstalledCapture::install(Wish wish) {
   }
   if (installed_ && wish == rules_) return end_old_diversions();
   // The list first: with a crash in between it names too much, never too little.
-  auto written = remember(wish.targets);
+  auto written = remember(wish);
   if (!written) return written;
   if (auto done = commit(wish); !done) return done;
   return end_old_diversions();
@@ -170,9 +218,10 @@ Result<> InstalledCapture::remove() {
   auto undelivered = net::remove_local_delivery(delivery());
   if (!undelivered) return undelivered;
   std::error_code ignored;
-  std::filesystem::remove(list_file_, ignored);
+  for (const auto& file : {list_file_, names_file_}) std::filesystem::remove(file, ignored);
   installed_ = false;
   rules_.targets.clear();
+  rules_.names.clear();
   return {};
 }
 

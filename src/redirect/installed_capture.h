@@ -21,9 +21,14 @@ class InstalledCapture {
   /// `state_dir`: holds the list of captured destinations; made if absent. Nothing is installed yet.
   InstalledCapture(std::uint16_t listen_port, std::string state_dir);
 
+  /// Reads what an earlier redirector, killed without a word, has left: afterwards rules() have its targets, names, mark and, if
+  /// it captured DNS, its port. Once, before the first install(), which does it otherwise. Errors: not_found, invalid_input
+  /// (rules are in force and what they stand for cannot be read), those of nftables.
+  [[nodiscard]] Result<> recall();
+
   /// What the rules are to say. The listen port is this object's own.
   using Wish = CaptureRules;
-  /// One transaction: from here on the node's traffic follows `wish`, and `wish.targets` grow by those captured before. The
+  /// One transaction: from here on the node's traffic follows `wish`, and `wish.targets` and `wish.names` grow by earlier ones. The
   /// routing rule that brings datagrams to the redirector comes before it, and the end of connections that the kernel sent to
   /// an NGINX that is not among `wish.diversions` any more after it. `wish.retired` is this object's own. Errors of all but
   /// the last leave the old rules in force; the last is tried again with each call.
@@ -41,16 +46,19 @@ class InstalledCapture {
   [[nodiscard]] net::LocalDelivery delivery() const;
   [[nodiscard]] Result<> commit(const CaptureRules& wish);
   [[nodiscard]] Result<> end_old_diversions();
-  [[nodiscard]] Result<> remember(const std::vector<CaptureTarget>& targets);
-  [[nodiscard]] Result<std::vector<CaptureTarget>> remembered();
+  [[nodiscard]] Result<> remember(const CaptureRules& wish) const;
+  [[nodiscard]] Result<> recall_targets();
+  [[nodiscard]] Result<> recall_names();
 
   std::string list_file_;
+  std::string names_file_;
   std::string state_dir_;
   CaptureRules rules_;
   std::vector<net::Link> devices_;
   bool undiverted_ = true;      ///< no connection goes to NGINX that the rules do not send there
   bool all_unknown_ = false;    ///< an earlier redirector's diversions are not known
   std::set<std::string> gone_;  ///< names of devices that were there once, up to a limit
+  bool recalled_ = false;
   bool installed_ = false;
   bool adopted_ = false;
 };

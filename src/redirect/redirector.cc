@@ -22,7 +22,7 @@ Result<Fd> listen_on(const SocketAddress& at) {
 }
 
 /// Both families of one port.
-Result<> bind_port(std::uint16_t port, std::vector<Fd>& connections, std::vector<Fd>& datagrams) {
+Result<> bind_port(std::uint16_t port, std::vector<Fd>& connections, std::vector<Fd>& datagrams, std::uint32_t mark) {
   for (const auto* text : {"127.0.0.1", "::1"}) {
     const auto ip = IpAddress::parse(text);
     assert(ip.has_value());
@@ -31,7 +31,7 @@ Result<> bind_port(std::uint16_t port, std::vector<Fd>& connections, std::vector
     // A kernel without IPv6 has no IPv6 traffic to capture.
     if (!listener && listener.error().code != Code::address_in_use && ip->is_v6()) continue;
     if (!listener) return fail(std::move(listener.error()));
-    auto socket = net::udp_socket(at, {.mark = own_mark, .transparent = true, .reuse_port = true, .original_destination = true});
+    auto socket = net::udp_socket(at, {.mark = mark, .transparent = true, .reuse_port = true, .original_destination = true});
     if (!socket) return fail(std::move(socket.error()));
     connections.push_back(std::move(*listener));
     datagrams.push_back(std::move(*socket));
@@ -52,8 +52,8 @@ Result<std::unique_ptr<Redirector>> Redirector::start(Settings settings, std::sh
 
 Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes) {
   Sockets sockets;
-  auto bound = bind_port(settings_.listen_port, sockets.connections, sockets.datagrams);
-  if (bound && settings_.dns_port != 0) bound = bind_port(settings_.dns_port, sockets.dns_connections, sockets.dns_datagrams);
+  auto bound = bind_port(settings_.listen_port, sockets.connections, sockets.datagrams, settings_.mark);
+  if (bound && settings_.dns_port != 0) bound = bind_port(settings_.dns_port, sockets.dns_connections, sockets.dns_datagrams, settings_.mark);
   if (!bound) return bound;
   auto loop = net::Loop::make();
   if (!loop) return fail(std::move(loop.error()));

@@ -2,7 +2,6 @@
 
 #include "base/limits.h"
 #include "net/udp.h"
-#include "redirect/capture.h"
 
 namespace epif::redirect {
 
@@ -10,7 +9,7 @@ bool ReplySockets::send(const SocketAddress& from, const SocketAddress& to, Byte
   auto found = sockets_.find(from);
   if (found == sockets_.end()) {
     // Not connected: a connected one would take the program's next datagrams away from the capture's socket.
-    auto socket = net::udp_socket(from, {.mark = own_mark, .transparent = true, .reuse_address = true});
+    auto socket = net::udp_socket(from, {.mark = mark_, .transparent = true, .reuse_address = true});
     if (!socket) return false;
     if (sockets_.size() >= limits::datagram_reply_sockets) {
       sockets_.erase(by_use_.back());

@@ -12,6 +12,8 @@ namespace epif::redirect {
 /// closed when there are too many. On one thread.
 class ReplySockets {
  public:
+  /// `mark`: of the datagrams.
+  explicit ReplySockets(std::uint32_t mark) : mark_(mark) {}
   /// False if it could not be sent: no descriptor, or a program of this node holds the address.
   bool send(const SocketAddress& from, const SocketAddress& to, ByteSpan payload);
 
@@ -20,6 +22,7 @@ class ReplySockets {
     Fd socket;
     std::list<SocketAddress>::iterator used;
   };
+  std::uint32_t mark_;
   std::map<SocketAddress, Place> sockets_;
   std::list<SocketAddress> by_use_;  ///< the latest in front
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -43,6 +44,10 @@ auto rank(const Route& route) {
   return std::tuple(block, ports, (route.selector.users.empty() ? 1 : 0) + (route.selector.cgroups.empty() ? 1 : 0));
 }
 
+bool expired(const Route& route, std::chrono::sys_seconds now) { return route.expires != std::chrono::sys_seconds{} && route.expires <= now; }
+/// Carries nothing.
+bool shut(const Route& route, std::chrono::sys_seconds now) { return !route.blocked.empty() || expired(route, now); }
+
 std::string words(const Program* who) {
   return who == nullptr ? "a program that is not known" : "user " + std::to_string(who->user) + ", cgroup /" + who->cgroup;
 }
@@ -54,6 +59,13 @@ CaptureTarget exactly(const SocketAddress& address, PortRange ports) {
 CaptureTarget exactly(const SocketAddress& address) { return exactly(address, {address.port, address.port}); }
 
 }  // namespace
+
+std::string plain_name(std::string_view name) {
+  if (name.ends_with('.')) name.remove_suffix(1);
+  std::string plain(name);
+  for (auto& byte : plain) byte = byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
+  return plain;
+}
 
 void tidy(std::vector<CaptureTarget>& targets) {
   const auto key = [](const CaptureTarget& target) {
@@ -109,12 +121,13 @@ Result<const Route*> Routes::find(const Wanted& wanted, std::chrono::sys_seconds
                 where, refusal == nullptr ? "" : refusal->flow.empty() ? refusal->reason : refusal->flow + ": " + refusal->reason);
   }
   if (!route->blocked.empty()) return fail(Code::denied, "the route is blocked", where, route->blocked);
-  if (route->expires != std::chrono::sys_seconds{} && route->expires <= now) {
+  if (expired(*route, now)) {
     return fail(Code::expired, "the route has expired", where, route->flow);
   }
   if (route->nginx) {
     return fail(Code::denied, "NGINX carries this flow, and the connection came another way", where, route->flow,
-                "only connections of this node itself, to the server's own address, are sent there");
+                "only connections of this node itself, to the server's own address, are sent there, and only where no other "
+                "route or refusal names that address and port");
   }
   return route;
 }
@@ -127,6 +140,33 @@ bool Routes::asks_who(Transport transport, const SocketAddress& wanted) const {
 
 bool Routes::has_names() const {
   return std::ranges::any_of(table_.routes, [](const Route& route) { return !route.name.empty(); });
+}
+
+void Routes::keep_names(Names kept) { kept_names_ = std::move(kept); }
+
+std::map<std::string, std::vector<IpAddress>, std::less<>> Routes::names() const {
+  std::map<std::string, std::vector<IpAddress>, std::less<>> names;
+  std::set<IpAddress> taken;
+  for (const auto& route : table_.routes) {
+    const auto& block = route.destination.block;
+    if (route.name.empty() || block.prefix != (block.address.is_v6() ? 128 : 32)) continue;
+    names[plain_name(route.name)].push_back(block.address);
+    taken.insert(block.address);
+  }
+  decltype(names) withdrawn;
+  for (const auto& [name, alias] : kept_names_) {
+    if (names.contains(name)) continue;
+    auto& aliases = withdrawn[name];
+    // Another name's by now: this one must not lead there, and has no address.
+    if (!taken.contains(alias)) aliases.push_back(alias);
+  }
+  names.merge(withdrawn);
+  for (auto& [name, addresses] : names) {
+    std::ranges::sort(addresses);
+    const auto twice = std::ranges::unique(addresses);
+    addresses.erase(twice.begin(), twice.end());
+  }
+  return names;
 }
 
 std::optional<std::chrono::sys_seconds> Routes::next_expiry(std::chrono::sys_seconds now) const {
@@ -145,22 +185,22 @@ std::vector<CaptureTarget> Routes::targets() const {
   return targets;
 }
 
-std::vector<CaptureTarget> Routes::own() const {
+std::vector<CaptureTarget> Routes::own(std::chrono::sys_seconds now) const {
   std::vector<CaptureTarget> own;
   for (const auto& route : table_.routes) {
     if (route.nginx) continue;  // the kernel's, and without a mark
     // Nobody's marked traffic needs the way of a direct route that is shut.
-    if (!route.next && (!route.blocked.empty() || route.protocol != Transport::tcp)) continue;
+    if (!route.next && (shut(route, now) || route.protocol != Transport::tcp)) continue;
     own.push_back(route.next ? exactly(route.next->proxy) : route.destination);
   }
   tidy(own);
   return own;
 }
 
-std::vector<CaptureTarget> Routes::own_datagrams(bool relays) const {
+std::vector<CaptureTarget> Routes::own_datagrams(bool relays, std::chrono::sys_seconds now) const {
   std::vector<CaptureTarget> own;
   for (const auto& route : table_.routes) {
-    if (route.protocol != Transport::udp || (route.next && !relays) || (!route.next && !route.blocked.empty())) continue;
+    if (route.protocol != Transport::udp || (route.next && !relays) || (!route.next && shut(route, now))) continue;
     // A relay's port is chosen by the proxy.
     own.push_back(route.next ? exactly(route.next->proxy, PortRange{1, 65535}) : route.destination);
   }
@@ -168,11 +208,23 @@ std::vector<CaptureTarget> Routes::own_datagrams(bool relays) const {
   return own;
 }
 
+bool Routes::only_nginx(const Route& carried) const {
+  const auto& destination = carried.destination;
+  const SocketAddress server{destination.block.address, destination.ports.first};
+  // The kernel asks nobody who they are: where another route or a refusal is as narrow, programs must be told apart, and that
+  // is done here or not at all. Wider ones yield, as they do in find().
+  const auto as_narrow = [&](const CaptureTarget& other) { return covers(other, server) && width(other) <= width(destination); };
+  return std::ranges::none_of(table_.routes, [&](const Route& other) {
+           return &other != &carried && other.protocol == Transport::tcp && (!other.nginx || !other.blocked.empty()) && as_narrow(other.destination);
+         }) &&
+         std::ranges::none_of(table_.refusals, [&](const Refusal& refusal) { return as_narrow(refusal.destination); });
+}
+
 std::vector<Diversion> Routes::diversions(std::chrono::sys_seconds now) const {
   std::map<SocketAddress, SocketAddress> made;
   for (const auto& route : table_.routes) {
-    if (!route.nginx || !route.blocked.empty()) continue;
-    if (route.expires != std::chrono::sys_seconds{} && route.expires <= now) continue;
+    if (!route.nginx || shut(route, now)) continue;
+    if (!only_nginx(route)) continue;
     made.try_emplace({route.destination.block.address, route.destination.ports.first}, route.nginx->listen);
   }
   std::vector<Diversion> out;

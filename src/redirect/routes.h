@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -53,20 +54,30 @@ class Routes {
   /// Destinations to capture and guard: of all routes, and of refusals, too, since what was refused must not pass straight
   /// through. Without duplicates, sorted.
   [[nodiscard]] std::vector<CaptureTarget> targets() const;
-  /// Where the redirector itself connects: the proxies, and destinations of TCP routes without one.
-  [[nodiscard]] std::vector<CaptureTarget> own() const;
+  /// Where the redirector itself connects: the proxies, and destinations of TCP routes without one that are neither blocked nor
+  /// expired.
+  [[nodiscard]] std::vector<CaptureTarget> own(std::chrono::sys_seconds now) const;
   /// The same for datagrams: destinations of UDP routes without a proxy and, if relays are used (SOCKS5), the proxies.
-  [[nodiscard]] std::vector<CaptureTarget> own_datagrams(bool relays) const;
-  /// What the kernel sends to NGINX: routes of method nginx that are neither blocked nor expired. Where two have one destination,
-  /// the first counts. Sorted.
+  [[nodiscard]] std::vector<CaptureTarget> own_datagrams(bool relays, std::chrono::sys_seconds now) const;
+  /// What the kernel sends to NGINX: routes of method nginx that are neither blocked nor expired, whose destination no
+  /// other TCP route or refusal names as narrowly. Where two of the method have one destination, the first counts. Sorted.
   [[nodiscard]] std::vector<Diversion> diversions(std::chrono::sys_seconds now) const;
+  /// Names of earlier routes, as names() gives them, with their aliases: names() goes on to give these, since a program that got
+  /// the real address instead would go around the guard.
+  void keep_names(Names kept);
+  /// What DNS answers, by plain name: the aliases of the routes and, for a name that no route has any more, those that were
+  /// kept. Empty if the alias is another name's now. Sorted.
+  [[nodiscard]] std::map<std::string, std::vector<IpAddress>, std::less<>> names() const;
   /// Some route has a name: DNS is to be captured.
   [[nodiscard]] bool has_names() const;
 
   [[nodiscard]] const RouteTable& table() const { return table_; }
 
  private:
+  [[nodiscard]] bool only_nginx(const Route& carried) const;
+
   RouteTable table_;
+  Names kept_names_;
 };
 
 /// Names of users in selectors as numbers, since a socket knows its user by number. Names that this node does not know stay, and
@@ -76,6 +87,9 @@ class Routes {
 /// True if a flow that began under `before` may go on under `now`: only fields that renew a permit without changing it
 /// (expiry, policy and its version) may differ.
 [[nodiscard]] bool same_permit(const Route& before, const Route& now);
+
+/// A host name as questions are compared by: small letters, no final dot.
+[[nodiscard]] std::string plain_name(std::string_view name);
 
 /// Sorts and removes duplicates.
 void tidy(std::vector<CaptureTarget>& targets);

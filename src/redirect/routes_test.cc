@@ -69,10 +69,51 @@ TEST(Routes, WhatNginxCarriesIsTheKernelsAndNeverPassesUsStraight) {
   expired.expires = noon;
   const auto table = routes({carried, twice, blocked, expired});
   EXPECT_EQ(table.diversions(noon), (std::vector<Diversion>{{*SocketAddress::parse("10.2.0.1:80"), *SocketAddress::parse("10.3.0.30:21000")}}));
-  EXPECT_TRUE(table.own().empty()) << "no marked connection goes to the server itself";
+  EXPECT_TRUE(table.own(noon).empty()) << "no marked connection goes to the server itself";
   EXPECT_EQ(table.targets().size(), 3u) << "what is not sent to NGINX is captured and refused";
   EXPECT_EQ(found(table, "10.2.0.1:80"), "denied");
   EXPECT_EQ(found(table, "10.2.0.3:80"), "expired");
+}
+
+TEST(Routes, TheKernelSendsNothingToNginxThatAnotherRouteOrRefusalNamesAsNarrowly) {
+  auto carried = route("ng", "10.2.0.1:80");
+  carried.next.reset();
+  carried.nginx = NginxPort{*SocketAddress::parse("10.3.0.30:21000"), {*IpAddress::parse("10.1.0.10")}, false};
+  auto alice = route("alice", "10.2.0.1:80");
+  alice.selector.users = {"1001"};
+  auto datagrams = route("udp", "10.2.0.1:80");
+  datagrams.protocol = Transport::udp;
+  EXPECT_EQ(routes({carried, datagrams, route("wide", "10.2.0.0/24")}).diversions(noon).size(), 1u) << "as find() decides";
+  EXPECT_TRUE(routes({carried, alice}).diversions(noon).empty());
+  RouteTable table;
+  table.routes = {carried};
+  table.refusals = {{*CaptureTarget::parse("10.2.0.1:80"), "app/flow", "no permit"}};
+  EXPECT_TRUE(Routes(std::move(table)).diversions(noon).empty());
+}
+
+TEST(Routes, AnExpiredDirectRouteOpensNoWay) {
+  auto direct = route("d", "10.2.0.0/24:80");
+  direct.next.reset();
+  direct.expires = noon;
+  auto datagrams = direct;
+  datagrams.protocol = Transport::udp;
+  const auto table = routes({direct, datagrams});
+  EXPECT_EQ(table.own(noon - std::chrono::seconds(1)).size(), 1u);
+  EXPECT_TRUE(table.own(noon).empty());
+  EXPECT_EQ(table.own_datagrams(false, noon - std::chrono::seconds(1)).size(), 1u);
+  EXPECT_TRUE(table.own_datagrams(false, noon).empty());
+}
+
+TEST(Routes, AKeptNameHasItsAliasUntilThatIsAnothersAndThenNone) {
+  auto named = route("a", "10.200.0.7:80");
+  named.name = "DB.example.";
+  auto made = routes({named});
+  const auto alias = *IpAddress::parse("10.200.0.7");
+  made.keep_names({{"db.example", *IpAddress::parse("10.200.0.1")}, {"old.example", *IpAddress::parse("10.200.0.2")}, {"gone.example", alias}});
+  const auto names = made.names();
+  EXPECT_EQ(names.at("db.example"), std::vector{alias}) << "what a route says counts";
+  EXPECT_EQ(names.at("old.example"), std::vector{*IpAddress::parse("10.200.0.2")});
+  EXPECT_TRUE(names.at("gone.example").empty());
 }
 
 TEST(Routes, RefusedDestinationsAreCapturedToo) {
@@ -141,7 +182,7 @@ TEST(Routes, AStandaloneNameIsAskedForByNameAndWinsOverItsBlock) {
 TEST(Routes, OwnTrafficGoesToProxiesAndToDirectDestinations) {
   auto direct = route("d", "10.2.0.0/24:80");
   direct.next.reset();
-  const auto own = routes({route("a", "10.2.0.1"), route("b", "10.2.0.2"), direct}).own();
+  const auto own = routes({route("a", "10.2.0.1"), route("b", "10.2.0.2"), direct}).own(noon);
   ASSERT_EQ(own.size(), 2u);
   EXPECT_EQ(own[0].text(), "10.2.0.0/24:80");
   EXPECT_EQ(own[1].text(), "10.3.0.30/32:1083");

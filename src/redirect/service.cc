@@ -38,7 +38,9 @@ Result<std::string> read_file(const std::string& path) {
 }  // namespace
 
 Service::Service(ServiceOptions options)
-    : options_(std::move(options)), capture_(options_.settings.listen_port, options_.state_dir) {}
+    : options_(std::move(options)), capture_(options_.settings.listen_port, options_.state_dir) {
+  options_.settings.excluded = options_.excluded;
+}
 
 Service::~Service() = default;
 
@@ -71,11 +73,16 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
   InstalledCapture::Wish wish;
   wish.targets = routes.targets();
   wish.targets.insert(wish.targets.end(), options_.capture.begin(), options_.capture.end());
-  wish.own = routes.own();
-  wish.own_datagrams = routes.own_datagrams(options_.settings.socks == 5);
+  const auto now = wall_now();
+  wish.mark = options_.settings.mark;
+  wish.own = routes.own(now);
+  wish.own_datagrams = routes.own_datagrams(options_.settings.socks == 5, now);
+  for (const auto& [name, aliases] : routes.names()) {
+    for (const auto& alias : aliases) wish.names.emplace_back(name, alias);
+  }
   wish.excluded = options_.excluded;
   wish.gateway = options_.gateway;
-  wish.diversions = routes.diversions(wall_now());
+  wish.diversions = routes.diversions(now);
   // Once there were names, DNS stays captured: an answer that a program has kept must not be asked for elsewhere.
   const auto& old = capture_.rules();
   if (options_.dns || routes.has_names() || old.dns_port != 0) wish.dns_port = options_.settings.dns_port;
@@ -110,8 +117,12 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   service->loop_ = std::move(*loop);
   auto certified = service->read_certificate();
   if (!certified) return fail(std::move(certified.error()));
+  if (auto before = service->capture_.recall(); !before) return fail(std::move(before.error()));
+  // Under rules that are in force, only their own mark reaches a proxy.
+  service->options_.settings.mark = service->capture_.adopted() ? service->capture_.rules().mark : random_mark();
   auto routes = service->load();
   if (!routes) return fail(std::move(routes.error()));
+  routes->keep_names(service->capture_.rules().names);
   service->routes_ = std::make_shared<const Routes>(std::move(*routes));
   auto redirector = Redirector::start(service->options_.settings, service->routes_);
   if (!redirector) return fail(std::move(redirector.error()));
@@ -136,6 +147,7 @@ Result<> Service::read_certificate() {
 }
 
 void Service::apply(Routes routes) {
+  routes.keep_names(capture_.rules().names);
   routes_ = std::make_shared<const Routes>(std::move(routes));
   // Three steps without an open moment: capture more and let both old and new proxies be reached; switch the workers, which
   // cuts what lost its permit; forget the old proxies. Whether or not the rules could be changed, what was revoked is cut.
@@ -153,8 +165,8 @@ void Service::settle() {
     return;
   }
   retry_.cancel();
-  // Workers end what expires themselves; what NGINX carries passes none of them.
-  if (const auto end = routes_->next_expiry(wall_now()); end && !capture_.rules().diversions.empty()) {
+  // Workers end what expires themselves; what NGINX carries passes none of them, and the way of a direct route is to be shut.
+  if (const auto end = routes_->next_expiry(wall_now())) {
     const auto wait = std::clamp<std::chrono::seconds>(*end - wall_now(), std::chrono::seconds(1), std::chrono::hours(1));
     expiry_ = loop_->after(wait, [this] { settle(); });
   }
@@ -226,7 +238,7 @@ Result<> Service::serve() {
   if (!links) return fail(std::move(links.error()));
   auto followed = capture_.follow_devices();
   if (!followed) return followed;
-  if (!capture_.rules().diversions.empty()) settle();  // from here on timers run
+  if (routes_->next_expiry(wall_now())) settle();  // from here on timers run
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
   if (!options_.command.empty()) {

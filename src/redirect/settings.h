@@ -3,9 +3,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/limits.h"
 #include "net/tls.h"
+#include "redirect/capture.h"
 #include "redirect/handshake.h"
 
 namespace epif::redirect {
@@ -14,6 +16,8 @@ namespace epif::redirect {
 struct Settings {
   std::uint16_t listen_port = 15001;
   std::uint16_t dns_port = 0;              ///< where captured DNS arrives; 0: it is not captured
+  std::uint32_t mark = own_mark;           ///< of its own packets
+  std::vector<CaptureTarget> excluded;     ///< neither captured nor guarded
   unsigned threads = 1;
   int socks = 6;                           ///< 5 or 6
   std::uint32_t max_flows = limits::max_connections;  ///< of all threads together

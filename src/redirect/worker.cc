@@ -28,7 +28,7 @@ Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const 
       [this](const SocketAddress& client, const SocketAddress& destination, const Error& why) { note_refusal(client, destination, why); });
   datagrams_->apply(routes_);
   dns_ = std::make_unique<Dns>(
-      loop_, counts_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
+      loop_, settings_, counts_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
       [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); });
   dns_->apply(routes_);
   for (auto& listener : sockets.connections) {
@@ -105,7 +105,7 @@ void Worker::make_pools() {
     if (settings_.tls_always || !key.second.empty()) wishes.tls = tls_;
     // A proxy waits long only for those that showed a certificate; others it drops after its handshake deadline.
     if (!wishes.tls) wishes.idle = std::chrono::milliseconds(limits::handshake_deadline_ms / 2);
-    wishes.connect.mark = own_mark;
+    wishes.connect.mark = settings_.mark;
     wishes.connect.fast_open = settings_.fast_open;
     // In the clear, Fast Open carries the request in the SYN; a connection that stands already could not.
     wishes.keep = settings_.fast_open && !wishes.tls ? 0 : settings_.warm;
