@@ -10,6 +10,7 @@ import time
 
 from lab import check, epif, equal, promise, run
 from nginx_world import Ends, PORT, World, how_it_ends, refused, route, route6, wait_until
+from redirect_world import own_mark
 
 SERVER, SERVER6 = "10.2.0.20", "fd02::20"
 
@@ -68,7 +69,7 @@ def guarded():
         world.client.run("ping", "-c", "1", "-W", "1", SERVER, check=False)
         world.client.run("/usr/bin/python3", "-c", f"""
 import socket
-for mark in (0, 0xE91F):
+for mark in (bytes(4), {own_mark(world.client)!r}):
     out = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     out.setsockopt(socket.SOL_SOCKET, 36, mark)
     out.settimeout(1)

@@ -9,7 +9,7 @@ import socket
 import struct
 
 from lab import check, epif, equal, promise, run, wait_until
-from redirect_world import LISTEN, Service, World, echo, is_reset, read_all
+from redirect_world import LISTEN, Service, World, echo, is_reset, own_mark, read_all
 
 TARGET, OPEN = "10.2.0.20", "10.2.0.21"  # protected, and not
 
@@ -63,7 +63,7 @@ def _mac(node, device):
 
 def everything(w, target, open_to):
     """All ways out that we know, each with a mark: towards `target` as T-..., towards `open_to` as O-..."""
-    frames = Frames(w)
+    frames, own = Frames(w), own_mark(w.client)
     names = []
     for letter, to in (("T", target), ("O", open_to)):
         def mark(name, letter=letter):
@@ -75,7 +75,7 @@ def everything(w, target, open_to):
             raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
             sctp = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
             marked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            marked.setsockopt(socket.SOL_SOCKET, 36, 0xE91F)  # the redirector's own mark
+            marked.setsockopt(socket.SOL_SOCKET, 36, own)
         for out, data in ((plain, mark("udp")), (sctp, mark("sctp")), (marked, mark("marked"))):
             with out:
                 _try(out, data, (to, 9))

@@ -211,7 +211,7 @@ def marked():
             equal(len(found), 1, f"marks of the redirector: {found}")
             check(0xE91F not in found, "the mark is a public constant")
             script = ("import socket,sys\nfor port in (7001, 7002):\n    out = socket.socket(); out.settimeout(2)\n"
-                      "    out.setsockopt(socket.SOL_SOCKET, 36, int(sys.argv[1]))\n"
+                      "    out.setsockopt(socket.SOL_SOCKET, 36, int(sys.argv[1]).to_bytes(4, sys.byteorder))\n"
                       f"    try: out.connect(('{TARGET}', port)); out.send(b'hello'); print(port, out.recv(10))\n"
                       "    except OSError: pass\n")
             as_bob = lambda mark: w.client.run("setpriv", f"--reuid={BOB}", "--clear-groups", "--inh-caps=+net_raw", "--ambient-caps=+net_raw",

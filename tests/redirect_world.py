@@ -1,13 +1,23 @@
 """What the redirect tests share: a node with an uplink, a proxy, a server behind a gate."""
 import json
 import os
+import re
 import socket
 import struct
+import sys
 import threading
 
 from lab import Lab, check, epif, wait_until
 
 LISTEN = 15001
+
+
+def own_mark(node):
+    """The mark of the redirector's own packets, as 4 bytes for SO_MARK; it differs at each start, so the rules are asked.
+    Without a redirector the one that it had in earlier versions."""
+    rules = node.run("nft", "list", "ruleset").stdout
+    found = re.search(r"meta mark (0x[0-9a-f]+) ip6? daddr", rules)
+    return int(found.group(1) if found else "0xe91f", 16).to_bytes(4, sys.byteorder)
 
 
 class World:
