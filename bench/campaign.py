@@ -1,15 +1,13 @@
-"""What is measured: one Step for each measurement, in the order in which competitors take turns."""
+"""What is measured: one Step for each measurement, in the order in which competitors take turns. Pure."""
 import dataclasses
-
-from paper.topology import PAPER
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     workload: str
     competitor: str
-    topology: str  # name of Table I, or "" for links without delay
-    setting: int   # connections, or streams
+    topology: str       # name of Table I, or CP/PS/CS, or "" for links without delay
+    setting: int | str  # connections, streams, ...: what the workload's SETTING says
     round: int
 
     @property
@@ -20,32 +18,25 @@ class Step:
 @dataclasses.dataclass(frozen=True)
 class Lengths:
     """How long and how often. `paper`: the article's own; `full`: within two hours; `quick`: within five minutes."""
+    kind: str
     rounds: int
     requests: int        # of httping
     pause_s: float
     seconds: int         # of wrk
-    connections: tuple
+    connections: tuple   # of wrk with Connection: Close
+    kept_connections: tuple
     rate_rounds: int
     file_mib: int
+    budget_s: float | None  # what would start later is left out, and the report says so
 
 
-LENGTHS = {"paper": Lengths(5, 120, 1.0, 60, (1, 2, 4, 8, 16), 5, 2048),
-           "full": Lengths(5, 120, 0.05, 10, (1, 4, 16, 64, 128), 3, 1024),
-           "quick": Lengths(1, 20, 0.02, 2, (16,), 1, 256)}
-
-WORKLOADS = ("latency", "rate", "keepalive", "throughput")
+LENGTHS = {"paper": Lengths("paper", 5, 120, 1.0, 60, (1, 2, 4, 8, 16), (1, 2, 4, 8, 16), 5, 2048, None),
+           "full": Lengths("full", 5, 120, 0.05, 10, (1, 8, 32, 128), (16, 128), 5, 1024, 6900),
+           "quick": Lengths("quick", 1, 12, 0.01, 1, (1, 8, 64), (16,), 1, 256, 270)}
 
 
 def steps(lengths, workloads, topologies, competitors):
-    """Competitors take turns inside a round (A B C A B C), so that a slow minute of the machine meets all of them."""
-    made = []
-    for workload in workloads:
-        if workload == "latency":
-            for topology in topologies or [t.name for t in PAPER]:
-                made += [Step("latency", name, topology, 1, r) for r in range(lengths.rounds) for name in competitors]
-        elif workload in ("rate", "keepalive"):
-            for connections in lengths.connections:
-                made += [Step(workload, name, "", connections, r) for r in range(lengths.rate_rounds) for name in competitors]
-        elif workload == "throughput":
-            made += [Step("throughput", name, "", 2, r) for r in range(lengths.rate_rounds) for name in competitors]
-    return made
+    """`workloads`: {name: module}. By rounds: competitors take turns in each (A B C A B C), so that a slow minute of the
+    machine meets all of them, and what a short time leaves out are the last rounds of all."""
+    made = [step for module in workloads.values() for step in module.steps(lengths, topologies, competitors)]
+    return sorted(made, key=lambda step: step.round)

@@ -17,6 +17,9 @@ class Base:
     needs = ()
     url = "http://10.73.0.20/"
 
+    def __init__(self):
+        self.processes = []
+
     def missing(self):
         return [name for name in self.needs if not shutil.which(name)]
 

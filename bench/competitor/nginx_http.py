@@ -6,6 +6,7 @@ events {{ worker_connections 8192; }}
 http {{ access_log off; keepalive_requests 1000000000;
   client_body_temp_path {state}/h1; proxy_temp_path {state}/h2; fastcgi_temp_path {state}/h3;
   uwsgi_temp_path {state}/h4; scgi_temp_path {state}/h5;
+  client_max_body_size 0; proxy_request_buffering off;
   server {{ listen 10.71.0.2:8080 backlog=4096; location / {{ proxy_pass http://10.73.0.20:80; }} }} }}
 """
 

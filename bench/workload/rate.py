@@ -1,34 +1,38 @@
-"""wrk: requests a second, with `Connection: Close` (Fig. 13: connection set-up rate) or kept alive."""
-import os
+"""wrk with `Connection: Close`, as in Fig. 13: how many connections a second are set up, used once and taken down."""
 import re
 
+from campaign import Step
 from world import Unfit
 
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+from .processes import cpu_s, cpu_since
+
+TITLE = "New connections: requests with `Connection: Close` (Fig. 13)"
+PLACE = 20
+SETTING = "connections"
+COLUMNS = {"rate": "requests/s", "cpu_us": "CPU of its programs, µs a request", "latency_ms": "latency, ms"}
 
 
-def cpu_s(pids):
-    """CPU seconds that processes (with their children that ended) have used so far."""
-    total = 0.0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-                fields = stat.read().rpartition(")")[2].split()
-            total += sum(map(int, fields[11:15])) / CLOCK_TICKS
-        except OSError:
-            pass
-    return total
+def steps(lengths, topologies, competitors):
+    return [Step("rate", name, "", connections, r) for r in range(lengths.rate_rounds) for connections in lengths.connections
+            for name in competitors]
 
 
-def once(world, url, connections, seconds, close):
-    """{"rate", "errors", "latency_ms"} of one run of wrk."""
-    words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"] + (["-H", "Connection: Close"] if close else []) + [url]
+def once(world, rival, step, lengths):
+    return wrk(world, rival, step.setting, lengths.seconds, close=True)
+
+
+def wrk(world, rival, connections, seconds, close):
+    """{"rate" in requests/s, "errors", "latency_ms", "cpu_us" of the rival's programs a request}."""
+    words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"] + (["-H", "Connection: Close"] if close else []) + [rival.url]
+    before = cpu_s(rival.processes)
     done = world.client.run(*words, timeout=seconds + 30, check=False)
+    used = sum(cpu_since(rival.processes, before).values())
     rate = re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)
+    count = re.search(r"(\d+) requests in", done.stdout)
     latency = re.search(r"Latency\s+([\d.]+)(us|ms|s)", done.stdout)
     if not rate or float(rate.group(1)) == 0:
         raise Unfit(f"wrk got no answers: {(done.stderr or done.stdout).strip()[-300:]}")
     errors = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", done.stdout)))
     scale = {"us": 1e-3, "ms": 1, "s": 1e3}
-    return {"rate": float(rate.group(1)), "errors": errors,
+    return {"rate": float(rate.group(1)), "errors": errors, "cpu_us": used / int(count.group(1)) * 1e6 if rival.processes else None,
             "latency_ms": float(latency.group(1)) * scale[latency.group(2)] if latency else None}

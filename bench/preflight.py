@@ -1,0 +1,97 @@
+"""What must be there before anything starts, and what the measurements were made on."""
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+
+from paper.topology import named
+from world import Unfit, epif
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
+PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shadowsocks-libev", "stunnel4", "wrk", "httping",
+            "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev")
+LEAST_FREE_BYTES = 2 << 30
+
+
+def check(workloads, competitors, topologies):
+    """Raises Unfit with all that is missing here. Returns {("workload" or "competitor", name): what it misses, or ""}: those
+    become rows with that error."""
+    if os.geteuid() != 0:
+        raise Unfit("network namespaces need root")
+    wrong = [f"the program {tool} is missing (tools/setup bench installs it)" for tool in TOOLS if not shutil.which(tool)]
+    if not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
+        wrong.append("link_emulator is not built beside epif (`make bench` builds it)")
+    for topology in topologies:
+        named(topology)
+    wrong += _kernel()
+    for port in sorted({port for module in workloads.values() for port in getattr(module, "PORTS", ())}):
+        if _in_use(port):
+            wrong.append(f"port {port} of this machine is in use, and a workload needs it")
+    if shutil.disk_usage(HERE).free < LEAST_FREE_BYTES:
+        wrong.append(f"less than {LEAST_FREE_BYTES >> 30} GiB are free in {HERE}")
+    if wrong:
+        raise Unfit("cannot measure here:\n  " + "\n  ".join(wrong))
+    lacking = {}
+    for name, module in workloads.items():
+        missing = [tool for tool in getattr(module, "NEEDS", ()) if not shutil.which(tool)]
+        lacking["workload", name] = "not installed: " + ", ".join(missing) if missing else ""
+    for name, made in competitors.items():
+        missing = made().missing()
+        lacking["competitor", name] = "not there: " + ", ".join(missing) if missing else ""
+    for (kind, name), why in lacking.items():
+        if why:
+            print(f"bench: {kind} {name} will be a row with its error: {why}")
+    return lacking
+
+
+def _kernel():
+    """Tries, in a namespace of its own, what the worlds are made of; names what this kernel has not."""
+    netns = f"benchcheck{os.getpid()}"
+
+    def tried(what, *words):
+        done = subprocess.run(words, capture_output=True, text=True)
+        return [] if done.returncode == 0 else [f"this kernel has no {what}: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"]
+
+    wrong = tried("network namespaces", "ip", "netns", "add", netns)
+    if wrong:
+        return wrong
+    try:
+        wrong += tried("veth devices", "ip", "-n", netns, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        wrong += tried("nftables with nat", "ip", "netns", "exec", netns, "nft",
+                       "add table ip b; add chain ip b o { type nat hook output priority -100; }; add rule ip b o tcp dport 80 redirect to :81")
+        wrong += tried("TCP Fast Open", "ip", "netns", "exec", netns, "sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
+        wrong += tried("TUN/TAP devices (/dev/net/tun)", "ip", "-n", netns, "tuntap", "add", "dev", "t0", "mode", "tap")
+    finally:
+        subprocess.run(["ip", "netns", "delete", netns], capture_output=True)
+    return wrong
+
+
+def _in_use(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return True
+    return False
+
+
+def describe(folder, kind, left_out, spent_s):
+    """machine.json: on what, with which lengths, and what the time did not suffice for."""
+    def first(path, prefix):
+        with open(path, encoding="utf-8") as file:
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith(prefix)), "unknown")
+
+    commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True).stdout.strip()
+    listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES], capture_output=True, text=True).stdout
+    with open(os.path.join(folder, "machine.json"), "w", encoding="utf-8") as file:
+        json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
+                   "memory": first("/proc/meminfo", "MemTotal"), "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
+                   "versions": sorted(listed.split("\n")[:-1]), "kind": kind, "left_out": left_out, "spent_s": round(spent_s),
+                   "load": os.getloadavg()[0], "socksx": bool(os.environ.get("SOCKSX_DIR"))}, file, indent=2)
+
+
+__all__ = ["check", "describe"]

@@ -1,0 +1,83 @@
+"""report.md, report.html, the figures, results.csv and results.json of a folder with results.jsonl and machine.json.
+
+No number is typed by hand: all of them come from those two files."""
+import csv
+import json
+import os
+
+import competitor
+import workload
+
+from . import figures, latency, tables
+from .document import Figure, Heading, Text, markdown, page
+from .records import Measured, read
+
+RESULTS, MACHINE = "results.jsonl", "machine.json"
+
+
+def preface(machine):
+    cores = machine["cores"]
+    out = [Heading("Measured", 1),
+           Text(f"{machine['processor']}, {cores} cores, {machine['memory']}, kernel {machine['kernel']}, {machine['libc']}; commit {machine['commit']}; "
+                f"lengths: {machine['kind']}; it took {machine['spent_s']} s."),
+           Text(f"Client, proxy and server share these {cores} cores. So a rate says as well how much of the cores client and server "
+                "leave to the proxy; the CPU that a method's own programs need for a request stands beside it.")]
+    if not machine["socksx"]:
+        out.append(Text("The authors' own programs (socksx) were not measured: SOCKSX_DIR, the folder with their `proxy` and `redirector`, was not given."))
+    if machine["left_out"]:
+        out.append(Text(f"{len(machine['left_out'])} measurements were left out, since the time was over: the last rounds of "
+                        + ", ".join(sorted({key.partition('/')[0] for key in machine["left_out"]})) + ". The same command goes on with them."))
+    return out
+
+
+def blocks(rows, machine, folder):
+    """The whole report; draws the figures on the way."""
+    methods = {name: made.method for name, made in competitor.everyone().items()}
+    out = preface(machine)
+    for name, module in workload.everyone().items():
+        measured = Measured(rows, name)
+        if not measured:
+            continue
+        if name == "latency":
+            drawn = [name for name, in_between in (("fig11", True), ("fig12", False)) if figures.latency_figure(measured, folder, name, in_between)]
+            out += latency.section(measured, module, methods, drawn)
+        elif name == "rate":
+            out += with_figure(tables.section(measured, module), figures.rate_figure(measured, folder, "fig13"), "fig13",
+                               "Fig. 13: requests a second over connections, and the reduction compared with no proxy.")
+        else:
+            out += with_figure(tables.section(measured, module), figures.generic_figure(measured, folder, name, module), name, module.TITLE + ".")
+    out += [Heading("Versions"), Text(", ".join(machine["versions"]))]
+    return out
+
+
+def with_figure(section, drawn, name, caption):
+    return section[:1] + ([Figure(name, caption)] if drawn else []) + section[1:]
+
+
+def write_csv(rows, path):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["workload", "topology", "competitor", "setting", "round", "quantity", "value"])
+        for row in rows:
+            for quantity, value in row["result"].items():
+                out.writerow([row["workload"], row["topology"], row["competitor"], row["setting"], row["round"], quantity, value])
+
+
+def write(folder):
+    """Writes all and returns the path of report.html."""
+    rows = read(os.path.join(folder, RESULTS))
+    with open(os.path.join(folder, MACHINE), encoding="utf-8") as file:
+        machine = json.load(file)
+    write_csv(rows, os.path.join(folder, "results.csv"))
+    with open(os.path.join(folder, "results.json"), "w", encoding="utf-8") as file:
+        json.dump({"machine": machine, "results": rows}, file, indent=1)
+    made = blocks(rows, machine, folder)
+    with open(os.path.join(folder, "report.md"), "w", encoding="utf-8") as file:
+        file.write(markdown(made))
+    path = os.path.join(folder, "report.html")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(page(made, folder))
+    return path
+
+
+__all__ = ["read", "write"]

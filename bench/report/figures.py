@@ -1,0 +1,133 @@
+"""Figures in the article's form, as SVG and PNG. Each function draws one and returns True, or False without data."""
+import math
+import os
+
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plot  # noqa: E402 - the backend must be chosen first
+
+from paper.topology import named  # noqa: E402
+
+from . import latency  # noqa: E402
+from .tables import BASE  # noqa: E402
+
+plot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+                      "axes.axisbelow": True, "svg.hashsalt": "epif", "svg.fonttype": "path"})
+# One colour a family, so that figures can be compared; what is in none of them gets a grey.
+COLOURS = {"direct": "#111111", "nginx_http": "#2e7d32", "nginx_stream": "#66bb6a", "haproxy_tcp": "#a5d6a7", "socks5_plain": "#ef6c00",
+           "socks6_plain": "#ffb74d", "socksx5": "#b71c1c", "socksx6": "#e57373", "epif": "#0d47a1", "epif_fast_open": "#1976d2",
+           "epif_clear": "#64b5f6", "epif_preconnect": "#90caf9", "redsocks_dante": "#6a1b9a", "redsocks_microsocks": "#ab47bc",
+           "shadowsocks": "#795548", "stunnel": "#bcaaa4"}
+MARKERS = "osD^v<>P*Xhd"
+
+
+def colour(name):
+    return COLOURS.get(name, "#78909c")
+
+
+def save(folder, name):
+    for kind, more in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 130})):
+        plot.savefig(os.path.join(folder, f"{name}.{kind}"), bbox_inches="tight", **more)
+    plot.close()
+    return True
+
+
+def or_nan(value):
+    return math.nan if value is None else value
+
+
+def grouped_bars(axes, groups, names, value, titles):
+    """A group of bars for each of `groups`, one bar for each of `names`."""
+    width = 0.86 / max(len(names), 1)
+    for i, name in enumerate(names):
+        at = [x - 0.43 + (i + 0.5) * width for x in range(len(groups))]
+        axes.bar(at, [or_nan(value(name, group)) for group in groups], width, label=titles[name], color=colour(name))
+    axes.set_xticks(range(len(groups)))
+
+
+def latency_figure(measured, folder, name, in_between):
+    """(a) the time of a request, (b) Δt, as Fig. 11 and 12."""
+    places = [t for t in measured.topologies if t and named(t).in_between == in_between
+              and any(latency.means(measured, n, t) is not None for n in measured.titles)]
+    if not places:
+        return False
+    figure, (above, below) = plot.subplots(2, 1, figsize=(10, 7.5), sharex=True)
+    names = list(measured.titles)
+    grouped_bars(above, places, names, lambda n, t: latency.means(measured, n, t), measured.titles)
+    for x, place in enumerate(places):
+        above.hlines(named(place).floor, x - 0.46, x + 0.46, color="#d50000", linestyle="--", linewidth=1, label="floor of any proxy" if x == 0 else None)
+    above.set_ylabel("(a) time of a request, ms")
+    grouped_bars(below, places, [n for n in names if n != BASE], lambda n, t: latency.delta(measured, n, t), measured.titles)
+    below.axhline(0, color="black", linewidth=0.8)
+    below.set_ylabel("(b) Δt, ms")
+    below.set_xticklabels([f"{named(t).name.upper()}\n{named(t).cp:g}/{named(t).ps:g}/{named(t).cs:g}" for t in places])
+    above.legend(fontsize=7, ncol=1, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return save(folder, name)
+
+
+def rate_figure(measured, folder, name, quantity="rate"):
+    """(a) requests a second over connections, (b) the reduction compared with no proxy, as Fig. 13."""
+    if not any(measured.median(n, "", s, quantity) for n in measured.titles for s in measured.settings):
+        return False
+    figure, (left, right) = plot.subplots(1, 2, figsize=(12, 4.8))
+    for at, (rival, title) in enumerate(measured.titles.items()):
+        values = [measured.median(rival, "", s, quantity) for s in measured.settings]
+        style = {"marker": MARKERS[at % len(MARKERS)], "markersize": 4, "color": colour(rival), "linewidth": 2.2 if rival == "epif" else 1.2}
+        left.plot(measured.settings, list(map(or_nan, values)), label=title, **style)
+        base = [measured.median(BASE, "", s, quantity) for s in measured.settings]
+        if rival != BASE and any(base):
+            right.plot(measured.settings, [b - v if b is not None and v is not None else math.nan for v, b in zip(values, base)], **style)
+    for axes, label in ((left, "(a) requests a second"), (right, "(b) fewer than without a proxy")):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(measured.settings, [str(s) for s in measured.settings])
+        axes.set_xlabel("connections at once")
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    left.legend(fontsize=7, loc="upper left", bbox_to_anchor=(2.2, 1.0))
+    return save(folder, name)
+
+
+def bars_figure(measured, folder, name, quantity, heading, setting, topology):
+    """Horizontal bars of one quantity, longest above."""
+    found = [(n, measured.median(n, topology, setting, quantity)) for n in measured.titles]
+    found = sorted(((n, value) for n, value in found if value is not None), key=lambda pair: pair[1])
+    if not found:
+        return False
+    plot.figure(figsize=(8, 0.32 * len(found) + 1))
+    bars = plot.barh([measured.titles[n] for n, _ in found], [value for _, value in found], color=[colour(n) for n, _ in found])
+    plot.bar_label(bars, fmt="%.4g", padding=3, fontsize=7)
+    plot.xlabel(heading)
+    return save(folder, name)
+
+
+def lines_figure(measured, folder, name, quantity, heading, over, topology):
+    """One quantity over numeric settings, a line for each method; logarithmic where it spans more than two decades."""
+    rows = {n: [(s, measured.median(n, topology, s, quantity)) for s in measured.settings] for n in measured.titles}
+    rows = {n: [(s, v) for s, v in row if v is not None] for n, row in rows.items()}
+    values = [v for row in rows.values() for _, v in row]
+    if len(values) < 2:
+        return False
+    plot.figure(figsize=(8, 4.5))
+    for at, (rival, row) in enumerate(rows.items()):
+        plot.plot([s for s, _ in row], [v for _, v in row], marker=MARKERS[at % len(MARKERS)], markersize=4,
+                  color=colour(rival) if rival in COLOURS else None, label=measured.titles[rival])
+    if min(values) > 0 and max(values) > 100 * min(values):
+        plot.yscale("log")
+    numbers = [s for s in measured.settings if s > 0]
+    if numbers and max(numbers) > 100 * min(numbers) and len(numbers) == len(measured.settings):
+        plot.xscale("log")
+    plot.xlabel(over)
+    plot.ylabel(heading)
+    plot.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return save(folder, name)
+
+
+def generic_figure(measured, folder, name, module):
+    """Lines over numeric settings, else bars of the first setting."""
+    quantity, heading = next(iter(module.COLUMNS.items()))
+    topology = measured.topologies[0]
+    if len(measured.settings) > 1 and all(isinstance(s, (int, float)) for s in measured.settings):
+        return lines_figure(measured, folder, name, quantity, heading, module.SETTING, topology)
+    setting = measured.settings[-1]
+    return bars_figure(measured, folder, name, quantity, f"{heading}{f', {setting} {module.SETTING}' if len(measured.settings) > 1 else ''}",
+                       setting, topology)

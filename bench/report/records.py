@@ -1,0 +1,93 @@
+"""What was measured, as rows; and the numbers that tables and figures are made of. Pure, but for read()."""
+import collections
+import json
+import os
+import statistics
+
+from paper.topology import PAPER
+
+
+def read(path):
+    """Rows of results.jsonl, [] without it; a later attempt takes the place of an earlier one. A last line that a stop cut
+    in half is left out."""
+    rows = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    continue
+                rows[row["key"]] = row
+    return list(rows.values())
+
+
+class Measured:
+    """The rows of one workload. A value is found by (competitor, topology, setting, quantity)."""
+
+    def __init__(self, rows, workload):
+        self.titles, self.errors, self.quantities, self._values = {}, {}, {}, collections.defaultdict(list)
+        places = {t.name: at for at, t in enumerate(PAPER)}
+        topologies, settings = {}, {}
+        for row in (r for r in rows if r["workload"] == workload):
+            name, result = row["competitor"], row["result"]
+            self.titles[name] = row["title"]
+            topologies[row["topology"]], settings[row["setting"]] = True, True
+            if "error" in result:
+                self.errors.setdefault(name, {})[row["topology"], row["setting"]] = result["error"]
+                continue
+            for quantity, value in result.items():
+                self.quantities[quantity] = True
+                if value is not None:
+                    self._values[name, row["topology"], row["setting"], quantity].append(value)
+        self.topologies = sorted(topologies, key=lambda t: (places.get(t, len(places)), t))
+        numbers = all(isinstance(s, (int, float)) for s in settings)
+        self.settings = sorted(settings) if numbers else list(settings)
+
+    def __bool__(self):
+        return bool(self.titles)
+
+    def values(self, name, topology, setting, quantity):
+        return self._values.get((name, topology, setting, quantity), [])
+
+    def median(self, name, topology, setting, quantity):
+        """None where nothing was measured."""
+        return median(self.values(name, topology, setting, quantity))
+
+    def error(self, name, topology, setting):
+        return self.errors.get(name, {}).get((topology, setting))
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+def deviation(values):
+    """Standard deviation of the runs around their mean; None of fewer than two."""
+    return statistics.pstdev(values) if len(values) > 1 else None
+
+
+def ratio(value, base):
+    return value / base if value is not None and base else None
+
+
+def starved(values):
+    """True if runs of no proxy differ by more than any machine's mood: ports or cores ran out, and ratios mean nothing."""
+    return len(values) > 1 and min(values) < 0.5 * max(values)
+
+
+def off_equation(measured_ms, predicted_ms):
+    """True if a mean lies outside of 1.5 ms plus 5 % around what the article's equation says."""
+    return abs(measured_ms - predicted_ms) > 1.5 + 0.05 * predicted_ms
+
+
+def number(value, digits=None):
+    """For people: three significant digits, thousands in groups; "–" for None."""
+    if value is None:
+        return "–"
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if digits is None:
+        size = abs(value)
+        digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2
+    return f"{value:,.{digits}f}"

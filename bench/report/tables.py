@@ -1,0 +1,67 @@
+"""Tables of a workload that has no section of its own, and what they share with those that have."""
+from .document import FAILED, Bullets, Heading, Table, Text
+from .records import deviation, number, ratio, starved
+
+BASE = "direct"
+
+
+def cell(measured, name, topology, setting, quantity, with_ratio=False):
+    values = measured.values(name, topology, setting, quantity)
+    if not values:
+        return FAILED if measured.error(name, topology, setting) else "–"
+    value = measured.median(name, topology, setting, quantity)
+    spread = deviation(values)
+    text = number(value) + (f" ± {number(spread)}" if spread is not None else "")
+    base = ratio(value, measured.median(BASE, topology, setting, quantity))
+    return f"{text} ({base:.2f})" if with_ratio and base is not None else text
+
+
+def failures(measured):
+    """One line for each competitor and reason, so that no row's error is lost."""
+    lines = {}
+    for name, found in measured.errors.items():
+        for (topology, setting), why in found.items():
+            if not any(measured.values(name, topology, setting, q) for q in measured.quantities):
+                lines.setdefault((measured.titles[name], why), []).append(topology or str(setting))
+    return [Bullets([f"{title}: failed at {', '.join(dict.fromkeys(where))}: {why}" for (title, why), where in lines.items()])] if lines else []
+
+
+def void(measured, quantity):
+    """A warning for each place where no proxy itself was starved."""
+    places = [f"{topology or 'no delay'}, {setting}" for topology in measured.topologies for setting in measured.settings
+              if starved(measured.values(BASE, topology, setting, quantity))]
+    return [Text(f"Void: no proxy itself differed by more than a factor of two between the runs of {'; '.join(places)}. Its ports or the "
+                 "cores ran out, so the ratios there mean nothing.")] if places else []
+
+
+def matrix(measured, topology, quantity, heading, setting_name, with_ratio):
+    head = ["method", *[f"{setting} {setting_name}".strip() for setting in measured.settings]]
+    rows = [[title, *[cell(measured, name, topology, setting, quantity, with_ratio) for setting in measured.settings]]
+            for name, title in measured.titles.items()]
+    return [Text(heading[0].upper() + heading[1:] + (". In brackets: the ratio to no proxy." if with_ratio else ".")), Table(head, rows)]
+
+
+def section(measured, module):
+    """One heading, the tables that fit the shape of what was measured, the errors."""
+    quantities = [q for q in module.COLUMNS if any(measured.values(n, t, s, q) for n in measured.titles for t in measured.topologies
+                                                   for s in measured.settings)]
+    out = [Heading(module.TITLE)]
+    if getattr(module, "NOTE", ""):
+        out.append(Text(module.NOTE))
+    if quantities:
+        out += void(measured, quantities[0]) if BASE in measured.titles else []
+    for topology in measured.topologies:
+        if len(measured.topologies) > 1:
+            out.append(Heading(topology or "no delay", 3))
+        if len(measured.settings) == 1 or len(measured.titles) > 1 and not quantities:
+            setting = measured.settings[0]
+            rows = [[title, *([cell(measured, name, topology, setting, q) for q in quantities] or [FAILED])] for name, title in measured.titles.items()]
+            out.append(Table(["method", *([module.COLUMNS[q] for q in quantities] or [""])], rows))
+        elif len(measured.titles) == 1:
+            name = next(iter(measured.titles))
+            rows = [[str(setting), *([cell(measured, name, topology, setting, q) for q in quantities] or [FAILED])] for setting in measured.settings]
+            out.append(Table([module.SETTING or "", *([module.COLUMNS[q] for q in quantities] or [""])], rows))
+        else:
+            for at, quantity in enumerate(quantities):
+                out += matrix(measured, topology, quantity, module.COLUMNS[quantity], module.SETTING, at == 0 and BASE in measured.titles)
+    return out + failures(measured)

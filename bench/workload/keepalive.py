@@ -1,0 +1,17 @@
+"""wrk on connections that stay: what a request costs once its connection stands."""
+from campaign import Step
+
+from .rate import COLUMNS as COLUMNS, wrk
+
+TITLE = "Kept alive: requests on connections that stay"
+PLACE = 21
+SETTING = "connections"
+
+
+def steps(lengths, topologies, competitors):
+    return [Step("keepalive", name, "", connections, r) for r in range(min(3, lengths.rate_rounds))
+            for connections in lengths.kept_connections for name in competitors]
+
+
+def once(world, rival, step, lengths):
+    return wrk(world, rival, step.setting, lengths.seconds, close=False)
