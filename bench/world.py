@@ -63,7 +63,7 @@ class World:
         for node in (self.client, self.proxy, self.server):
             node.sysctl("net.ipv4.tcp_fastopen", 3)
             node.sysctl("net.core.somaxconn", 4096)
-        self._serve()
+        self.serve()
         if self.topology:
             self.check_rtts()
 
@@ -80,7 +80,8 @@ class World:
         self.emulator = self.client.start(emulator, *words, name="link_emulator")
         self.emulator.wait_for_log("ready")
 
-    def _serve(self):
+    def serve(self):
+        """NGINX on the port that every competitor leads to, as `self.serving`."""
         config = self.lab.path("server.conf")
         with open(config, "w", encoding="ascii") as file:
             file.write(f"""daemon off; master_process off; worker_processes 1; pid {self.lab.path('server.pid')};
@@ -94,8 +95,8 @@ http {{ access_log off; keepalive_requests 1000000000; sendfile on; tcp_nopush o
     location = / {{ return 200 "the server's answer\\n"; }} }} }}
 """)
         os.makedirs(self.lab.path("www"), exist_ok=True)
-        process = self.server.start("nginx", "-c", config, "-p", self.lab.state, name="server")
-        self.server.wait_for_port(HTTP_PORT, process=process)
+        self.serving = self.server.start("nginx", "-c", config, "-p", self.lab.state, name="server")
+        self.server.wait_for_port(HTTP_PORT, process=self.serving)
 
     def certificates(self, *names):
         """{name: (cert, key, ca)}: one authority, a certificate epif://NAME for each."""

@@ -1,0 +1,99 @@
+"""mosquitto: many small publishes on connections that stay, as a hospital's monitors send them. QoS 1, so each is answered.
+
+mqtt_load (bench/streams) publishes at the client; its subscriber sits at the broker, behind no proxy."""
+import contextlib
+import json
+import os
+import select
+import subprocess
+
+from campaign import Step
+from lab.names import NETNS_DIR
+from world import HTTP_PORT, SERVER, Unfit, epif
+
+from .processes import cpu_s, cpu_since
+from .serving import instead
+
+TITLE = "Streams: small messages on long connections (MQTT)"
+PLACE = 40
+SETTING = "connections"
+COLUMNS = {"messages_s": "messages/s", "cpu_us": "CPU of its programs, µs a message", "p50_ms": "delivery, median, ms",
+           "p95_ms": "delivery, 95 %, ms", "p99_ms": "delivery, 99 %, ms"}
+NEEDS = ("mosquitto",)
+STARTS = True
+PAYLOAD_BYTES = 100
+PACED_PER_S = 4000  # of all connections together: some of the slowest competitor's rate
+WINDOW = 8          # messages without their answer, each connection
+NOTE = (f"{PAYLOAD_BYTES} bytes a message. Messages/s: as fast as answers come, {WINDOW} under way on each connection. Delivery: from when a "
+        f"message was due to the subscriber, at {PACED_PER_S:,} messages/s in all for everybody; CPU at that load.")
+LENGTHS = {"quick": (0.4, 0.3, (32,), 1), "full": (5, 5, (16, 256), 3), "paper": (30, 30, (16, 256), 5)}  # s paced, s as fast as it goes
+BROKER = """listener {port}
+allow_anonymous true
+persistence false
+set_tcp_nodelay true
+max_queued_messages 0
+max_inflight_messages 0
+log_type error
+user root
+"""
+
+
+def steps(lengths, topologies, competitors):
+    _, _, connections, rounds = LENGTHS[lengths.kind]
+    return [Step("streams", name, "", n, r) for r in range(rounds) for n in connections for name in competitors]
+
+
+def once(world, rival, step, lengths):
+    paced_s, window_s, _, _ = LENGTHS[lengths.kind]
+    if "http" in step.competitor:
+        raise Unfit("it carries HTTP alone")
+    with instead(world, lambda: broker(world)):
+        rival.start(world)
+        with load(world, rival.url, step.setting) as ask:
+            before = cpu_s(rival.processes)
+            paced = ask(f"paced {PACED_PER_S} {paced_s}")
+            used = sum(cpu_since(rival.processes, before).values())
+            fast = ask(f"window {WINDOW} {window_s}")
+    for phase in (paced, fast):
+        if phase["delivered"] != phase["sent"]:
+            raise Unfit(f"{phase['sent'] - phase['delivered']} of {phase['sent']} messages were lost")
+    return {"messages_s": fast["delivered"] / fast["seconds"], "cpu_us": used / paced["delivered"] * 1e6 if rival.processes else None,
+            **{name: paced[name] for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")}, "messages": paced["delivered"] + fast["delivered"],
+            "busy_p50_ms": fast["p50_ms"], "busy_p99_ms": fast["p99_ms"]}
+
+
+def broker(world):
+    path = world.lab.path("mosquitto.conf")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(BROKER.format(port=HTTP_PORT))
+    process = world.server.start("mosquitto", "-c", path, name="mosquitto")
+    world.server.wait_for_port(HTTP_PORT, process=process)
+    return process
+
+
+@contextlib.contextmanager
+def load(world, url, connections):
+    """mqtt_load with all connections open; yields ask(line) -> what that phase was."""
+    at = url.removeprefix("http://").strip("/")
+    program = os.path.join(os.path.dirname(epif()), "mqtt_load")
+    words = world.client.enter(program, at if ":" in at else f"{at}:{HTTP_PORT}", connections, PAYLOAD_BYTES,
+                               f"{NETNS_DIR}/{world.server.netns}", f"{SERVER}:{HTTP_PORT}")
+    with open(world.lab.path("mqtt_load.log"), "w+", encoding="utf-8") as log, \
+            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1) as process:
+        def answer(patience):
+            readable, _, _ = select.select([process.stdout], [], [], patience)
+            line = process.stdout.readline() if readable else ""
+            if not line:
+                log.seek(0)
+                raise Unfit(log.read().strip() or f"mqtt_load does not answer within {patience:g} s")
+            return json.loads(line)
+
+        def ask(line):
+            process.stdin.write(line + "\n")
+            return answer(float(line.split()[2]) + 20)
+
+        try:
+            answer(20)
+            yield ask
+        finally:
+            process.kill()
