@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """client ── gate ── server and proxy: what a captured connection lives through."""
+import contextlib
 import socket
 import os
 
@@ -81,6 +82,34 @@ def socks5():
             redirector = w.redirect("--socks", "5", "--capture", "10.2.0.20", proxy="10.3.0.30:1082")
             check(is_refused(w.client, "10.2.0.20", 7001), "no reset although the proxy wants a password")
             wait_until(lambda: w.metric('refused_total{reason="unauthenticated"}') == 1, "the refusal is counted with its reason")
+
+
+@promise("--no-false-start keeps the client's first bytes until the proxy has replied; all arrive, and servers may speak first")
+def first_bytes_after_the_reply():
+    def asked(listener, flags):
+        """What the redirector sends to a proxy that ends without a reply."""
+        redirector = w.redirect("--capture", "10.2.0.20", "--warm", "0", *flags, proxy="10.3.0.30:1081")
+        with w.client.connect("10.2.0.20", 7001) as out:
+            out.sendall(b"the first bytes")
+            peer, _ = listener.accept()
+            with peer, contextlib.suppress(ConnectionResetError):
+                seen = peer.recv(65536)
+                peer.shutdown(socket.SHUT_WR)
+                while more := peer.recv(65536):
+                    seen += more
+        redirector.stop()
+        return seen
+    with World("late") as w:
+        with w.proxy_node.listen(1081) as listener:
+            wait_until(lambda: b"the first bytes" in asked(listener, []), "by default they travel with the request")
+            check(b"the first bytes" not in asked(listener, ["--no-false-start"]), "they went out before the reply")
+        w.redirect("--capture", "10.2.0.20", "--no-false-start")
+        with Service(w.server, 7001, echo), Service(w.server, 7002, greet):
+            with w.client.connect("10.2.0.20", 7001) as out:
+                out.sendall(b"x" * 100_000)
+                equal(len(read_all(out, 100_000)), 100_000, "bytes that came back")
+            with w.client.connect("10.2.0.20", 7002) as out:
+                equal(out.recv(100), b"220 hello\r\n", "greeting")
 
 
 @promise("a proxy that is down, or refuses, is a reset with the reason")

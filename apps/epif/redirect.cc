@@ -27,6 +27,7 @@ struct RedirectArguments {
   std::string routes;
   std::size_t warm = limits::warm_pool_connections;
   bool fast_open = false;
+  bool no_false_start = false;
   std::string proxy_user, user_file;
   std::string admin;
   std::uint16_t listen_port = 15001;
@@ -171,6 +172,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   settings.socks = arguments.socks;
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;
+  settings.false_start = !arguments.no_false_start;
   settings.user = std::move(*user);
   options.certificate = std::move(*tls);
   settings.tls_always = arguments.routes.empty() && options.certificate.has_value();
@@ -268,6 +270,7 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--routes", arguments->routes, "Follow this routes.json instead of --proxy");
   command->add_option("--warm", arguments->warm, "Connections to the proxy that stand ready; 0 for none")->capture_default_str();
   command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server");
+  command->add_flag("--no-false-start", arguments->no_false_start, "SOCKS6: send the client's first bytes only after the proxy's reply, for comparison");
   command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");
   command->add_option("--user", arguments->users, "Carry this user's traffic alone (NAME or number), refuse all other; repeats");
   command->add_option("--cgroup", arguments->cgroups, "Carry what runs in this cgroup or below it alone, refuse all other; repeats");

@@ -138,7 +138,8 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
   Bytes message;
   if (settings_.socks == 6) {
     const bool fast_open = settings_.fast_open || flow.route->replay_safe;
-    auto request = socks6_request({destination, flow.route->id, fast_open, settings_.user ? &*settings_.user : nullptr}, initial);
+    const auto with_it = settings_.false_start ? ByteSpan(initial) : ByteSpan();
+    auto request = socks6_request({destination, flow.route->id, fast_open, settings_.user ? &*settings_.user : nullptr}, with_it);
     if (!request) co_return fail(std::move(request.error()));
     message = std::move(*request);
   }
@@ -159,10 +160,10 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
     }
   } else {
     early = co_await socks5_connect(stream, destination, deadline);
-    if (early) {
-      auto sent = co_await net::write_all(stream, initial, deadline);
-      if (!sent) early = fail(std::move(sent.error()));
-    }
+  }
+  if (early && !(settings_.socks == 6 && settings_.false_start)) {
+    auto sent = co_await net::write_all(stream, initial, deadline);
+    if (!sent) early = fail(std::move(sent.error()));
   }
   flow.proxy_stream = nullptr;
   if (!early) {

@@ -23,6 +23,7 @@ struct Settings {
   std::uint32_t max_flows = limits::max_connections;  ///< of all threads together
   std::size_t warm = limits::warm_pool_connections;
   bool fast_open = false;                  ///< to the proxy, and by stack option from the proxy to the server
+  bool false_start = true;                 ///< SOCKS6: the client's first bytes go with the request, before any reply
   std::optional<ProxyUser> user;
   std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
   bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named
