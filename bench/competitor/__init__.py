@@ -5,6 +5,7 @@
     needs    programs that must be there
     url      what the client asks for; the server itself unless the proxy has to be named
     start(world), which leaves it serving; all that it starts in world's nodes ends with it or by stop(world)
+    offered() False: it runs only where it is named (--only)
 """
 import importlib
 import pkgutil
@@ -19,6 +20,10 @@ class Base:
 
     def __init__(self):
         self.processes = []
+
+    @staticmethod
+    def offered():
+        return True
 
     def missing(self):
         return [name for name in self.needs if not shutil.which(name)]

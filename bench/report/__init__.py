@@ -8,7 +8,7 @@ import os
 import competitor
 import workload
 
-from . import figures, latency, tables
+from . import ablation, figures, latency, tables
 from .document import Figure, Heading, Text, markdown, page
 from .records import Measured, read
 
@@ -44,6 +44,10 @@ def blocks(rows, machine, folder):
         elif name == "rate":
             out += with_figure(tables.section(measured, module), figures.rate_figure(measured, folder, "fig13"), "fig13",
                                "Fig. 13: requests a second over connections, and the reduction compared with no proxy.")
+        elif name == "ablation":
+            bars = [(quantity, setting, module.COLUMNS[quantity]) for quantity, setting in ablation.METRICS]
+            out += with_figure(ablation.section(measured, module), figures.gains_figure(measured, folder, name, ablation.gain, bars), name,
+                               "What each idea is worth, alone and with all others.")
         else:
             out += with_figure(tables.section(measured, module), figures.generic_figure(measured, folder, name, module), name, module.TITLE + ".")
     out += [Heading("Versions"), Text(", ".join(machine["versions"]))]

@@ -131,3 +131,21 @@ def generic_figure(measured, folder, name, module):
     setting = measured.settings[-1]
     return bars_figure(measured, folder, name, quantity, f"{heading}{f', {setting} {module.SETTING}' if len(measured.settings) > 1 else ''}",
                        setting, topology)
+
+
+def gains_figure(measured, folder, name, gain, metrics):
+    """For each idea how many times as good as all off, a bar for each of `metrics` ((quantity, setting, label), ...)."""
+    names = [n for n in measured.titles if not n.endswith("-off") and any(gain(measured, n, q, s) for q, s, _ in metrics)]
+    if not names:
+        return False
+    figure, axes = plot.subplots(figsize=(9, 0.5 * len(names) + 1))
+    height = 0.8 / len(metrics)
+    for i, (quantity, setting, label) in enumerate(metrics):
+        axes.barh([y + (i - (len(metrics) - 1) / 2) * height for y in range(len(names))],
+                  [or_nan(gain(measured, n, quantity, setting)) for n in names], height, label=label, color=("#0d47a1", "#2e7d32", "#ef6c00")[i])
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(names)), [measured.titles[n] for n in names])
+    axes.invert_yaxis()
+    axes.set_xlabel("times as good as with all ideas off")
+    axes.legend(fontsize=7)
+    return save(folder, name)

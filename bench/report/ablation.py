@@ -1,0 +1,37 @@
+"""The table of gains: each idea against all of them off, on the same leg."""
+from paper import ideas
+
+from .document import FAILED, Heading, Table, Text
+from .records import number, ratio
+from .tables import failures
+
+METRICS = (("mean_ms", "latency"), ("rate", "load"), ("mbit_s", "load"))
+
+
+def value(measured, name, quantity, setting):
+    found = [measured.median(name, topology, setting, quantity) for topology in measured.topologies]
+    return next((v for v in found if v is not None), None)
+
+
+def base_of(name):
+    return name.partition("-")[0] + "-off"
+
+
+def gain(measured, name, quantity, setting):
+    """How many times as good as all off: above 1 is better. None where either is missing."""
+    mine, base = value(measured, name, quantity, setting), value(measured, base_of(name), quantity, setting)
+    share = ratio(mine, base)
+    return None if not share else 1 / share if quantity.endswith("_ms") else share
+
+
+def section(measured, module):
+    why = {f"{leg}-{idea.name}": idea.why for idea in ideas.IDEAS for leg in ideas.legs(idea)}
+    head = ["idea", *[heading for quantity, _ in METRICS for heading in (module.COLUMNS[quantity], "times as good")], "why"]
+    rows = []
+    for name, title in measured.titles.items():
+        row = [title]
+        for quantity, setting in METRICS:
+            seen, better = value(measured, name, quantity, setting), gain(measured, name, quantity, setting)
+            row += [number(seen) if seen is not None else FAILED, f"{better:.2f}" if better is not None else "–"]
+        rows.append([*row, why.get(name, "")])
+    return [Heading(module.TITLE), Text(module.NOTE), Table(head, rows)] + failures(measured)
