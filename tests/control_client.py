@@ -54,6 +54,31 @@ def resources():
         expect(world, ["get", "nodes"], 1, stderr=[world.env["EPIF_TOKEN_FILE"]])
 
 
+@promise("what the server finds wrong is told with file and line of the user's own text, with object and field")
+def places():
+    policy = "kind: Policy\nmetadata: {name: %s}\nspec:\n  language: cedar\n  text: |\n    // one line more\n    %s\n"
+    with site("control-client-places") as world:
+        def wrong(text, line, *words):
+            path = world.lab.path("site.yaml")
+            with open(path, "w", encoding="utf-8") as out:
+                out.write("# the user's file\n" + text)
+            expect(world, ["apply", "-f", path], 1, stderr=[f"{path}:{line}: ", *words])
+        wrong("kind: Domain\nmetadata: {name: far}\nspec: {}\n---\n"
+              "kind: Node\nmetadata: {name: x, domain: far}\nspec:\n  addresses:\n    - 10.7.0.1\n  proxy: nobody\n",
+              "11:3", "Node 'far/x', spec.proxy: there is no ProxyNode 'far/nobody'")
+        wrong("kind: Node\nmetadata: {name: x, domain: umc}\nspec:\n  addresses: [10.1.0.10]\n", "5:3",
+              "Node 'umc/x', spec.addresses: 10.1.0.10 belongs to Node 'umc/modality' already")
+        wrong("kind: Application\nmetadata: {name: new}\nspec:\n  purpose: treatment\n  flows:\n    - name: f\n      from: umc/modality\n"
+              "      to: research/nobody\n      port: 80\n", "9:7", "Application 'new', flow 'f', spec.flows[0].to: there is no Node")
+        wrong(policy % ("first", "permit(principal, action, resource) when { context.x = 1 };"), "8:54", "Policy 'first', spec.text: `=` is not an operator")
+        wrong(policy % ("first", "permit(principal, action, resource);") + "---\n" +
+              policy % ("second", '@require("nothere") permit(principal, action, resource);'), "16:21", "Policy 'second', spec.text", "'nothere'")
+        wrong("kind: BridgingFunction\nmetadata: {name: one}\nspec: {provides: [x], order: {after: [two]}}\n---\n"
+              "kind: BridgingFunction\nmetadata: {name: two}\nspec:\n  provides: [y]\n  order: {after: [one]}\n",
+              "4:23", "BridgingFunction 'one', spec.order", "one before two before one")
+        wrong("kind: Domain\nmetadata: {name: umc, version: 999999}\nspec: {}\n", "2:1", "Domain 'umc'", "was changed by someone else")
+
+
 @promise("explain ends with 3 for a flow that is refused and 0 for one that is carried, with the policy's words")
 def explain():
     with site("control-client-explain") as world:

@@ -9,6 +9,7 @@
 
 #include "api/client_config.h"
 #include "api/resource_path.h"
+#include "api/users_words.h"
 #include "api/view.h"
 #include "command.h"
 #include "model/document.h"
@@ -51,23 +52,6 @@ Exit with_client(const ClientArguments& arguments, Body body) {
   return done ? *done : report(done.error());
 }
 
-/// One JSON document a line, so that the server's "request:LINE" leads back to the user's file.
-std::string body_of(const std::vector<Resource>& resources) {
-  std::string body = "[\n";
-  for (std::size_t i = 0; i < resources.size(); ++i) body += to_json(resources[i]) + (i + 1 < resources.size() ? ",\n" : "\n");
-  return body + "]\n";
-}
-
-Error in_users_words(Error error, const std::vector<Resource>& resources) {
-  constexpr std::string_view source = "request:";
-  if (!error.where.starts_with(source)) return error;
-  const auto line = std::strtoul(error.where.c_str() + source.size(), nullptr, 10);
-  if (line < 2 || line - 2 >= resources.size()) return error;
-  const auto origin = metadata_of(resources[line - 2]).origin.text();
-  if (!origin.empty()) error.where = origin;
-  return error;
-}
-
 Result<std::vector<Resource>> load(const std::vector<std::string>& files) {
   auto set = load_resources(files);
   if (!set) return fail(std::move(set.error()));
@@ -80,8 +64,8 @@ Result<std::vector<Resource>> load(const std::vector<std::string>& files) {
 }
 
 Result<std::string> send(api::Client& client, const std::vector<Resource>& resources) {
-  auto answer = client.request("POST", "/v1/apply", body_of(resources));
-  if (!answer) return fail(in_users_words(std::move(answer.error()), resources));
+  auto answer = client.request("POST", api::apply_path, api::body_of(resources));
+  if (!answer) return fail(api::in_users_words(std::move(answer.error()), resources));
   std::string text;
   const auto applied = json::parse(*answer);  // named: a range-for would not keep a temporary's parts alive
   for (const auto& item : applied.at("applied").as_array()) {

@@ -98,6 +98,7 @@ Result<ResourceSet> Desk::stored() {
     if (!parse_kind(record.kind)) continue;
     auto resource = parse_resource(source_document(record), record.kind + " " + record.name);
     if (!resource) return fail(std::move(resource.error()));
+    metadata_of(*resource).origin.line = 0;  // users never saw the stored text
     resources.put(std::move(*resource));
   }
   return resources;

@@ -79,8 +79,8 @@ Result<Catalog> Catalog::make(const ResourceSet& resources, const Landscape& lan
   std::string words;
   for (const auto at : cycle) words += catalog.functions[at]->metadata.name + " before ";
   const auto& first = catalog.functions[cycle.front()]->metadata;
-  return fail(Code::cycle, fmt::format("the order of bridging functions is a cycle: {}{}", words, first.name),
-              first.origin.text(), {}, "remove one of these constraints (spec.order)");
+  return fail(Code::cycle, fmt::format("BridgingFunction '{}', spec.order: the order of bridging functions is a cycle: {}{}", first.name, words, first.name),
+              first.origin.text(), {}, "remove one of these constraints");
 }
 
 Cost Catalog::cost(const Unit& unit, std::uint64_t volume) const {
