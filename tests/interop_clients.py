@@ -6,7 +6,7 @@ import socket
 import time
 
 from interop_table import CLIENTS, Target
-from interop_world import (CLOSED, ECHO, FIRST, GO, GREETING, LATE, LOGIN, WORDS, Talk, World, digest, payload)
+from interop_world import (CLOSED, ECHO, FIRST, GO, GREETING, HTTP, LATE, LOGIN, WORDS, Talk, World, digest, payload)
 from lab import Failure, check, equal, promise, run, wait_until
 
 AT_ONCE = 6
@@ -112,6 +112,20 @@ def keep_all(name):
 @promise("curl: every SOCKS scheme, with and without a password")
 def with_curl():
     keep_all("curl")
+
+
+@promise("curl that takes it for an HTTP proxy, in clear or over TLS, ends at once with an error, and nothing reaches the server")
+def with_curl_over_http():
+    with World("curl-http") as world:
+        for scheme in ("http", "https"):  # curl's other two schemes: ours is no HTTP proxy
+            for words in ([f"http://{world.address[4]}:{HTTP}/"], ["--proxytunnel", f"http://{world.address[4]}:{HTTP}/"]):
+                began = time.monotonic()
+                with Talk(world.client, ["curl", "-sS", "--fail", "-x", f"{scheme}://10.1.0.1:{OPEN}", *words]) as talk:
+                    code, out, err = talk.finish(b"")
+                check(code != 0 and len(out) <= 1, f"{scheme}: it ended with {code} and printed {out[:80]!r}: {err.strip()}")
+                check(time.monotonic() - began < 5, f"{scheme}: it took {time.monotonic() - began:.1f} s")
+        equal(world.services.peers, [], "who connected to the server")
+        world.nothing_left()
 
 
 @promise("ncat --proxy-type socks4 and socks5, with and without --proxy-auth")

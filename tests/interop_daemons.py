@@ -4,6 +4,7 @@ import os
 import subprocess
 
 REDSOCKS, SSH = 12345, 2022
+NAME, NAMED = "server.far.example", "10.2.0.20"  # what the servers below resolve, and nobody else
 
 
 def write(lab, name, text):
@@ -28,7 +29,7 @@ def danted(lab, node, port=1085, method="none", upstream="", devices=()):
     command = ["danted", "-N", "1", "-f", settings, "-p", lab.path(f"danted-{port}.pid")]
     if method == "username":
         command = with_user(lab, "ann", "secret", command)
-    process = node.start(*command, name=f"danted-{port}")
+    process = node.start(*with_name(lab, command), name=f"danted-{port}")
     node.wait_for_port(port, process=process)
     return process
 
@@ -45,8 +46,15 @@ def with_user(lab, name, password, command):
     return ["unshare", "--mount", "sh", "-c", mounts, *files, *command]
 
 
-def microsocks(node, port=1086):
-    process = node.start("microsocks", "-i", "0.0.0.0", "-p", port)
+def with_name(lab, command):
+    """The command line that runs `command` where NAME is known."""
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"',
+            write(lab, "hosts-far", f"127.0.0.1 localhost\n{NAMED} {NAME}\n"), *map(str, command)]
+
+
+def microsocks(lab, node, port=1086, login=()):
+    secret = ["-u", login[0], "-P", login[1]] if login else []
+    process = node.start(*with_name(lab, ["microsocks", "-i", "0.0.0.0", "-p", port, *secret]), name=f"microsocks-{port}")
     node.wait_for_port(port, process=process)
     return process
 
@@ -108,7 +116,7 @@ def sshd(lab, node):
                      "StrictModes no\nPermitRootLogin prohibit-password\nUsePAM yes\nPidFile none\nPrintMotd no\n"
                      "Subsystem sftp internal-sftp\n")
     os.makedirs("/run/sshd", exist_ok=True)  # it wants this folder
-    process = node.start("/usr/sbin/sshd", "-D", "-e", "-f", settings)
+    process = node.start(*with_name(lab, ["/usr/sbin/sshd", "-D", "-e", "-f", settings]), name="sshd")
     node.wait_for_port(SSH, process=process)
     return ["-F", "none", "-i", lab.path("user"), "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={known}", "-o", "HostKeyAlias=server",
             "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no"]

@@ -4,7 +4,7 @@ import concurrent.futures
 import os
 import socket
 
-from interop_daemons import SSH, danted, haproxy, microsocks, nginx, redsocks, sshd
+from interop_daemons import NAME, SSH, danted, haproxy, microsocks, nginx, redsocks, sshd
 from interop_world import CLOSED, ECHO, FIRST, GO, GREETING, LATE, LOGIN, MEGABYTE, WORDS, Services, digest, payload, read
 from lab import check, equal, promise, run, wait_until
 from redirect_world import World, certificates, is_refused
@@ -38,6 +38,24 @@ class Peers(World):
         came_from = {peer.removeprefix("::ffff:") for peer in self.services.peers}
         equal(came_from, {PROXY[family] for family in families}, f"{what}: who connected to the server")
         self.services.peers.clear()
+
+    def by_name(self, what):
+        """The redirector answers for NAME with MAPPED, and the proxy is asked for the name, which it alone can resolve."""
+        data = payload(what)
+        with self.client.connect(MAPPED, ECHO) as out, concurrent.futures.ThreadPoolExecutor(1) as sender:
+            out.settimeout(10)
+            sending = sender.submit(out.sendall, data)
+            equal(digest(read(out, len(data))), digest(data), f"{what}: hash of what came back from the server's name")
+            sending.result()
+        self.heard(data, what)
+
+    def refuses_passwords(self, capture, proxy, what):
+        """A proxy that wants LOGIN is told another password, then none."""
+        for flags in (["--user-file", password_file(self, "wrong")], []):
+            redirector = self.redirect("--socks", "5", *capture, *flags, proxy=proxy)
+            check(is_refused(self.client, self.server.address, ECHO), f"{what}: no reset although it wants another password than {flags}")
+            wait_until(lambda: self.metric('refused_total{reason="unauthenticated"}') == 1, "the refusal is counted with its reason")
+            redirector.stop()
 
     def open(self, family, port):
         made = self.client.connect(self.addresses()[family], port)
@@ -86,6 +104,8 @@ def password_file(world, password):
     return path
 
 
+MAPPED = "10.200.0.9"
+BY_NAME = ("--map", f"{NAME}={MAPPED}")
 CAPTURE = ("--capture", "10.2.0.0/24", "--capture", "[fd02::/64]:7000-7999")
 
 
@@ -94,25 +114,30 @@ def redirect_to_danted():
     with Peers("danted", proxy=False) as w:
         danted(w.lab, w.proxy_node, 1085, devices=["gate"])
         danted(w.lab, w.proxy_node, 1087, "username", devices=["gate"])
-        redirector = w.redirect("--socks", "5", *CAPTURE, proxy="10.3.0.30:1085")
+        redirector = w.redirect("--socks", "5", *CAPTURE, *BY_NAME, proxy="10.3.0.30:1085")
+        w.by_name("danted by name")
         w.keep("danted")
         redirector.stop()
         redirector = w.redirect("--socks", "5", *CAPTURE, "--user-file", password_file(w, LOGIN[1]), proxy="10.3.0.30:1087")
         w.keep("danted with a password")
         redirector.stop()
-        for flags in (["--user-file", password_file(w, "wrong")], []):
-            redirector = w.redirect("--socks", "5", *CAPTURE, *flags, proxy="10.3.0.30:1087")
-            check(is_refused(w.client, w.server.address, ECHO), f"no reset although danted wants another password than {flags}")
-            wait_until(lambda: w.metric('refused_total{reason="unauthenticated"}') == 1, "the refusal is counted with its reason")
-            redirector.stop()
+        w.refuses_passwords(CAPTURE, "10.3.0.30:1087", "danted")
 
 
-@promise("epif redirect --socks 5 works with microsocks, as far as that knows half-close")
+@promise("epif redirect --socks 5 works with microsocks, with and without a password, as far as that knows half-close")
 def redirect_to_microsocks():
     with Peers("microsocks", proxy=False) as w:
-        microsocks(w.proxy_node)
-        w.redirect("--socks", "5", *CAPTURE, proxy="10.3.0.30:1086")
-        w.keep("microsocks", without=("client ends first", "server ends first"))  # for it one end is both
+        microsocks(w.lab, w.proxy_node)
+        microsocks(w.lab, w.proxy_node, 1088, LOGIN)
+        one_end = ("client ends first", "server ends first")  # for it one end is both
+        redirector = w.redirect("--socks", "5", *CAPTURE, *BY_NAME, proxy="10.3.0.30:1086")
+        w.by_name("microsocks by name")
+        w.keep("microsocks", without=one_end)
+        redirector.stop()
+        redirector = w.redirect("--socks", "5", *CAPTURE, "--user-file", password_file(w, LOGIN[1]), proxy="10.3.0.30:1088")
+        w.keep("microsocks with a password", without=one_end)
+        redirector.stop()
+        w.refuses_passwords(CAPTURE, "10.3.0.30:1088", "microsocks")
 
 
 @promise("epif redirect --socks 5 works with the SOCKS5 server of ssh -D")
@@ -121,8 +146,9 @@ def redirect_to_ssh():
         options = sshd(w.lab, w.proxy_node)
         forward = w.client.start("ssh", *options, "-N", "-D", "1085", "-p", SSH, "root@10.3.0.30")
         w.client.wait_for_port(1085, process=forward)
-        w.redirect("--socks", "5", *CAPTURE, proxy="127.0.0.1:1085")
-        w.keep("ssh -D")
+        w.redirect("--socks", "5", *CAPTURE, *BY_NAME, proxy="127.0.0.1:1085")
+        w.by_name("ssh -D by name")
+        w.keep("ssh -D")  # it knows no passwords: who may use it says ssh
 
 
 @promise("redsocks before epif proxy works, in SOCKS4 and in SOCKS5, with and without a password")
@@ -130,6 +156,7 @@ def redsocks_to_proxy():
     with Peers("redsocks") as w:
         w.start_proxy("--listen", "10.3.0.30:1081", "--allow-all", "--user", ":".join(LOGIN), port=1081)
         for kind, proxy, login in (("socks4", "10.3.0.30:1080", ()), ("socks5", "10.3.0.30:1080", ()), ("socks5", "10.3.0.30:1081", LOGIN)):
+            # It redirects IPv4 alone, and knows addresses, not names. What it cannot carry it ends, without a reset.
             process = redsocks(w.lab, w.client, kind, proxy, login)
             w.keep(f"redsocks {kind} {' '.join(login)}", families=(4,), resets=False)
             process.stop()

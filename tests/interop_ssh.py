@@ -8,15 +8,15 @@ from interop_table import Target, connect_proxy, ncat, netcat_openbsd
 from interop_world import CLOSED, LOGIN, Talk, World, digest, payload
 from lab import check, equal, promise, run
 
-COMMANDS = {"nc": (netcat_openbsd, "socks5h"), "nc, SOCKS4": (netcat_openbsd, "socks4"), "ncat": (ncat, "socks5h"),
-            "connect-proxy": (connect_proxy, "socks5h")}
+COMMANDS = {"nc": (netcat_openbsd, "socks5h", "far4"), "nc, SOCKS4": (netcat_openbsd, "socks4", "10.2.0.20"),
+            "nc, IPv6": (netcat_openbsd, "socks5h", "fd02::20"), "ncat": (ncat, "socks5h", "far6"), "ncat, IPv4": (ncat, "socks5", "10.2.0.20"),
+            "connect-proxy": (connect_proxy, "socks5h", "far4")}
 
 
-def through(world, options, name, login=(), port=SSH):
+def through(world, options, name, login=(), port=SSH, host=None):
     """The options for a connection through the client `name`."""
-    program, scheme = COMMANDS[name]
-    host = world.address[4] if scheme == "socks4" else "far4"
-    words = program(world, scheme, Target("10.1.0.1", 1081 if login else 1080, host, port, login))
+    program, scheme, server = COMMANDS[name]
+    words = program(world, scheme, Target("10.1.0.1", 1081 if login else 1080, host or server, port, login))
     return [*options, "-o", "ProxyCommand=" + shlex.join(map(str, words))]
 
 
@@ -56,10 +56,14 @@ def with_ssh():
 @promise("ssh tells why its ProxyCommand could not connect")
 def told_why():
     with World("ssh-refused") as world:
-        for name, login, port, why in (("ncat", (), CLOSED, "Connection refused"), ("nc", (), CLOSED, "Connection refused"),
-                                       ("connect-proxy", (), CLOSED, "connection refused"),
-                                       ("connect-proxy", (LOGIN[0], "wrong"), SSH, "Authentication failed")):
-            code, _, err = ssh(world, ["ssh", *through(world, ["-F", "none", "-o", "BatchMode=yes"], name, login, port), "root@server"])
+        wrong = (LOGIN[0], "wrong")
+        for name, login, host, port, why in (("ncat", (), None, CLOSED, "Connection refused"), ("nc", (), None, CLOSED, "Connection refused"),
+                                             ("connect-proxy", (), None, CLOSED, "connection refused"),
+                                             ("nc", (), "10.9.0.1", SSH, "Host unreachable"), ("ncat", (), "10.8.0.1", SSH, "Network unreachable"),
+                                             ("ncat", wrong, None, SSH, "authentication failed"),
+                                             ("connect-proxy", wrong, None, SSH, "Authentication failed")):
+            options = through(world, ["-F", "none", "-o", "BatchMode=yes"], name, login, port, host)
+            code, _, err = ssh(world, ["ssh", *options, "root@server"])
             equal(code, 255, f"ssh through {name} to nothing ({err.strip()})")
             check(why in err, f"ssh through {name} should say {why!r}, and says {err.strip()!r}")
 
