@@ -8,7 +8,7 @@ import os
 import competitor
 import workload
 
-from . import ablation, figures, latency, tables
+from . import ablation, figures, latency, table2, tables
 from .document import Figure, Heading, Text, markdown, page
 from .records import Measured, read
 
@@ -49,7 +49,11 @@ def blocks(rows, machine, folder):
             out += with_figure(ablation.section(measured, module), figures.gains_figure(measured, folder, name, ablation.gain, bars), name,
                                "What each idea is worth, alone and with all others.")
         else:
-            out += with_figure(tables.section(measured, module), figures.generic_figure(measured, folder, name, module), name, module.TITLE + ".")
+            wanted = getattr(module, "FIGURE", True)
+            out += with_figure(tables.section(measured, module), wanted and figures.generic_figure(measured, folder, name, module), name, module.TITLE + ".")
+    latencies, rates, compared = (Measured(rows, name) for name in ("latency", "rate", "comparison"))
+    if latencies and rates and compared:
+        out += table2.section(latencies, rates, compared)
     out += [Heading("Versions"), Text(", ".join(machine["versions"]))]
     return out
 

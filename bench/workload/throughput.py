@@ -27,7 +27,7 @@ def once(world, rival, step, lengths):
 
 def curl(world, rival, mib, streams, up=False):
     """{"mbit_s", "cpu_s_gib", "cpu_s_gib of PROCESS"} of one file on each of `streams` connections."""
-    file = _zeros(world, mib)
+    file = zeros(world, mib)
     before = cpu_s(rival.processes)
     words = ["curl", "-sS", "-f", "--parallel", "--parallel-immediate", "--parallel-max", str(streams), "-w", "%{time_total}\n"]
     for _ in range(streams):
@@ -42,7 +42,7 @@ def curl(world, rival, mib, streams, up=False):
             **{f"cpu_s_gib of {name}": seconds / gib for name, seconds in used.items()}}
 
 
-def _zeros(world, mib):
+def zeros(world, mib):
     """The file, of zeros, where the server finds it: nothing on the way compresses, and a hole costs no disk."""
     path = world.lab.path("www", FILE)
     with open(path, "ab") as file:
