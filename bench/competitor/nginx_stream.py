@@ -5,17 +5,18 @@ from . import Base
 
 MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 CONFIG = """load_module {module};
-daemon off; master_process off; worker_processes 1; pid {state}/nginx-stream.pid; error_log {state}/nginx-stream-error.log;
+daemon off; master_process off; worker_processes 1; pid {state}/{name}.pid; error_log {state}/{name}-error.log;
 events {{ worker_connections 8192; }}
-stream {{ server {{ listen 10.71.0.2:8081 backlog=4096; proxy_pass 10.73.0.20:80; }} }}
+stream {{ server {{ listen {listen} backlog=4096; proxy_pass {to}; }} }}
 """
+PROXY = "10.71.0.2:8081"
 
 
 class Competitor(Base):
     title = "NGINX stream"
     method = "nginx"
     needs = ("nginx",)
-    url = "http://10.71.0.2:8081/"
+    url = f"http://{PROXY}/"
     place = 11
 
     def missing(self):
@@ -23,7 +24,11 @@ class Competitor(Base):
 
     def start(self, world):
         super().start(world)
-        config = world.lab.path("nginx-stream.conf")
+        self.hop(world, world.proxy, PROXY, "10.73.0.20:80")
+
+    def hop(self, world, node, listen, to):
+        name = f"nginx-stream-{node.name}"
+        config = world.lab.path(name + ".conf")
         with open(config, "w", encoding="ascii") as file:
-            file.write(CONFIG.format(state=world.lab.state, module=MODULE))
-        self.run(world.proxy, "nginx", "-c", config, "-p", world.lab.state, port=8081)
+            file.write(CONFIG.format(state=world.lab.state, module=MODULE, name=name, listen=listen, to=to))
+        self.run(node, "nginx", "-c", config, "-p", world.lab.state, port=int(listen.rpartition(":")[2]))
