@@ -1,4 +1,5 @@
 """What must be there before anything starts, and what the measurements were made on."""
+import importlib.util
 import json
 import os
 import platform
@@ -24,6 +25,8 @@ def check(workloads, competitors, topologies):
     wrong = [f"the program {tool} is missing (tools/setup bench installs it)" for tool in TOOLS if not shutil.which(tool)]
     if not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
         wrong.append("link_emulator is not built beside epif (`make bench` builds it)")
+    if not importlib.util.find_spec("matplotlib"):
+        wrong.append("the Python package matplotlib is missing (tools/setup bench installs it)")
     for topology in topologies:
         named(topology)
     wrong += _kernel()

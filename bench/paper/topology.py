@@ -2,6 +2,9 @@
 import dataclasses
 
 
+RTT_MAX_MS = 10_000
+
+
 @dataclasses.dataclass(frozen=True)
 class Topology:
     name: str
@@ -31,15 +34,17 @@ def named(name):
     for topology in PAPER:
         if topology.name == name:
             return topology
-    parts = name.split("/")
     try:
-        return Topology("own", *map(float, parts)) if len(parts) == 3 else _unknown(name)
+        rtts = [float(part) for part in name.split("/")]
     except ValueError:
+        rtts = []
+    if len(rtts) != 3 or not all(0 <= rtt <= RTT_MAX_MS for rtt in rtts):
         _unknown(name)
+    return Topology("own", *rtts)
 
 
 def _unknown(name):
-    raise SystemExit(f"bench: unknown topology {name!r}: one of {', '.join(t.name for t in PAPER)}, or CP/PS/CS in ms")
+    raise SystemExit(f"bench: unknown topology {name!r}: one of {', '.join(t.name for t in PAPER)}, or CP/PS/CS in ms, each from 0 to {RTT_MAX_MS}")
 
 
 def predicted_ms(method, topology):

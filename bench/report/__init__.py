@@ -8,7 +8,7 @@ import os
 import competitor
 import workload
 
-from . import ablation, figures, latency, table2, tables
+from . import ablation, latency, table2, tables
 from .document import Figure, Heading, Text, markdown, page
 from .records import Measured, read
 
@@ -32,6 +32,7 @@ def preface(machine):
 
 def blocks(rows, machine, folder):
     """The whole report; draws the figures on the way."""
+    from . import figures  # needs a plotting package, which whoever only reads records does not
     methods = {name: made.method for name, made in competitor.everyone().items()}
     out = preface(machine)
     for name, module in workload.everyone().items():

@@ -1,0 +1,186 @@
+#!/usr/bin/python3
+"""What the benchmark computes, without measuring anything: equations, records, turns, tables. No root, no network, no plots."""
+import contextlib
+import json
+import os
+import sys
+import tempfile
+
+from lab import check, equal, promise, repository, run
+
+sys.path.insert(0, str(repository / "bench"))
+import campaign  # noqa: E402
+import competitor  # noqa: E402
+import workload  # noqa: E402
+from paper import ideas  # noqa: E402
+from paper.published import TABLE_II  # noqa: E402
+from paper.topology import PAPER, named, predicted_ms  # noqa: E402
+from report import latency, table2, tables  # noqa: E402
+from report.document import Bullets, Heading, Table, Text, markdown, page  # noqa: E402
+from report.records import Measured, deviation, median, number, off_equation, ratio, read, starved  # noqa: E402
+
+
+def row(name, value, topology="docker1", setting=1, number_of_round=0, kind="latency", **more):
+    result = value if isinstance(value, dict) else {"mean_ms": value}
+    return {"key": f"{kind}/{topology}/{name}/{setting}/{number_of_round}", "workload": kind, "topology": topology, "competitor": name,
+            "title": name, "setting": setting, "round": number_of_round, "result": result, **more}
+
+
+@promise("Eq. 6 to 9 and the floor give the article's numbers for each setting of Table I")
+def equations():
+    wanted = {"docker1": (20, 20, 30, 25, 10), "docker2": (30, 30, 40, 35, 15), "docker3": (30, 30, 50, 40, 15),
+              "docker4": (2, 4, 6, 5, 2), "docker5": (10, 20, 30, 25, 10), "docker6": (20, 40, 60, 50, 20)}
+    for topology in PAPER:
+        seen = tuple(predicted_ms(method, topology) for method in ("none", "nginx", "socks5", "socks6", "floor"))
+        equal(seen, wanted[topology.name], topology.text())
+    equal([t.in_between for t in PAPER], [True] * 3 + [False] * 3, "which are in between")
+    equal(predicted_ms("", PAPER[0]), None, "a method without an equation")
+
+
+@promise("a topology is one of Table I or CP/PS/CS in ms; anything else is named")
+def topologies():
+    own = named("3/4/7.5")
+    equal((own.cp, own.ps, own.cs, own.floor), (3, 4, 7.5, 7), "3/4/7.5")
+    for wrong in ("docker7", "1/2", "1/2/x", "-1/2/3", "nan/1/1", "inf/1/1"):
+        try:
+            named(wrong)
+        except SystemExit as refused:
+            check(wrong in str(refused), f"{wrong}: {refused}")
+        else:
+            check(False, f"{wrong} was taken")
+
+
+@promise("records survive a stop in the middle of a line, and a later attempt takes the place of an earlier one")
+def records():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "results.jsonl")
+        equal(read(path), [], "no file")
+        with open(path, "w", encoding="utf-8") as file:
+            for one in (row("a", {"error": "it fell"}), row("b", 2.0), row("a", 1.0)):
+                file.write(json.dumps(one) + "\n")
+            file.write('{"key": "latency/docker1/c')
+        equal({r["competitor"]: r["result"] for r in read(path)}, {"a": {"mean_ms": 1.0}, "b": {"mean_ms": 2.0}}, "rows")
+
+
+@promise("medians, spread, ratios and the verdicts on them are right, and nothing measured is no number")
+def numbers():
+    measured = Measured([row("direct", v, number_of_round=i) for i, v in enumerate((20.0, 21.0, 25.0))] + [row("epif", {"error": "x"})], "latency")
+    equal(measured.median("direct", "docker1", 1, "mean_ms"), 21.0, "median")
+    equal(measured.median("epif", "docker1", 1, "mean_ms"), None, "median of a failure")
+    equal(measured.error("epif", "docker1", 1), "x", "its reason")
+    equal((median([]), deviation([1.0]), deviation([1.0, 3.0]), ratio(1.0, None), ratio(None, 2.0), ratio(1.0, 4.0)),
+          (None, None, 1.0, None, None, 0.25), "small cases")
+    equal([off_equation(m, 20.0) for m in (17.4, 17.6, 22.4, 22.6)], [True, False, False, True], "1.5 ms plus 5 % around 20 ms")
+    equal([starved(v) for v in ([100.0], [100.0, 60.0], [100.0, 40.0])], [False, False, True], "starved baselines")
+    equal([number(v) for v in (None, 0.123, 12.34, 12345.6, 5, "x")], ["–", "0.12", "12.3", "12,346", "5", "x"], "for people")
+
+
+@promise("topologies stand in the order of Table I, settings in the order of their numbers")
+def order():
+    measured = Measured([row("a", {"rate": 1.0}, t, s, kind="rate") for t in ("docker2", "1/2/3", "docker1") for s in (64, 1, 8)], "rate")
+    equal((measured.topologies, measured.settings), (["docker1", "docker2", "1/2/3"], [1, 8, 64]), "order")
+
+
+@promise("every workload makes steps with keys of their own, in rounds in which competitors take turns")
+def turns():
+    names = list(competitor.everyone())
+    for kind, lengths in campaign.LENGTHS.items():
+        equal(lengths.kind, kind, "kind")
+        planned = campaign.steps(lengths, workload.everyone(), [], names)
+        keys = [step.key for step in planned]
+        equal(len(set(keys)), len(keys), f"{kind}: keys that differ")
+        equal([s.round for s in planned], sorted(s.round for s in planned), f"{kind}: rounds in order")
+        equal({s.workload for s in planned}, set(workload.everyone()), f"{kind}: workloads")
+        first = [s.competitor for s in planned if s.workload == "latency" and s.topology == "docker1" and s.round == 0]
+        equal(first, names, f"{kind}: a turn each")
+        equal({s.topology for s in planned if s.workload == "latency"}, {t.name for t in PAPER}, f"{kind}: topologies")
+    for module in workload.everyone().values():
+        check(module.TITLE and module.COLUMNS and module.__doc__, f"{module.__name__} says what it is")
+
+
+@promise("narrowed steps stay inside of what was asked for")
+def narrowed():
+    chosen = {"latency": workload.everyone()["latency"]}
+    planned = campaign.steps(campaign.LENGTHS["quick"], chosen, ["docker3", "1/2/3"], ["direct", "epif"])
+    equal({(s.workload, s.topology, s.competitor) for s in planned},
+          {("latency", t, c) for t in ("docker3", "1/2/3") for c in ("direct", "epif")}, "steps")
+
+
+@promise("a line switches one idea: on for it alone, off for all others; a switch that the program lacks is named")
+def switches():
+    known = frozenset(s for idea in ideas.IDEAS for words in (idea.redirect_on, idea.redirect_off, idea.proxy_on, idea.proxy_off)
+                      for s in words if s.startswith("--"))
+    off, _, route = ideas.words((), "tls", known, known)
+    check("--no-false-start" in off and off[off.index("--warm") + 1] == "0" and not route, f"all off: {off} {route}")
+    warm, _, _ = ideas.words(("warm-pool",), "tls", known, known)
+    equal(warm[warm.index("--warm") + 1], "8", "the warm pool alone")
+    check("--no-false-start" in warm, "and nothing else")
+    _, _, route = ideas.words(("pre-connect",), "tls", known, known)
+    equal(route, {"preconnect": 8}, "a field of the route")
+    splice = next(idea for idea in ideas.IDEAS if idea.name == "splice")
+    equal(ideas.unknown(splice, known, known), [], "all known")
+    check("--no-splice" in " ".join(ideas.unknown(splice, frozenset(), frozenset())), "an unknown switch")
+    equal(ideas.words((), "clear", frozenset(), frozenset()), ([], [], {}), "nothing that the program would refuse")
+
+
+@promise("what lies off its equation stands in the report, and so does what is not slower than no proxy")
+def verdicts():
+    rows = [row(n, v) for n, v in (("direct", 20.5), ("socks6_plain", 21.0), ("nginx_http", 20.9), ("epif", 10.6))]
+    measured = Measured(rows, "latency")
+    lines, off = latency.against_equations(measured, {"direct": "none", "socks6_plain": "socks6", "nginx_http": "nginx", "epif": ""})
+    equal((len(lines), [line[0] for line in off]), (3, ["socks6_plain"]), "rows of the check")
+    equal(len(latency.below_no_proxy(measured)), 1, "who is not slower")
+    check(abs(latency.delta(measured, "epif", "docker1") + 9.9) < 1e-9, "its difference")
+
+
+@promise("Table II ticks the best and those as good, and nobody where all are equal")
+def ticks():
+    equal(table2.winners({"NGINX": 1.0, "SOCKS5": 9.0, "SOCKS6": 5.0}, True, list(TABLE_II["dynamicity"]) + ["NGINX"]), ["NGINX"], "less is better")
+    equal(set(table2.winners({"a": 8, "b": 8, "c": 1}, False, ("a", "b", "c"))), {"a", "b"}, "two as good")
+    equal(table2.winners({"a": 8, "b": 8}, False, ("a", "b")), [], "all equal")
+    equal(table2.winners({"a": None}, False, ("a",)), [], "nothing measured")
+
+
+@promise("an error is a row and a reason, and tables of every shape come out")
+def shapes():
+    class Module:
+        TITLE, SETTING, COLUMNS = "Title", "connections", {"rate": "requests/s", "cpu_us": "CPU"}
+    rows = [row(n, {"rate": 10.0 * s, "cpu_us": None if n == "direct" else 5.0}, "", s, kind="rate") for n in ("direct", "epif") for s in (1, 8)]
+    rows.append(row("broken", {"error": "no | port"}, "", 1, kind="rate"))
+    for chosen in (rows, [r for r in rows if r["setting"] == 1], [r for r in rows if r["competitor"] == "epif"], rows[-1:]):
+        text = markdown(tables.section(Measured(chosen, "rate"), Module))
+        check("## Title" in text and "|" in text, text)
+        check("broken" not in str(chosen) or "failed" in text and "no | port" in text, text)
+
+
+@promise("a report is one page that needs nothing beside itself, and no name in it becomes markup")
+def rendering():
+    with tempfile.TemporaryDirectory() as folder:
+        made = page([Heading("A & B", 1), Text("<script>"), Bullets(["x<y"]), Table(["a|b"], [["1"], ["<i>"]])], folder)
+    check("<script>" not in made and "&lt;script&gt;" in made and "x&lt;y" in made and "&lt;i&gt;" in made, made)
+    check("src=" not in made and "href=" not in made, "it needs nothing")
+    check("a\\|b" in markdown([Table(["a|b"], [["1"]])]), "a bar inside of a cell")
+
+
+@promise("the authors' programs are offered when their folder is given, and what is missing in it is named")
+def authors():
+    made = competitor.everyone()["socksx6"]
+    before = os.environ.pop("SOCKSX_DIR", None)
+    try:
+        check(not made.offered() and "SOCKSX_DIR" in made().missing()[0], "without the folder")
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["SOCKSX_DIR"] = folder
+            check(made.offered() and len(made().missing()) == 2, "an empty folder")
+            for name in ("proxy", "redirector"):
+                with open(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT, 0o755), "w", encoding="ascii") as file:
+                    file.write("#!/bin/sh\n")
+            equal(made().missing(), [], "both are there")
+    finally:
+        with contextlib.suppress(KeyError):
+            del os.environ["SOCKSX_DIR"]
+        if before is not None:
+            os.environ["SOCKSX_DIR"] = before
+
+
+if __name__ == "__main__":
+    run(needs_root=False)
