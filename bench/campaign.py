@@ -37,6 +37,14 @@ LENGTHS = {"paper": Lengths("paper", 5, 120, 1.0, 60, (1, 2, 4, 8, 16), (1, 2, 4
 
 def steps(lengths, workloads, topologies, competitors):
     """`workloads`: {name: module}. By rounds: competitors take turns in each (A B C A B C), so that a slow minute of the
-    machine meets all of them, and what a short time leaves out are the last rounds of all."""
+    machine meets all of them, and what a short time leaves out are the last rounds of all. A quick run has one round; there
+    a turn is all that a competitor does under one start (workloads that say SHARES)."""
     made = [step for module in workloads.values() for step in module.steps(lengths, topologies, competitors)]
-    return sorted(made, key=lambda step: step.round)
+    if lengths.kind != "quick":
+        return sorted(made, key=lambda step: step.round)
+    shared = [name for name, module in workloads.items() if getattr(module, "SHARES", False)]
+    turns = {name: at for at, name in enumerate(competitors)}
+    first = next((at for at, step in enumerate(made) if step.workload in shared), 0)
+    together = sorted((s for s in made if s.workload in shared), key=lambda s: (s.round, turns[s.competitor]))
+    rest = [s for s in made if s.workload not in shared]
+    return sorted(rest[:first] + together + rest[first:], key=lambda step: step.round)

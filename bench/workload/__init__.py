@@ -10,6 +10,7 @@ and, where they fit:
     NOTE     a sentence for below the heading
     NEEDS    programs that must be there
     STARTS   True: it starts (and stops) its rival itself; rival is then the competitor, made but not started
+    SHARES   True: in a quick run a competitor that runs already is taken as it is
     FIGURE   False: the table says it all
     RIVALS   {step.competitor: class}: competitors of its own, in place of those of bench/competitor
     ALONE    True: it needs neither world nor rival (both None), and step.competitor is a name of its own

@@ -6,6 +6,7 @@ from .rate import COLUMNS as COLUMNS, wrk
 TITLE = "Kept alive: requests on connections that stay"
 PLACE = 21
 SETTING = "connections"
+SHARES = True
 
 
 def steps(lengths, topologies, competitors):

@@ -9,6 +9,7 @@ from .processes import cpu_s, cpu_since
 TITLE = "New connections: requests with `Connection: Close` (Fig. 13)"
 PLACE = 20
 SETTING = "connections"
+SHARES = True
 COLUMNS = {"rate": "requests/s", "cpu_us": "CPU of its programs, µs a request", "latency_ms": "latency, ms"}
 
 

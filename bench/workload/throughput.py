@@ -9,6 +9,7 @@ from .processes import cpu_s, cpu_since
 TITLE = "Throughput of large files"
 PLACE = 30
 SETTING = "streams"
+SHARES = True
 COLUMNS = {"mbit_s": "Mbit/s", "cpu_s_gib": "CPU of its programs, s per GiB"}
 SETTINGS = ("1 down", "2 down", "2 up")
 FILE = "large"
