@@ -10,11 +10,13 @@
 #include "planner/plan.h"
 
 // The speeds that the planner promises on one core: 100,000 nodes with 64 attributes grouped within 1 s, and 1,000,000
-// verdicts within 1 s with up to 1,000 distinct gaps and 32 functions.
+// verdicts within 1 s with up to 1,000 distinct gaps and 32 functions. The first three take the number of nodes.
 namespace epif::planner {
 namespace {
 
 constexpr std::size_t node_count = 100'000;
+constexpr std::int64_t least_nodes = 1'000;
+constexpr std::int64_t most_nodes = 1'000'000;
 constexpr std::size_t attribute_count = 64;
 constexpr std::size_t function_count = 32;
 constexpr std::size_t verdict_count = 1'000'000;
@@ -65,7 +67,7 @@ void add_functions(ResourceSet& set, std::mt19937_64& random) {
 void group_all_different(benchmark::State& state) {
   std::mt19937_64 random(1);
   ResourceSet set;
-  for (std::size_t at = 0; at < node_count; ++at) {
+  for (std::size_t at = 0; at < static_cast<std::size_t>(state.range(0)); ++at) {
     AttributeSet attributes;
     for (std::size_t bit = 0; bit < attribute_count; ++bit) {
       if (random() % 2 == 0) attributes.push_back(attribute(bit));
@@ -74,7 +76,7 @@ void group_all_different(benchmark::State& state) {
   }
   for (auto _ : state) benchmark::DoNotOptimize(areas(set));
 }
-BENCHMARK(group_all_different)->Unit(benchmark::kMillisecond);
+BENCHMARK(group_all_different)->RangeMultiplier(10)->Range(least_nodes, most_nodes)->Unit(benchmark::kMillisecond);
 
 /// Every node has all 64 attributes but for one or two: some 2,000 areas, 6.2 million attributes to read.
 void group_full_sets(benchmark::State& state) {
@@ -94,7 +96,7 @@ void group_full_sets(benchmark::State& state) {
 BENCHMARK(group_full_sets)->Unit(benchmark::kMillisecond);
 
 /// Sites in 32 areas, so that pairs of them make up to 992 distinct gaps of about sixteen attributes.
-ResourceSet verdict_world() {
+ResourceSet verdict_world(std::size_t nodes) {
   std::mt19937_64 random(3);
   ResourceSet set;
   add_proxies(set);
@@ -105,12 +107,41 @@ ResourceSet verdict_world() {
       if (random() % 2 == 0) kind.push_back(attribute(bit));
     }
   }
-  for (std::size_t at = 0; at < node_count; ++at) set.put(make_node(at, kinds[random() % kinds.size()]));
+  for (std::size_t at = 0; at < nodes; ++at) set.put(make_node(at, kinds[random() % kinds.size()]));
   return set;
 }
 
+/// A verdict for each node, over all pairs of areas.
+void verdict_for_each_node(benchmark::State& state) {
+  const auto nodes = static_cast<std::size_t>(state.range(0));
+  const auto set = verdict_world(nodes);
+  const Landscape landscape(set);
+  const auto catalog = Catalog::make(set, landscape);
+  std::mt19937_64 random(4);
+  std::vector<std::size_t> destinations(nodes);
+  for (auto& destination : destinations) destination = random() % nodes;
+  for (auto _ : state) {
+    Chooser chooser(*catalog);  // nothing remembered from the round before
+    for (std::size_t at = 0; at < nodes; ++at) {
+      benchmark::DoNotOptimize(
+          judge(landscape, chooser, landscape.sites()[at], landscape.sites()[destinations[at]], {}, 0, GapRule::complement));
+    }
+  }
+}
+BENCHMARK(verdict_for_each_node)->RangeMultiplier(10)->Range(least_nodes, most_nodes)->Unit(benchmark::kMillisecond);
+
+/// From resources as they are read to the inner form: interned attributes, areas, sites.
+void landscape_of_nodes(benchmark::State& state) {
+  const auto set = verdict_world(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) {
+    const Landscape landscape(set);
+    benchmark::DoNotOptimize(landscape.sites().size());
+  }
+}
+BENCHMARK(landscape_of_nodes)->RangeMultiplier(10)->Range(least_nodes, most_nodes)->Unit(benchmark::kMillisecond);
+
 void million_verdicts(benchmark::State& state) {
-  const auto set = verdict_world();
+  const auto set = verdict_world(node_count);
   const Landscape landscape(set);
   const auto catalog = Catalog::make(set, landscape);
   std::mt19937_64 random(4);
@@ -138,7 +169,7 @@ BENCHMARK(million_verdicts)->Unit(benchmark::kMillisecond);
 
 /// The whole plan of 100,000 flows with names, reasons, paths and latencies for people.
 void whole_plan_of_100000_flows(benchmark::State& state) {
-  auto set = verdict_world();
+  auto set = verdict_world(node_count);
   std::mt19937_64 random(5);
   std::vector<std::string> names;
   for (const auto& [full_name, node] : set.nodes) names.push_back(full_name);

@@ -15,7 +15,7 @@ from .rate import wrk
 from .throughput import curl
 
 TITLE = "A gain per idea"
-PLACE = 80
+PLACE = 38
 SETTING = ""
 COLUMNS = {"mean_ms": "latency, ms", "rate": "new connections/s", "mbit_s": "Mbit/s"}
 TOPOLOGY = "docker5"

@@ -16,7 +16,7 @@ from world import HTTP_PORT, PROXY, Unfit
 from . import throughput
 
 TITLE = "Ports, reconfiguration, dynamicity, security (Table II)"
-PLACE = 60
+PLACE = 35
 SETTING = ""
 COLUMNS = {"ports": "proxy's ports for 8 servers", "reconfigure_ms": "a ninth server answers after, ms", "survived": "running transfer survives (1: yes)",
            "reached": "of 8 servers reached with the proxy as set up for one", "stranger_refused": "stranger refused (1: yes)",
