@@ -8,7 +8,7 @@ import os
 import competitor
 import workload
 
-from . import ablation, latency, table2, tables
+from . import ablation, latency, losses, table2, tables
 from .document import Figure, Heading, Text, markdown, page
 from .records import Measured, read
 
@@ -30,33 +30,41 @@ def preface(machine):
     return out
 
 
-def blocks(rows, machine, folder):
-    """The whole report; draws the figures on the way."""
+def blocks(rows, machine, folder, meaning=None):
+    """The whole report; draws the figures on the way. `meaning`: {workload: what it means}, each below its heading."""
     from . import figures  # needs a plotting package, which whoever only reads records does not
     methods = {name: made.method for name, made in competitor.everyone().items()}
     out = preface(machine)
+    found = []
     for name, module in workload.everyone().items():
         measured = Measured(rows, name)
         if not measured:
             continue
-        if name == "latency":
-            drawn = [name for name, in_between in (("fig11", True), ("fig12", False)) if figures.latency_figure(measured, folder, name, in_between)]
-            out += latency.section(measured, module, methods, drawn)
-        elif name == "rate":
-            out += with_figure(tables.section(measured, module), figures.rate_figure(measured, folder, "fig13"), "fig13",
-                               "Fig. 13: requests a second over connections, and the reduction compared with no proxy.")
-        elif name == "ablation":
-            bars = [(quantity, setting, module.COLUMNS[quantity]) for quantity, setting in ablation.METRICS]
-            out += with_figure(ablation.section(measured, module), figures.gains_figure(measured, folder, name, ablation.gain, bars), name,
-                               "What each idea is worth, alone and with all others.")
-        else:
-            wanted = getattr(module, "FIGURE", True)
-            out += with_figure(tables.section(measured, module), wanted and figures.generic_figure(measured, folder, name, module), name, module.TITLE + ".")
+        found.append((module, measured))
+        made = figured(name, module, measured, methods, folder, figures)
+        out += made[:1] + ([Text(meaning[name])] if meaning and meaning.get(name) else []) + made[1:]
     latencies, rates, compared = (Measured(rows, name) for name in ("latency", "rate", "comparison"))
     if latencies and rates and compared:
         out += table2.section(latencies, rates, compared)
+    if found:
+        out += losses.section(found)
     out += [Heading("Versions"), Text(", ".join(machine["versions"]))]
     return out
+
+
+def figured(name, module, measured, methods, folder, figures):
+    """A workload's section with its figure."""
+    if name == "latency":
+        drawn = [figure for figure, in_between in (("fig11", True), ("fig12", False)) if figures.latency_figure(measured, folder, figure, in_between)]
+        return latency.section(measured, module, methods, drawn)
+    if name == "rate":
+        return with_figure(tables.section(measured, module), figures.rate_figure(measured, folder, "fig13"), "fig13",
+                           "Fig. 13: requests a second over connections, and the reduction compared with no proxy.")
+    if name == "ablation":
+        return with_figure(ablation.section(measured, module), figures.gains_figure(measured, folder, name, ablation.gain, ablation.METRICS), name,
+                           "What each idea is worth, alone and with all others.")
+    drawn = getattr(module, "FIGURE", True) and figures.generic_figure(measured, folder, name, module)
+    return with_figure(tables.section(measured, module), drawn, name, module.TITLE + ".")
 
 
 def with_figure(section, drawn, name, caption):

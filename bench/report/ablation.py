@@ -5,7 +5,7 @@ from .document import FAILED, Heading, Table, Text
 from .records import number, ratio
 from .tables import failures
 
-METRICS = (("mean_ms", "latency"), ("rate", "load"), ("mbit_s", "load"))
+METRICS = (("mean_ms", "latency", "latency"), ("rate", "load", "rate"), ("mbit_s", "load", "throughput"))  # quantity, setting, label
 
 
 def value(measured, name, quantity, setting):
@@ -26,11 +26,11 @@ def gain(measured, name, quantity, setting):
 
 def section(measured, module):
     why = {f"{leg}-{idea.name}": idea.why for idea in ideas.IDEAS for leg in ideas.legs(idea)}
-    head = ["idea", *[heading for quantity, _ in METRICS for heading in (module.COLUMNS[quantity], "times as good")], "why"]
+    head = ["idea", *[heading for quantity, _, _ in METRICS for heading in (module.COLUMNS[quantity], "times as good")], "why"]
     rows = []
     for name, title in measured.titles.items():
         row = [title]
-        for quantity, setting in METRICS:
+        for quantity, setting, _ in METRICS:
             seen, better = value(measured, name, quantity, setting), gain(measured, name, quantity, setting)
             row += [number(seen) if seen is not None else FAILED, f"{better:.2f}" if better is not None else "–"]
         rows.append([*row, why.get(name, "")])

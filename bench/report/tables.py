@@ -38,7 +38,7 @@ def matrix(measured, topology, quantity, heading, setting_name, with_ratio):
     head = ["method", *[f"{setting} {setting_name}".strip() for setting in measured.settings]]
     rows = [[title, *[cell(measured, name, topology, setting, quantity, with_ratio) for setting in measured.settings]]
             for name, title in measured.titles.items()]
-    return [Text(heading[0].upper() + heading[1:] + (". In brackets: the ratio to no proxy." if with_ratio else ".")), Table(head, rows)]
+    return [Text((heading[0].upper() + heading[1:] if len(heading) > 3 else heading) + (". In brackets: the ratio to no proxy." if with_ratio else ".")), Table(head, rows)]
 
 
 def section(measured, module):
