@@ -13,6 +13,7 @@ namespace {
 constexpr auto examples = R"(Examples:
   epif bench latency --topology docker1 --only direct,epif
   epif bench rate keepalive --quick
+  epif bench latency --rtt 20/5/25 --loss 0.5
   epif bench throughput --out /tmp/results)";
 
 /// bench/run of the source tree that this program was built in, or that one works in.
@@ -46,7 +47,7 @@ Exit run(const std::vector<std::string>& words) {
 }  // namespace
 
 void add_bench(CLI::App& root, Exit& exit) {
-  auto* command = root.add_subcommand("bench", "Run the papers' experiments: latency, rate, keepalive, throughput");
+  auto* command = root.add_subcommand("bench", "Run the papers' experiments, with peers and epif side by side");
   command->footer(examples);
   command->prefix_command();
   command->callback([command, &exit] { exit = run(command->remaining()); });
