@@ -3,7 +3,7 @@ from world import HTTP_PORT, SERVER
 
 from . import Base
 
-REDSOCKS = """base {{ log_debug = off; log_info = off; log = "stderr"; daemon = off; redirector = iptables; rlimit_nofile = 16384; }}
+REDSOCKS = """base {{ log_debug = off; log_info = off; log = "stderr"; daemon = off; redirector = iptables; rlimit_nofile = 20000; }}
 redsocks {{ local_ip = 127.0.0.1; local_port = 12345; ip = 10.71.0.2; port = {port}; type = socks5; listenq = 4096; }}
 """
 

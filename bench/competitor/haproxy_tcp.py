@@ -3,7 +3,8 @@ from . import Base
 
 CONFIG = """global
   nbthread 1
-  maxconn 4096
+  maxconn 8500
+  maxpipes 500
 defaults
   mode tcp
   timeout connect 5s

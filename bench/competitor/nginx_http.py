@@ -2,7 +2,7 @@
 from . import Base
 
 CONFIG = """daemon off; master_process off; worker_processes 1; pid {state}/nginx-http.pid; error_log {state}/nginx-http-error.log;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 19000; }}
 http {{ access_log off; keepalive_requests 1000000000;
   client_body_temp_path {state}/h1; proxy_temp_path {state}/h2; fastcgi_temp_path {state}/h3;
   uwsgi_temp_path {state}/h4; scgi_temp_path {state}/h5;

@@ -6,7 +6,7 @@ from . import Base
 MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 CONFIG = """load_module {module};
 daemon off; master_process off; worker_processes 1; pid {state}/{name}.pid; error_log {state}/{name}-error.log;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 19000; }}
 stream {{ server {{ listen {listen} backlog=4096; proxy_pass {to}; }} }}
 """
 PROXY = "10.71.0.2:8081"

@@ -1,16 +1,13 @@
 """mosquitto: many small publishes on connections that stay, as a hospital's monitors send them. QoS 1, so each is answered.
 
 mqtt_load (bench/streams) publishes at the client; its subscriber sits at the broker, behind no proxy."""
-import contextlib
-import json
 import os
-import select
-import subprocess
 
 from campaign import Step
 from lab.names import NETNS_DIR
 from world import HTTP_PORT, SERVER, Unfit, epif
 
+from .dialogue import dialogue
 from .processes import cpu_s, cpu_since
 from .serving import instead
 
@@ -23,6 +20,7 @@ NEEDS = ("mosquitto",)
 STARTS = True
 PAYLOAD_BYTES = 100
 PACED_PER_S = 4000  # of all connections together: some of the slowest competitor's rate
+PATIENCE_S = 20
 WINDOW = 8          # messages without their answer, each connection
 NOTE = (f"{PAYLOAD_BYTES} bytes a message. Messages/s: as fast as answers come, {WINDOW} under way on each connection. Delivery: from when a "
         f"message was due to the subscriber, at {PACED_PER_S:,} messages/s in all for everybody; CPU at that load.")
@@ -49,11 +47,11 @@ def once(world, rival, step, lengths):
         raise Unfit("it carries HTTP alone")
     with instead(world, lambda: broker(world)):
         rival.start(world)
-        with load(world, rival.url, step.setting) as ask:
+        with dialogue(world, world.client, *words(world, rival.url, step.setting)) as (_, ask):
             before = cpu_s(rival.processes)
-            paced = ask(f"paced {PACED_PER_S} {paced_s}")
+            paced = ask(f"paced {PACED_PER_S} {paced_s}", paced_s + PATIENCE_S)
             used = sum(cpu_since(rival.processes, before).values())
-            fast = ask(f"window {WINDOW} {window_s}")
+            fast = ask(f"window {WINDOW} {window_s}", window_s + PATIENCE_S)
     for phase in (paced, fast):
         if phase["delivered"] != phase["sent"]:
             raise Unfit(f"{phase['sent'] - phase['delivered']} of {phase['sent']} messages were lost")
@@ -71,29 +69,8 @@ def broker(world):
     return process
 
 
-@contextlib.contextmanager
-def load(world, url, connections):
-    """mqtt_load with all connections open; yields ask(line) -> what that phase was."""
+def words(world, url, connections):
     at = url.removeprefix("http://").strip("/")
     program = os.path.join(os.path.dirname(epif()), "mqtt_load")
-    words = world.client.enter(program, at if ":" in at else f"{at}:{HTTP_PORT}", connections, PAYLOAD_BYTES,
-                               f"{NETNS_DIR}/{world.server.netns}", f"{SERVER}:{HTTP_PORT}")
-    with open(world.lab.path("mqtt_load.log"), "w+", encoding="utf-8") as log, \
-            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1) as process:
-        def answer(patience):
-            readable, _, _ = select.select([process.stdout], [], [], patience)
-            line = process.stdout.readline() if readable else ""
-            if not line:
-                log.seek(0)
-                raise Unfit(log.read().strip() or f"mqtt_load does not answer within {patience:g} s")
-            return json.loads(line)
-
-        def ask(line):
-            process.stdin.write(line + "\n")
-            return answer(float(line.split()[2]) + 20)
-
-        try:
-            answer(20)
-            yield ask
-        finally:
-            process.kill()
+    return [program, at if ":" in at else f"{at}:{HTTP_PORT}", connections, PAYLOAD_BYTES, f"{NETNS_DIR}/{world.server.netns}",
+            f"{SERVER}:{HTTP_PORT}"]
