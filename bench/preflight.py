@@ -1,8 +1,10 @@
 """What must be there before anything starts, and what the measurements were made on."""
+import hashlib
 import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +17,7 @@ TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "ope
 PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shadowsocks-libev", "stunnel4", "wrk", "httping",
             "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev")
 LEAST_FREE_BYTES = 2 << 30
+BEGUN, MACHINE = "begun.json", "machine.json"
 
 
 def check(workloads, competitors, topologies):
@@ -82,6 +85,29 @@ def _in_use(port):
     return False
 
 
+def results_folder(parent, kind, today):
+    """That of an interrupted campaign of this kind (no machine.json yet), the last one; else today's."""
+    ending = "" if kind == "full" else f"-{kind}"
+    names = sorted(n for n in (os.listdir(parent) if os.path.isdir(parent) else []) if re.fullmatch(rf"\d{{4}}-\d\d-\d\d{ending}", n))
+    interrupted = [n for n in names if os.path.exists(os.path.join(parent, n, BEGUN)) and not os.path.exists(os.path.join(parent, n, MACHINE))]
+    return os.path.join(parent, interrupted[-1] if interrupted else f"{today}{ending}")
+
+
+def begin(folder, **conditions):
+    """Notes under which conditions the folder's results are made; raises Unfit if it has results of others: they must not mix."""
+    with open(epif(), "rb") as program:
+        mine = {"program": hashlib.file_digest(program, "sha256").hexdigest(), **conditions}
+    path = os.path.join(folder, BEGUN)
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            theirs = json.load(file)
+        other = [name for name, value in mine.items() if theirs.get(name) != value]
+        if other:
+            raise Unfit(f"{folder} holds results with another {' and another '.join(other)}; remove it, or give --out another folder")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(mine, file, indent=2)
+
+
 def describe(folder, kind, left_out, spent_s):
     """machine.json: on what, with which lengths, and what the time did not suffice for."""
     def first(path, prefix):
@@ -90,11 +116,11 @@ def describe(folder, kind, left_out, spent_s):
 
     commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True).stdout.strip()
     listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES], capture_output=True, text=True).stdout
-    with open(os.path.join(folder, "machine.json"), "w", encoding="utf-8") as file:
+    with open(os.path.join(folder, MACHINE), "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
                    "memory": first("/proc/meminfo", "MemTotal"), "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
                    "versions": sorted(listed.split("\n")[:-1]), "kind": kind, "left_out": left_out, "spent_s": round(spent_s),
                    "load": os.getloadavg()[0], "socksx": bool(os.environ.get("SOCKSX_DIR"))}, file, indent=2)
 
 
-__all__ = ["check", "describe"]
+__all__ = ["begin", "check", "describe", "results_folder"]

@@ -11,6 +11,7 @@ from lab import check, equal, promise, repository, run
 sys.path.insert(0, str(repository / "bench"))
 import campaign  # noqa: E402
 import competitor  # noqa: E402
+import preflight  # noqa: E402
 import workload  # noqa: E402
 from paper import ideas  # noqa: E402
 from paper.published import TABLE_II  # noqa: E402
@@ -18,6 +19,7 @@ from paper.topology import PAPER, named, predicted_ms  # noqa: E402
 from report import latency, table2, tables  # noqa: E402
 from report.document import Bullets, Heading, Table, Text, markdown, page  # noqa: E402
 from report.records import Measured, deviation, median, number, off_equation, ratio, read, starved  # noqa: E402
+from world import Unfit  # noqa: E402
 
 
 def row(name, value, topology="docker1", setting=1, number_of_round=0, kind="latency", **more):
@@ -160,6 +162,29 @@ def rendering():
     check("<script>" not in made and "&lt;script&gt;" in made and "x&lt;y" in made and "&lt;i&gt;" in made, made)
     check("src=" not in made and "href=" not in made, "it needs nothing")
     check("a\\|b" in markdown([Table(["a|b"], [["1"]])]), "a bar inside of a cell")
+
+
+@promise("an interrupted campaign goes on in its folder, and results of another program or other conditions are never mixed in")
+def resumed():
+    with tempfile.TemporaryDirectory() as parent:
+        equal(preflight.results_folder(parent, "full", "2026-02-03"), os.path.join(parent, "2026-02-03"), "the first")
+        for name, finished in (("2026-01-01", True), ("2026-01-30-quick", False), ("2026-02-02", False)):
+            os.mkdir(os.path.join(parent, name))
+            for file in ("begun.json", *(["machine.json"] if finished else [])):
+                with open(os.path.join(parent, name, file), "w", encoding="ascii") as out:
+                    out.write("{}")
+        equal(preflight.results_folder(parent, "full", "2026-02-03"), os.path.join(parent, "2026-02-02"), "the interrupted one")
+        equal(preflight.results_folder(parent, "paper", "2026-02-03"), os.path.join(parent, "2026-02-03-paper"), "another kind")
+        folder = os.path.join(parent, "new")
+        os.mkdir(folder)
+        preflight.begin(folder, kind="quick", loss=0.0)
+        preflight.begin(folder, kind="quick", loss=0.0)
+        try:
+            preflight.begin(folder, kind="quick", loss=1.0)
+        except Unfit as refused:
+            check("another loss" in str(refused), str(refused))
+        else:
+            check(False, "results with another loss were taken")
 
 
 @promise("the authors' programs are offered when their folder is given, and what is missing in it is named")
