@@ -27,12 +27,13 @@ class Lengths:
     kept_connections: tuple
     rate_rounds: int
     file_mib: int
+    transfer_s: float    # a large file takes at most so long
     budget_s: float | None  # what would start later is left out, and the report says so
 
 
-LENGTHS = {"paper": Lengths("paper", 5, 120, 1.0, 60, (1, 2, 4, 8, 16), (1, 2, 4, 8, 16), 5, 2048, None),
-           "full": Lengths("full", 5, 120, 0.05, 10, (1, 8, 32, 128), (16, 128), 5, 1024, 6900),
-           "quick": Lengths("quick", 1, 12, 0.01, 1, (1, 8, 64), (16,), 1, 256, 270)}
+LENGTHS = {"paper": Lengths("paper", 5, 120, 1.0, 60, (1, 2, 4, 8, 16), (1, 2, 4, 8, 16), 5, 4096, 30, None),
+           "full": Lengths("full", 5, 120, 0.05, 10, (1, 8, 32, 128), (16, 128), 5, 4096, 4, 6900),
+           "quick": Lengths("quick", 1, 12, 0.01, 1, (1, 8, 64), (16,), 1, 1024, 0.7, 270)}
 
 
 def steps(lengths, workloads, topologies, competitors):

@@ -129,7 +129,7 @@ def generic_figure(measured, folder, name, module):
     if len(measured.settings) > 1 and all(isinstance(s, (int, float)) for s in measured.settings):
         return lines_figure(measured, folder, name, quantity, heading, module.SETTING, topology)
     setting = measured.settings[-1]
-    return bars_figure(measured, folder, name, quantity, f"{heading}{f', {setting} {module.SETTING}' if len(measured.settings) > 1 else ''}",
+    return bars_figure(measured, folder, name, quantity, f"{heading}{f', {setting} {module.SETTING}'.rstrip() if len(measured.settings) > 1 else ''}",
                        setting, topology)
 
 

@@ -20,7 +20,7 @@ SETTING = ""
 COLUMNS = {"mean_ms": "latency, ms", "rate": "new connections/s", "mbit_s": "Mbit/s"}
 TOPOLOGY = "docker5"
 CONNECTIONS = 16
-LENGTHS = {"quick": (10, 1, 128, 1), "full": (60, 4, 512, 3), "paper": (120, 10, 1024, 5)}  # requests, s of wrk, MiB, rounds
+LENGTHS = {"quick": (10, 1, 1), "full": (60, 4, 3), "paper": (120, 10, 5)}  # requests, s of wrk, rounds
 METRICS = {"latency": TOPOLOGY, "load": ""}  # and where it is measured
 NOTE = ("Each idea alone, with all others off, and all together; off: SOCKS6 without any accelerator. Latency in "
         f"{TOPOLOGY}; new connections/s with {CONNECTIONS} connections and Mbit/s of two streams without delay.")
@@ -75,7 +75,7 @@ def steps(lengths, topologies, competitors):
 
 
 def once(world, rival, step, lengths):
-    requests, seconds, mib, _ = LENGTHS[lengths.kind]
+    requests, seconds, _ = LENGTHS[lengths.kind]
     if step.setting == "latency":
         return {"mean_ms": statistics.fmean(httping(world, rival.url, requests, lengths.pause_s))}
-    return {**wrk(world, rival, CONNECTIONS, seconds, close=True), **curl(world, rival, mib, 2)}
+    return {**wrk(world, rival, CONNECTIONS, seconds, close=True), **curl(world, rival, lengths.file_mib, 2, seconds=lengths.transfer_s)}
