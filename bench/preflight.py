@@ -32,7 +32,8 @@ def check(workloads, competitors, topologies):
         wrong.append("the Python package matplotlib is missing (tools/setup bench installs it)")
     for topology in topologies:
         named(topology)
-    wrong += _kernel()
+    if not wrong:
+        wrong += _kernel()
     for port in sorted({port for module in workloads.values() for port in getattr(module, "PORTS", ())}):
         if _in_use(port):
             wrong.append(f"port {port} of this machine is in use, and a workload needs it")
@@ -59,7 +60,7 @@ def _kernel():
 
     def tried(what, *words):
         done = subprocess.run(words, capture_output=True, text=True)
-        return [] if done.returncode == 0 else [f"this kernel has no {what}: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"]
+        return [] if done.returncode == 0 else [f"this kernel has no {what}: {' '.join((done.stderr or done.stdout).split())[-200:]}"]
 
     wrong = tried("network namespaces", "ip", "netns", "add", netns)
     if wrong:
