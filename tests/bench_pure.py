@@ -91,10 +91,14 @@ def turns():
         planned = campaign.steps(lengths, workload.everyone(), [], names)
         keys = [step.key for step in planned]
         equal(len(set(keys)), len(keys), f"{kind}: keys that differ")
-        equal([s.round for s in planned], sorted(s.round for s in planned), f"{kind}: rounds in order")
+        for name in campaign.MAIN:
+            rounds = [s.round for s in planned if s.workload == name]
+            equal(rounds, sorted(rounds), f"{kind}: rounds of {name} in order")
         equal({s.workload for s in planned}, set(workload.everyone()), f"{kind}: workloads")
         first = [s.competitor for s in planned if s.workload == "latency" and s.topology == "docker1" and s.round == 0]
         equal(first, names, f"{kind}: a turn each")
+        ones = campaign.steps(lengths, workload.everyone(), [], names, ["epif"])
+        equal({s.round for s in ones if s.competitor == "epif"}, {0}, f"{kind}: rounds of what is measured once")
         equal({s.topology for s in planned if s.workload == "latency"}, {t.name for t in PAPER}, f"{kind}: topologies")
     for module in workload.everyone().values():
         check(module.TITLE and module.COLUMNS and module.__doc__, f"{module.__name__} says what it is")

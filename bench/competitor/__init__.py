@@ -5,6 +5,7 @@
     needs    programs that must be there
     url      what the client asks for; the server itself unless the proxy has to be named
     start(world), which leaves it serving; all that it starts in world's nodes ends with it or by stop(world)
+    once_only  True: a variant for which one run of each measurement is enough, unless it is named (--only)
     offered() False: it runs only where it is named (--only)
 """
 import importlib
@@ -16,6 +17,7 @@ class Base:
     title = ""
     method = ""
     needs = ()
+    once_only = False
     url = "http://10.73.0.20/"
 
     def __init__(self):

@@ -8,6 +8,7 @@ from ._ours import Ours
 class Competitor(Ours):
     title = "epif, pre-connect"
     tls = True
+    once_only = True
     place = 33
 
     def start(self, world):

@@ -9,6 +9,7 @@ class Competitor(nginx_stream.Competitor):
     title = "NGINX stream, two hops"
     method = ""
     url = f"http://{CLIENT}/"
+    once_only = True
     place = 12
 
     def start(self, world):
