@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "orchestrator/foreign.h"
 
 namespace epif::orchestrator {
 namespace {
@@ -19,11 +20,6 @@ std::string sha256(std::string_view text) {
 CaptureTarget target(const IpAddress& address, std::uint16_t port) {
   const auto bits = static_cast<std::uint8_t>(address.is_v4() ? 32 : 128);
   return {{address, bits}, {port, port}};
-}
-CaptureTarget whole(const IpAddress& address) {
-  auto out = target(address, 0);
-  out.ports = PortRange{};
-  return out;
 }
 
 /// Both halves of a pair carry the name of the first one.
@@ -75,13 +71,16 @@ class Tables {
 
   /// Foreign nodes that no flow leads to are refused as well: a redirector captures what it has a reason to refuse.
   void refuse_the_rest() {
+    const Addresses addresses(input_.resources);
+    std::map<std::string_view, std::vector<ForeignBlock>> outside;
     for (const auto& [name, node] : input_.resources.nodes) {
+      const auto [blocks, first] = outside.try_emplace(node.metadata.domain);
+      if (first) blocks->second = addresses.outside(node.metadata.domain);
       auto& refusals = out_[name].routes.refusals;
-      for (const auto& [other, server] : input_.resources.nodes) {
-        if (server.metadata.domain == node.metadata.domain) continue;
-        for (const auto& address : server.addresses) {
-          refusals.push_back({whole(address), {}, "no application was granted a flow from " + name + " to this port of " + other});
-        }
+      refusals.reserve(refusals.size() + blocks->second.size());
+      for (const auto& foreign : blocks->second) {
+        const auto whose = !foreign.node.empty() ? foreign.node : "a node of " + (foreign.domain.empty() ? "another domain" : foreign.domain);
+        refusals.push_back({{foreign.block, {}}, {}, "no application was granted a flow from " + name + " to this port of " + whose});
       }
     }
   }
