@@ -1,6 +1,6 @@
 """Where epif loses: whoever is ahead of it, in each table's first number. Pure."""
 from .document import Bullets, Heading, Text
-from .tables import BASE
+from .tables import BASE, counted
 
 OURS = "epif"
 MARGIN = 0.05  # less than that is no loss
@@ -38,7 +38,7 @@ def section(found):
             for setting in measured.settings:
                 rivals = ahead(measured, quantity, topology, setting)
                 if rivals:
-                    place = ", ".join(str(part) for part in (topology, f"{setting} {module.SETTING}".strip() if len(measured.settings) > 1 or module.SETTING else "") if part)
+                    place = ", ".join(str(part) for part in (topology, counted(setting, module.SETTING) if len(measured.settings) > 1 or module.SETTING else "") if part)
                     lines.append(f"{module.TITLE} ({module.COLUMNS[quantity]}{'; ' + place if place else ''}): "
                                  + ", ".join(f"{title} {times:.2f} times as good" for title, times in rivals))
     return [Heading(TITLE), Text("By more than 5 %, among those that are not epif. Most of them carry in clear; epif as shipped encrypts and checks "

@@ -34,8 +34,13 @@ def void(measured, quantity):
                  "cores ran out, so the ratios there mean nothing.")] if places else []
 
 
+def counted(setting, name):
+    """"1 stream", "2 streams"."""
+    return f"{setting} {name[:-1] if setting == 1 and name.endswith('s') else name}".strip()
+
+
 def matrix(measured, topology, quantity, heading, setting_name, with_ratio):
-    head = ["method", *[f"{setting} {setting_name}".strip() for setting in measured.settings]]
+    head = ["method", *[counted(setting, setting_name) for setting in measured.settings]]
     rows = [[title, *[cell(measured, name, topology, setting, quantity, with_ratio) for setting in measured.settings]]
             for name, title in measured.titles.items()]
     return [Text((heading[0].upper() + heading[1:] if len(heading) > 3 else heading) + (". In brackets: the ratio to no proxy." if with_ratio else ".")), Table(head, rows)]
@@ -53,7 +58,10 @@ def section(measured, module):
     for topology in measured.topologies:
         if len(measured.topologies) > 1:
             out.append(Heading(topology or "no delay", 3))
-        if len(measured.settings) == 1 or len(measured.titles) > 1 and not quantities:
+        if len(measured.settings) == len(measured.titles) == 1 and len(quantities) > 1:
+            name, setting = next(iter(measured.titles)), measured.settings[0]
+            out.append(Table(["", measured.titles[name]], [[module.COLUMNS[q], cell(measured, name, topology, setting, q)] for q in quantities]))
+        elif len(measured.settings) == 1 or len(measured.titles) > 1 and not quantities:
             setting = measured.settings[0]
             rows = [[title, *([cell(measured, name, topology, setting, q) for q in quantities] or [FAILED])] for name, title in measured.titles.items()]
             out.append(Table(["method", *([module.COLUMNS[q] for q in quantities] or [""])], rows))
