@@ -9,7 +9,7 @@ import matplotlib.pyplot as plot  # noqa: E402 - the backend must be chosen firs
 from paper.topology import named  # noqa: E402
 
 from . import latency  # noqa: E402
-from .tables import BASE  # noqa: E402
+from .tables import BASE, counted  # noqa: E402
 
 plot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
                       "axes.axisbelow": True, "svg.hashsalt": "epif", "svg.fonttype": "path"})
@@ -87,14 +87,15 @@ def rate_figure(measured, folder, name, quantity="rate"):
     return save(folder, name)
 
 
-def bars_figure(measured, folder, name, quantity, heading, setting, topology):
-    """Horizontal bars of one quantity, longest above."""
-    found = [(n, measured.median(n, topology, setting, quantity)) for n in measured.titles]
-    found = sorted(((n, value) for n, value in found if value is not None), key=lambda pair: pair[1])
+def bars_figure(measured, folder, name, quantity, heading, settings, setting_name, topology):
+    """Horizontal bars of one quantity, longest above; with several `settings` each bar says which."""
+    found = [(n, s, measured.median(n, topology, s, quantity)) for n in measured.titles for s in settings]
+    found = sorted(((n, s, value) for n, s, value in found if value is not None), key=lambda each: each[2])
     if not found:
         return False
     plot.figure(figsize=(8, 0.32 * len(found) + 1))
-    bars = plot.barh([measured.titles[n] for n, _ in found], [value for _, value in found], color=[colour(n) for n, _ in found])
+    labels = [measured.titles[n] + (f", {counted(s, setting_name)}" if len(settings) > 1 else "") for n, s, _ in found]
+    bars = plot.barh(labels, [value for _, _, value in found], color=[colour(n) for n, _, _ in found])
     plot.bar_label(bars, fmt="%.4g", padding=3, fontsize=7)
     plot.xlabel(heading)
     return save(folder, name)
@@ -114,8 +115,10 @@ def lines_figure(measured, folder, name, quantity, heading, over, topology):
     if min(values) > 0 and max(values) > 100 * min(values):
         plot.yscale("log")
     numbers = [s for s in measured.settings if s > 0]
-    if numbers and max(numbers) > 100 * min(numbers) and len(numbers) == len(measured.settings):
+    if numbers and max(numbers) >= 100 * min(numbers) and len(numbers) == len(measured.settings):
         plot.xscale("log")
+    if plot.gca().get_yscale() == "linear":
+        plot.ylim(bottom=0)
     plot.xlabel(over)
     plot.ylabel(heading)
     plot.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -123,14 +126,19 @@ def lines_figure(measured, folder, name, quantity, heading, over, topology):
 
 
 def generic_figure(measured, folder, name, module):
-    """Lines over numeric settings, else bars of the first setting."""
-    quantity, heading = next(iter(module.COLUMNS.items()))
+    """Of the quantity that was measured most often: lines over numeric settings, else bars."""
     topology = measured.topologies[0]
-    if len(measured.settings) > 1 and all(isinstance(s, (int, float)) for s in measured.settings):
+
+    def points(quantity):
+        return [[s for s in measured.settings if measured.median(n, topology, s, quantity) is not None] for n in measured.titles]
+    quantity = max(module.COLUMNS, key=lambda q: sum(map(len, points(q))))  # the first of equals
+    heading = module.COLUMNS[quantity]
+    if all(isinstance(s, (int, float)) for s in measured.settings) and max(map(len, points(quantity)), default=0) > 1:
         return lines_figure(measured, folder, name, quantity, heading, module.SETTING, topology)
-    setting = measured.settings[-1]
-    return bars_figure(measured, folder, name, quantity, f"{heading}{f', {setting} {module.SETTING}'.rstrip() if len(measured.settings) > 1 else ''}",
-                       setting, topology)
+    if any(isinstance(s, str) for s in measured.settings) and len(measured.settings) > 1:
+        setting = max(measured.settings, key=lambda s: sum(s in row for row in points(quantity)))
+        return bars_figure(measured, folder, name, quantity, f"{heading}, {counted(setting, module.SETTING)}", [setting], module.SETTING, topology)
+    return bars_figure(measured, folder, name, quantity, heading, measured.settings, module.SETTING, topology)
 
 
 def gains_figure(measured, folder, name, gain, metrics):
