@@ -17,6 +17,7 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds control_patience{limits::leak_control_patience_ms};
+constexpr int bare_attempts = 3;
 
 /// What a probe did, on this side and in the tap.
 struct Trial {
@@ -169,9 +170,12 @@ class Run {
     const auto route = route_to(same.to);
     if (!route) return;
     same.device = route->device;
-    const auto trial = try_once(**tap, way, same, true);
-    seen.control = trial.attempt;
-    seen.control_seen = was_seen(way, trial, same);
+    // Its device is new, and the kernel drops what is sent before the device's queue stands.
+    for (int attempt = 0; attempt < bare_attempts && !seen.control_seen; ++attempt) {
+      const auto trial = try_once(**tap, way, same, true);
+      seen.control = trial.attempt;
+      seen.control_seen = was_seen(way, trial, same);
+    }
   }
 
   std::string leaked(const Way& way, const Trial& trial, const Probe& probe, const CaptureTarget& target) {
