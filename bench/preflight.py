@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 from paper.topology import named
 from world import Unfit, epif
@@ -17,6 +18,7 @@ TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "ope
 PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shadowsocks-libev", "stunnel4", "wrk", "httping",
             "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev")
 LEAST_FREE_BYTES = 2 << 30
+BUSY = 0.1
 BEGUN, MACHINE = "begun.json", "machine.json"
 
 
@@ -109,7 +111,21 @@ def begin(folder, **conditions):
         json.dump(mine, file, indent=2)
 
 
-def describe(folder, kind, left_out, spent_s):
+def busy(seconds=1.0):
+    """Share of the cores that others use now, 0 to 1; says so where it is much."""
+    def times():
+        with open("/proc/stat", encoding="ascii") as file:
+            fields = list(map(int, file.readline().split()[1:9]))
+        return sum(fields), fields[3] + fields[4]
+    (all_before, idle_before), _ = times(), time.sleep(seconds)
+    all_after, idle_after = times()
+    share = 1 - (idle_after - idle_before) / max(1, all_after - all_before)
+    if share > BUSY:
+        print(f"bench: other programs use {share:.0%} of the cores: what follows measures them, too")
+    return share
+
+
+def describe(folder, kind, left_out, spent_s, busy_before):
     """machine.json: on what, with which lengths, and what the time did not suffice for."""
     def first(path, prefix):
         with open(path, encoding="utf-8") as file:
@@ -121,7 +137,7 @@ def describe(folder, kind, left_out, spent_s):
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
                    "memory": first("/proc/meminfo", "MemTotal"), "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
                    "versions": sorted(listed.split("\n")[:-1]), "kind": kind, "left_out": left_out, "spent_s": round(spent_s),
-                   "load": os.getloadavg()[0], "socksx": bool(os.environ.get("SOCKSX_DIR"))}, file, indent=2)
+                   "busy_before": round(busy_before, 3), "socksx": bool(os.environ.get("SOCKSX_DIR"))}, file, indent=2)
 
 
-__all__ = ["begin", "check", "describe", "results_folder"]
+__all__ = ["begin", "busy", "check", "describe", "results_folder"]
