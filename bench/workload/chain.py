@@ -46,7 +46,7 @@ class Size:
 
 SINGLE = (0, 1, 2, 4, 8)
 LONG = {"passthrough": SINGLE, "passthrough_trusted": SINGLE, "audit": SINGLE, "dpi": SINGLE, "pair": (0, 2, 4, 8)}
-SIZES = {"quick": Size({"audit": (0, 1, 8), "dpi": (1, 8), "pair": (2, 8)}, 20, 0.002, 1, 64, 1),
+SIZES = {"quick": Size({"audit": (0, 1, 8), "dpi": (1,), "pair": (0, 2)}, 20, 0.002, 1, 64, 1),
          "full": Size(LONG, 100, 0.02, 5, 512, 3), "paper": Size(LONG, 120, 1.0, 60, 2048, 5)}
 
 

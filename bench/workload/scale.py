@@ -18,7 +18,7 @@ NOTE = ("Each connection asks an NGINX once, idles, and asks again at the end: o
         "(USS) of all processes of a competitor, after minus before, divided by the connections. A process has 20,000 descriptors at most, "
         "two for each connection; \"epif\" has its leg to the proxy under TLS, and holds what its buffers cost released.")
 STARTS = True
-QUICK = {"epif_clear": (8000,), "epif": (4000,), "haproxy_tcp": (8000,)}
+QUICK = {"epif_clear": (8000,), "epif": (4000,)}
 SETTINGS = {"full": (1000, 4000, 8000), "paper": (1000, 4000, 8000)}
 ROUNDS = {"quick": 1, "full": 2, "paper": 3}
 WARM = 50            # connections that come and go before the memory is read for the first time

@@ -27,7 +27,7 @@ NOTE = ("Audit and encrypt at one proxy, decrypt at the other, in containers. Co
 NEEDS = ("podman", "runc")
 ALONE = True
 TITLES = {"control_plane": "epif"}
-REPEATS = {"quick": (1, 3), "full": (5, 10), "paper": (5, 20)}  # rounds, repeats in each of what is not cold
+REPEATS = {"quick": (1, 2), "full": (5, 10), "paper": (5, 20)}  # rounds, repeats in each of what is not cold
 POLICY = """apiVersion: epif/v1
 kind: Policy
 metadata: {{name: {name}}}
