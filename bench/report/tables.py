@@ -26,6 +26,16 @@ def failures(measured):
     return [Bullets([f"{title}: failed at {', '.join(dict.fromkeys(where))}: {why}" for (title, why), where in lines.items()])] if lines else []
 
 
+def errors(measured):
+    """One line for each competitor whose rates hide requests that failed."""
+    lines = []
+    for name, title in measured.titles.items():
+        seen = [f"{number(count)} with {setting}" for topology in measured.topologies for setting in measured.settings
+                if (count := measured.median(name, topology, setting, "errors"))]
+        lines += [f"{title}: requests that failed in a run: {', '.join(seen)}"] if seen else []
+    return [Bullets(lines)] if lines else []
+
+
 def void(measured, quantity):
     """A warning for each place where no proxy itself was starved."""
     places = [f"{topology or 'no delay'}, {setting}" for topology in measured.topologies for setting in measured.settings
@@ -72,4 +82,4 @@ def section(measured, module):
         else:
             for at, quantity in enumerate(quantities):
                 out += matrix(measured, topology, quantity, module.COLUMNS[quantity], module.SETTING, at == 0 and BASE in measured.titles)
-    return out + failures(measured)
+    return out + errors(measured) + failures(measured)

@@ -33,6 +33,9 @@ def wrk(world, rival, connections, seconds, close):
     latency = re.search(r"Latency\s+([\d.]+)(us|ms|s)", done.stdout)
     if not rate or float(rate.group(1)) == 0:
         raise Unfit(f"wrk got no answers: {(done.stderr or done.stdout).strip()[-300:]}")
+    refused = re.search(r"connect (\d+)", done.stdout)
+    if refused and int(refused.group(1)) and not rival.processes:
+        raise Unfit(f"void: without a proxy {refused.group(1)} connections failed, so the client's ports were used up")
     errors = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", done.stdout)))
     scale = {"us": 1e-3, "ms": 1, "s": 1e3}
     return {"rate": float(rate.group(1)), "errors": errors, "cpu_us": used / int(count.group(1)) * 1e6 if rival.processes else None,
