@@ -18,7 +18,7 @@ from paper.published import TABLE_II  # noqa: E402
 from paper.topology import PAPER, named, predicted_ms  # noqa: E402
 from report import latency, table2, tables  # noqa: E402
 from report.document import Bullets, Heading, Table, Text, markdown, page  # noqa: E402
-from report.records import Measured, deviation, median, number, off_equation, ratio, read, starved  # noqa: E402
+from report.records import Measured, deviation, end_half_line, median, number, off_equation, ratio, read, starved  # noqa: E402
 from world import Unfit  # noqa: E402
 
 
@@ -61,7 +61,11 @@ def records():
             for one in (row("a", {"error": "it fell"}), row("b", 2.0), row("a", 1.0)):
                 file.write(json.dumps(one) + "\n")
             file.write('{"key": "latency/docker1/c')
-        equal({r["competitor"]: r["result"] for r in read(path)}, {"a": {"mean_ms": 1.0}, "b": {"mean_ms": 2.0}}, "rows")
+        with open(path, "a+", encoding="utf-8") as file:
+            end_half_line(file)
+            end_half_line(file)
+            file.write(json.dumps(row("d", 4.0)) + "\n")
+        equal({r["competitor"]: r["result"] for r in read(path)}, {"a": {"mean_ms": 1.0}, "b": {"mean_ms": 2.0}, "d": {"mean_ms": 4.0}}, "rows")
 
 
 @promise("medians, spread, ratios and the verdicts on them are right, and nothing measured is no number")

@@ -10,7 +10,7 @@ import workload
 
 from . import ablation, latency, losses, table2, tables
 from .document import Figure, Heading, Text, markdown, page
-from .records import Measured, read
+from .records import Measured, end_half_line, read
 
 RESULTS, MACHINE = "results.jsonl", "machine.json"
 
@@ -100,4 +100,4 @@ def write(folder):
     return path
 
 
-__all__ = ["read", "write"]
+__all__ = ["end_half_line", "read", "write"]

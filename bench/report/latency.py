@@ -23,6 +23,11 @@ def floor_row(measured):
     return ["floor of any proxy, RTT_CP + RTT_PS", *[number(named(t).floor) for t in measured.topologies]]
 
 
+def beside_equation(measured, methods, name, topology):
+    predicted = predicted_ms(methods.get(name, ""), named(topology))
+    return cell(measured, name, topology, 1, QUANTITY) + (f" [{number(predicted)}]" if predicted is not None else "")
+
+
 def overhead_rows(measured):
     return [[title, *[number(delta(measured, name, t), 2) for t in measured.topologies]]
             for name, title in measured.titles.items() if name != BASE]
@@ -60,11 +65,11 @@ def below_no_proxy(measured):
 
 
 def section(measured, module, methods, drawn):
-    out = [Heading(module.TITLE), Text("Mean of the requests of a run, in ms; median of the runs ± their standard deviation. Each link was "
-                                       "checked by ping before each run (5 % or 0.25 ms).")]
+    out = [Heading(module.TITLE), Text("Mean of the requests of a run, in ms; median of the runs ± their standard deviation. In brackets: what "
+                                       "Eq. 6 to 9 predict for the method. Each link was checked by ping before each run (5 % or 0.25 ms).")]
     head = ["method", *[named(t).text() for t in measured.topologies]]
     rows = [floor_row(measured)]
-    rows += [[title, *[cell(measured, name, t, 1, QUANTITY) for t in measured.topologies]] for name, title in measured.titles.items()]
+    rows += [[title, *[beside_equation(measured, methods, name, t) for t in measured.topologies]] for name, title in measured.titles.items()]
     out += [Table(head, rows)]
     out += [Figure(name, caption) for name, caption in FIGURES.items() if name in drawn]
     out += [Text("Δt: what each method adds to no proxy, ms. Below zero: faster than no proxy."), Table(head, overhead_rows(measured))]

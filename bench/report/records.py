@@ -22,6 +22,14 @@ def read(path):
     return list(rows.values())
 
 
+def end_half_line(file):
+    """A stop may have cut the last line of `file` (open for reading and appending): what is added begins on one of its own."""
+    file.seek(0)
+    text = file.read()
+    if text and not text.endswith("\n"):
+        file.write("\n")
+
+
 class Measured:
     """The rows of one workload. A value is found by (competitor, topology, setting, quantity)."""
 
