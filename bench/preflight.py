@@ -125,8 +125,11 @@ def busy(seconds=1.0):
     return share
 
 
-def describe(folder, kind, left_out, spent_s, busy_before):
-    """machine.json: on what, with which lengths, and what the time did not suffice for."""
+def describe(folder, left_out, spent_s, busy_before):
+    """machine.json: on what, under which conditions, and what the time did not suffice for."""
+    with open(os.path.join(folder, BEGUN), encoding="utf-8") as file:
+        conditions = json.load(file)
+
     def first(path, prefix):
         with open(path, encoding="utf-8") as file:
             return next((line.split(":", 1)[1].strip() for line in file if line.startswith(prefix)), "unknown")
@@ -135,8 +138,8 @@ def describe(folder, kind, left_out, spent_s, busy_before):
     listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES], capture_output=True, text=True).stdout
     with open(os.path.join(folder, MACHINE), "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
-                   "memory": first("/proc/meminfo", "MemTotal"), "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
-                   "versions": sorted(listed.split("\n")[:-1]), "kind": kind, "left_out": left_out, "spent_s": round(spent_s),
+                   "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
+                   "versions": sorted(listed.split("\n")[:-1]), **conditions, "left_out": left_out, "spent_s": round(spent_s),
                    "busy_before": round(busy_before, 3), "socksx": bool(os.environ.get("SOCKSX_DIR"))}, file, indent=2)
 
 

@@ -22,6 +22,9 @@ def preface(machine):
                 f"lengths: {machine['kind']}; it took {machine['spent_s']} s."),
            Text(f"Client, proxy and server share these {cores} cores. So a rate says as well how much of the cores client and server "
                 "leave to the proxy; the CPU that a method's own programs need for a request stands beside it.")]
+    if machine.get("loss") or machine.get("rate"):
+        rate = f"{machine['rate']:g} Mbit/s" if machine["rate"] else "no limit of their rate"
+        out.append(Text(f"Links with a delay lose {machine['loss']:g} % of their packets and have {rate}."))
     if machine.get("busy_before", 0) > 0.1:
         out.append(Text(f"Other programs used {machine['busy_before']:.0%} of the cores when it began: all numbers are worse than on a quiet machine, "
                         "and differ more."))
