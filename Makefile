@@ -38,7 +38,6 @@ bench bench-quick: configure
 	@tools/setup bench
 	@cmake --build --preset release -j $(JOBS) --target epif epif-bf planner_bench socks_bench link_emulator mqtt_load bf_containers
 	@bench/run $(if $(filter bench-quick,$@),--quick) $(BENCH)
-	@$$(find $(RELEASE)/bench -name socks_bench -type f)
 
 install: program
 	@cmake --install $(RELEASE) --prefix $(PREFIX)

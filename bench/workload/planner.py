@@ -1,10 +1,7 @@
 """The planner alone, on one core: from resources to areas, and a verdict for each node; a million nodes are for longer runs."""
-import json
-import os
-import subprocess
-
 from campaign import Step
-from world import Unfit, epif
+
+from .google_benchmark import measured, program
 
 TITLE = "Planner"
 PLACE = 36
@@ -24,22 +21,6 @@ def steps(lengths, topologies, competitors):
     return [Step("planner", name, "", nodes, r) for r in range(ROUNDS[lengths.kind]) for nodes in SIZES[lengths.kind] for name in TITLES]
 
 
-def program():
-    """planner_bench of the build, or beside the program."""
-    folder = os.path.dirname(epif())
-    paths = [os.path.join(folder, *words) for words in (("bench", "planner", "planner_bench"), ("planner_bench",))]
-    return next((path for path in paths if os.access(path, os.X_OK)), "")
-
-
 def once(world, rival, step, lengths):
-    if not program():
-        raise Unfit("planner_bench is not built; `make bench` builds it")
-    done = subprocess.run([program(), f"--benchmark_filter=^{step.competitor}/{step.setting}$", "--benchmark_format=json",
-                           "--benchmark_min_time=0.01"], capture_output=True, text=True, timeout=300)
-    try:
-        found = json.loads(done.stdout)["benchmarks"]
-    except (ValueError, KeyError):
-        found = []
-    if not found:
-        raise Unfit(f"planner_bench: {(done.stderr or done.stdout).strip()[-200:]}")
-    return {"ms": found[0]["real_time"], "cpu_ms": found[0]["cpu_time"]}
+    found = measured(program("planner", "planner_bench"), f"^{step.competitor}/{step.setting}$", 0.01)
+    return {"ms": found["real_time"], "cpu_ms": found["cpu_time"]}
