@@ -45,8 +45,7 @@ def once(world, rival, step, lengths):
         rival.proxy_flags = (*rival.proxy_flags, "--max-connections-per-source", str(count + WARM + 1000))
     with instead(world, lambda: echo(world, hard)):
         rival.start(world)
-        at = rival.url.removeprefix("http://").strip("/")
-        words = ("/usr/bin/python3", os.path.join(os.path.dirname(__file__), "../scale/hold.py"), at if ":" in at else f"{at}:{HTTP_PORT}")
+        words = holder(rival)
         with dialogue(world, world.client, *words, WARM) as (warm, _):
             whole(warm["held"], WARM, warm["why"])
         before = private_kib(rival.processes)
@@ -59,6 +58,12 @@ def once(world, rival, step, lengths):
     return {**{f"{node}_kib": sum(kib for name, kib in each.items() if name.startswith(node + "/")) if any(
         name.startswith(node + "/") for name in each) else None for node in ("client", "proxy")},
             "opened_s": count / opened["seconds"], "held": count, **{f"kib of {name}": kib for name, kib in each.items()}}
+
+
+def holder(rival):
+    """The words of hold.py, but for the number of connections."""
+    at = rival.url.removeprefix("http://").strip("/")
+    return ("/usr/bin/python3", os.path.join(os.path.dirname(__file__), "../scale/hold.py"), at if ":" in at else f"{at}:{HTTP_PORT}")
 
 
 def whole(good, count, why):

@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+"""The benchmark's workloads do what their tables say: what they count has really happened. No number is judged."""
+import contextlib
+import sys
+
+from lab import check, equal, promise, repository, run
+
+sys.path.insert(0, str(repository / "bench"))
+import world as benchmark  # noqa: E402
+from campaign import LENGTHS, Step  # noqa: E402
+from competitor import epif_clear, nginx_http  # noqa: E402
+from workload import chain, scale, streams  # noqa: E402
+from workload.dialogue import dialogue  # noqa: E402
+
+QUICK = LENGTHS["quick"]
+
+
+@contextlib.contextmanager
+def rival(world, made):
+    try:
+        yield made
+    finally:
+        made.stop(world)
+
+
+@promise("streams: every message reaches the subscriber, each of the rival's processes is in the count of CPU, and NGINX is back after it")
+def published():
+    with benchmark.World() as world, rival(world, epif_clear.Competitor()) as ours:
+        seen = streams.once(world, ours, Step("streams", "epif_clear", "", 4, 0), QUICK)
+        check(seen["messages"] > 100 and seen["messages_s"] > 0 and seen["cpu_us"] is not None, seen)
+        check(0 < seen["p50_ms"] <= seen["p95_ms"] <= seen["p99_ms"] <= seen["max_ms"], seen)
+        equal(sorted(process.name for process in ours.processes), ["client/epif-redirect", "proxy/epif-proxy"], "processes")
+        equal(world.client.run("curl", "-sS", f"http://{benchmark.SERVER}/").stdout, "the server's answer\n", "who serves then")
+
+
+@promise("streams: a rival that does not carry MQTT is refused with the reason")
+def http_alone():
+    with benchmark.World() as world, rival(world, nginx_http.Competitor()) as other:
+        try:
+            streams.once(world, other, Step("streams", "nginx_http", "", 4, 0), QUICK)
+        except benchmark.Unfit as refused:
+            check("HTTP" in str(refused), refused)
+        else:
+            check(False, "it was measured")
+
+
+@promise("scale: memory is told for each side, and connections that are dead at the end void the row")
+def held():
+    with benchmark.World() as world:
+        with rival(world, epif_clear.Competitor()) as ours:
+            seen = scale.once(world, ours, Step("scale", "epif_clear", "", 200, 0), QUICK)
+            check(seen["held"] == 200 and seen["client_kib"] is not None and seen["proxy_kib"] is not None, seen)
+        with rival(world, epif_clear.Competitor()) as ours:
+            ours.start(world)
+            with scale.instead(world, lambda: scale.echo(world, 4096)), dialogue(world, world.client, *scale.holder(ours), 20) as (opened, ask):
+                equal(opened["held"], 20, f"connections held, {opened}")
+                ours.processes[0].kill()
+                again = ask("again", 60)
+                check(again["alive"] < 20 and again["why"], f"with its proxy dead: {again}")
+
+
+@promise("chain: a connection passes as many functions as the table says, in containers of their own")
+def chained():
+    size = chain.Size({"audit": (2,)}, 3, 0.01, 1, 0.5, 1)
+    with benchmark.World() as world, rival(world, chain.Audit()) as ours:
+        ours.start(world, 2, size)
+        pids = [process.pid for process in ours.processes if isinstance(process, chain.Contained)]
+        equal(len(set(pids)), 2, "processes of functions")
+        equal(world.client.run("curl", "-sS", f"http://{benchmark.SERVER}/").stdout, "the server's answer\n", "what passes the chain")
+        proxy = next(process for process in ours.processes if process.name == "proxy/epif-proxy")
+        for instance in ("audit-0", "audit-1"):
+            proxy.wait_for_log(f"instance={instance}")
+
+
+if __name__ == "__main__":
+    run()
