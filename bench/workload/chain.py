@@ -32,6 +32,7 @@ STARTS = True
 TITLES = {"passthrough": "pass-through", "passthrough_trusted": "pass-through, trusted, in clear", "audit": "audit", "dpi": "DPI",
           "pair": "encrypt + decrypt"}
 FAR = "10.72.0.20"
+PATIENCE_S = 120  # for dozens of containers to come or go
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,8 @@ def containers(world, size):
         words += [f"trusted-{i}=passthrough,trusted" for i in range(most.get("passthrough_trusted", 0))]
         words += [f"{half}-{i}={half}" for half in ("encrypt", "decrypt") for i in range(most.get("pair", 0) // 2)]
         process = world.proxy.start(os.path.join(os.path.dirname(epif()), "bf_containers"), world.lab.path("functions", "x")[:-2], *words)
-        process.wait_for_log('{"ready": true}', within=20 + len(words))
+        world.lab.at_end(lambda: process.stop(within=PATIENCE_S))  # killed before its end it would leave containers
+        process.wait_for_log('{"ready": true}', within=PATIENCE_S)
         found = [json.loads(line) for line in process.output().splitlines() if line.startswith("{")]
         _containers[world] = {one["name"]: one for one in found if "name" in one}
     return _containers[world]
