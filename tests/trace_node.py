@@ -100,6 +100,9 @@ def own_proxy():
         check("/no/such/bf.sock" in says(trace(w, f"{TARGET}:80", *both, code=3), "function"), "a dead function")
         write_json(file, {"node": "umc/proxy", "generation": 3, "routes": [{**far, "sources": ["10.1.0.99/32"]}]})
         check("refuses" in says(trace(w, f"{TARGET}:80", *both, code=3), "proxy"), "a proxy that admits another only")
+        wait_until(lambda: is_refused(w.client, TARGET, 80), "the proxy has the table that admits another only")
+        remembered = trace(w, f"{TARGET}:80", *both, code=3)["refusals"]
+        check(any(f"no route from {address}" in one and f"(from {address}" in one for one in remembered), f"the proxy's own refusal: {remembered}")
         proxy.kill()
         check("does not run" in says(trace(w, f"{TARGET}:80", *both, code=3), "proxy"), "a dead proxy")
 

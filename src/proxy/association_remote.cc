@@ -78,6 +78,7 @@ void Worker::Association::to_server(const socks::Target& target, ByteSpan payloa
   if (admission.entry == nullptr) {
     counts.drop(admission.for_limit ? UdpDrop::limit : UdpDrop::denied);
     if (admission.news && !admission.for_limit) {
+      worker_.counters_.note({{}, client_name(), target.destination().text(), admission.news->code, admission.news->text()});
       log::warn("proxy", "datagrams refused",
                 {{"from", client_name()}, {"to", target.destination().text()}, {"reason", std::string(epif::name(admission.news->code))},
                  {"why", admission.news->text()}});

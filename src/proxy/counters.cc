@@ -1,10 +1,12 @@
 #include "proxy/counters.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "base/limits.h"
 #include "proxy/conversation.h"
 
 namespace epif::proxy {
@@ -78,6 +80,8 @@ Counters& Counters::operator+=(const Counters& other) {
   for (std::size_t i = 0; i < requests.size(); ++i) requests[i] += other.requests[i];
   opened += other.opened;
   refused += other.refused;
+  recent.insert(recent.end(), other.recent.begin(), other.recent.end());
+  std::ranges::stable_sort(recent, {}, &Refused::at);
   ended += other.ended;
   for (const auto& [id, counts] : other.routes) routes[id] += counts;
   withdrawn += other.withdrawn;
@@ -91,6 +95,12 @@ Counters& Counters::operator+=(const Counters& other) {
   bind_turned_away += other.bind_turned_away;
   timers += other.timers;
   return *this;
+}
+
+void Counters::note(Refused one) {
+  one.at = std::chrono::system_clock::now();
+  if (recent.size() == limits::recent_refusals) recent.pop_front();
+  recent.push_back(std::move(one));
 }
 
 void Counters::fold_withdrawn(const std::function<bool(const std::string&)>& in_table, std::size_t keep) {
@@ -155,7 +165,18 @@ std::string print_flows(const Snapshot& snapshot) {
                      {"to_client_bytes", flow.to_client_bytes},
                      {"age_ms", flow.age_ms}});
   }
-  return boost::json::serialize(boost::json::object{{"flows", std::move(flows)}}) + "\n";
+  boost::json::array refusals;
+  for (const auto& refused : snapshot.counters.recent) {
+    const auto second = std::chrono::system_clock::to_time_t(refused.at);
+    refusals.push_back({{"at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(second))},
+                        {"source", refused.source},
+                        {"destination", refused.destination},
+                        {"reason", epif::name(refused.code)},
+                        {"message", refused.message},
+                        {"flow", refused.flow},
+                        {"policy", refused.policy}});
+  }
+  return boost::json::serialize(boost::json::object{{"flows", std::move(flows)}, {"refusals", std::move(refusals)}}) + "\n";
 }
 
 }  // namespace epif::proxy

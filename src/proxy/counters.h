@@ -1,6 +1,8 @@
 #pragma once
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -42,12 +44,24 @@ struct RouteCounts {
   }
 };
 
+/// A connection or datagram that was refused, for /flows.
+struct Refused {
+  std::chrono::system_clock::time_point at{};
+  std::string source;       ///< certificate identity, else address
+  std::string destination;  ///< empty: it did not come to ask
+  Code code = Code::internal;
+  std::string message;
+  std::string flow{};       ///< and what follows: where a route was found
+  std::string policy{};
+};
+
 struct Counters {
   std::uint64_t accepted_clear = 0;
   std::uint64_t accepted_tls = 0;
   std::array<std::uint64_t, 3> requests{};  ///< by Protocol
   std::uint64_t opened = 0;
   CountByCode refused;  ///< before a flow was open, the TLS handshake included
+  std::deque<Refused> recent;  ///< the latest limits::recent_refusals of each worker, oldest first
   CountByCode ended;    ///< open flows that did not come to their proper end
   std::map<std::string, RouteCounts> routes;
   RouteCounts withdrawn;  ///< the sum of routes that are gone and no longer listed one by one
@@ -61,6 +75,8 @@ struct Counters {
   std::uint64_t timers = 0;            ///< armed now
   UdpCounts udp;
   Counters& operator+=(const Counters& other);
+  /// Keeps it in `recent`.
+  void note(Refused one);
   /// Adds up the counts of routes that are not in the table any more, once they are more than `keep`: a table that changes for
   /// months must not fill the memory. Sums over all routes stay what they are.
   void fold_withdrawn(const std::function<bool(const std::string& id)>& in_table, std::size_t keep);
@@ -96,7 +112,7 @@ struct TableState {
 
 /// Prometheus text (exposition format 0.0.4).
 [[nodiscard]] std::string print_metrics(const Snapshot& snapshot, const TableState& table, std::uint64_t open_descriptors);
-/// {"flows":[...]}; counts and names, never keys or passwords.
+/// {"flows":[...],"refusals":[...]}, the newest refusal last; counts and names, never keys or passwords.
 [[nodiscard]] std::string print_flows(const Snapshot& snapshot);
 
 }  // namespace epif::proxy

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "base/limits.h"
+
 namespace epif::proxy {
 namespace {
 
@@ -17,6 +21,24 @@ TEST(counters, withdrawn_routes_do_not_pile_up_and_sums_stay) {
   const auto text = print_metrics({counters, {}}, {}, 0);
   EXPECT_NE(text.find("epif_proxy_bytes_total{direction=\"to_server\"} 10000\n"), std::string::npos) << text;
   EXPECT_NE(text.find("epif_proxy_bytes_total{direction=\"to_client\"} 100000\n"), std::string::npos) << text;
+}
+
+TEST(counters, the_latest_refusals_are_kept_in_order_and_no_more_than_the_limit) {
+  Counters first;
+  Counters second;
+  for (std::size_t i = 0; i < limits::recent_refusals + 10; ++i) {
+    auto& counters = i % 2 == 0 ? first : second;
+    counters.note({{}, "umc/modality", "10.2.0.10:" + std::to_string(i), Code::denied, "consent is missing", "imaging/send", "care"});
+  }
+  for (std::size_t i = 0; i < 1'000; ++i) second.note({{}, "10.9.0.9:1", {}, Code::unauthenticated, "a foreign certificate"});
+  EXPECT_EQ(second.recent.size(), limits::recent_refusals);
+  EXPECT_EQ(first.recent.size(), limits::recent_refusals / 2 + 5);
+  first += second;
+  EXPECT_TRUE(std::ranges::is_sorted(first.recent, {}, &Refused::at));
+  const auto text = print_flows({first, {}});
+  EXPECT_NE(text.find(R"("source":"umc/modality","destination":"10.2.0.10:0","reason":"denied","message":"consent is missing","flow":"imaging/send","policy":"care")"),
+            std::string::npos)
+      << text.substr(0, 600);
 }
 
 }  // namespace

@@ -31,6 +31,11 @@ Route essence(Route route) {
   return route;
 }
 
+std::string for_people(const Route& route) {
+  if (route.flow.empty()) return {};
+  return "flow " + route.flow + (route.policy.empty() ? "" : ", permitted by policy " + route.policy);
+}
+
 const Route* first_fit(const std::vector<const Route*>& candidates, const Asker& asker, const Destination& destination) {
   for (const auto* route : candidates) {
     if (admits(*route, asker) && leads_to(*route, destination)) return route;
@@ -76,8 +81,8 @@ Routing::Routing(RouteTable table) : table_(std::move(table)) {
 }
 
 Result<RoutePtr> Routing::checked(const Route& route, std::chrono::sys_seconds now) const {
-  if (is_past(route, now)) return fail(Code::expired, fmt::format("route {} is past its end", route.id), {}, {}, "renew it");
-  if (!route.blocked.empty()) return fail(Code::denied, fmt::format("route {} is blocked", route.id), {}, route.blocked);
+  if (is_past(route, now)) return fail(Code::expired, fmt::format("route {} is past its end", route.id), for_people(route), {}, "renew it");
+  if (!route.blocked.empty()) return fail(Code::denied, fmt::format("route {} is blocked", route.id), for_people(route), route.blocked);
   return RoutePtr(shared_from_this(), &route);
 }
 

@@ -170,7 +170,9 @@ std::vector<std::string> refusals_of(std::string_view flows, const std::string& 
   for (const auto& item : list->get_array()) {
     const auto* refusal = item.if_object();
     if (refusal == nullptr || text(*refusal, "destination") != destination) continue;
-    found.push_back(text(*refusal, "at") + " " + text(*refusal, "reason") + ": " + text(*refusal, "message"));
+    const auto source = text(*refusal, "source");  // of a proxy, which has many
+    found.push_back(text(*refusal, "at") + " " + text(*refusal, "reason") + ": " + text(*refusal, "message") +
+                    (source.empty() ? "" : " (from " + source + ")"));
   }
   return found;
 }
