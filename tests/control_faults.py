@@ -310,6 +310,29 @@ def rejoin_left():
 
 
 @promise("a node whose removal the agent hears is taken down, and if the agent crashes in that, by its next run with the orchestrator dead")
+def remove(world):
+    for kind, name in (("application", "imaging"), ("application", "study"), ("node", "umc/modality")):
+        world.client("delete", kind, name)
+
+
+@promise("a node that was removed while its agent was away is taken down when the agent is back; added again, it is as before")
+def removed_meanwhile():
+    with World("control-away") as world:
+        running(world)
+        world.agents["umc/modality"].kill()
+        remove(world)
+        wait_until(lambda: world.get("assignment", "umc/modality")["spec"].get("role") == "removed", "the orchestrator notes the removal", 20)
+        check(captures(world), "the rules went without a word")
+        agent = world.start_agent("umc/modality")
+        agent.wait_for_log("everything was taken down", within=20)
+        check(not captures(world), "rules stay")
+        check(not {"removed", "routes.json", "redirect"} & set(os.listdir(world.state_of("umc/modality"))), "something is left")
+        world.apply(DOMAINS)
+        world.apply(application("imaging", "treatment", 4242))
+        world.wait_phase("imaging", "Running")
+        check(world.talks(4242) and captures(world), "the node was added again")
+
+
 def removed():
     with World("control-removed") as world:
         running(world)
@@ -328,8 +351,7 @@ def removed():
         check(not {"removed", "routes.json", "redirect"} & set(os.listdir(state)), f"left: {os.listdir(state)}")
         world.start_orchestrator()
         wait_until(lambda: world.talks(4242) and captures(world), "the node's assignment counts again", 20)
-        for kind, name in (("application", "imaging"), ("application", "study"), ("node", "umc/modality")):
-            world.client("delete", kind, name)
+        remove(world)
         wait_until(lambda: agent.output().count("everything was taken down") == 2, "the removal is heard", 20)
         check(not captures(world), "rules stay")
 

@@ -207,6 +207,7 @@ void Agent::write_routes(const Assignment& assignment, const InstanceViews& view
     save.generation = assigned_.generation();
     save.store = assigned_.store();
   }
+    save.version = assigned_.version();
   if (stands && saved_ && saved_store_ == save.store) return;
   const bool narrower = written_.generation == 0 || takes_away(written_, assignment.routes);
   // The assignment first: after a crash between the two, a restart must not bring back the routes that this one withdrew.

@@ -10,6 +10,7 @@ namespace epif::agent {
 void Assigned::restore(SavedAssignment saved) {
   wanted_ = std::move(saved.assignment);
   generation_ = saved.generation;
+  version_ = saved.version;
   store_ = std::move(saved.store);
   informed_ = true;
 }
@@ -33,14 +34,16 @@ bool Assigned::listed(const store::Listing& all) {
   }
   const auto mine = std::ranges::find(all.records, node_, &store::Record::name);
   if (mine != all.records.end()) return take(*mine);
-  if (wanted_) {
-    return say("the orchestrator does not know " + node_ + " and did not remove it while this agent listened; what was assigned goes on; "
-               "apply the node again, or, if it was removed, stop the agent here (or `epif agent --cleanup`)");
-  }
+  if (wanted_) return unknown();
   const bool news = !informed_ || !trouble_.empty();
   informed_ = true;
   trouble_.clear();
   return news;
+}
+
+bool Assigned::unknown() {
+  return say("the orchestrator does not know " + node_ + " and says nothing of a removal; what was assigned goes on; "
+             "apply the node again, or, if it was removed, stop the agent here (or `epif agent --cleanup`)");
 }
 
 bool Assigned::changed(const store::Event& event) {
@@ -53,19 +56,28 @@ bool Assigned::withdraw() {
   wanted_.reset();
   removed_ = true;
   generation_ = 0;
+  version_ = 0;
   store_ = heard_;
   informed_ = true;
   trouble_.clear();
   return news;
 }
 
+bool Assigned::take_removal(const Removal& removal) {
+  // The proof of a store that was put back to before this node was added again says nothing about what came after.
+  if (wanted_ && (store_ != heard_ || removal.revision < version_)) return unknown();
+  return withdraw();
+}
+
 bool Assigned::take(const store::Record& record) {
+  if (const auto removal = parse_removal(record.spec)) return take_removal(*removal);
   auto assignment = parse_assignment(record.spec);
   if (!assignment) return refuse(record, assignment.error().text());
   const bool news = !informed_ || wanted_ != *assignment || generation_ != record.generation || store_ != heard_ || !trouble_.empty();
   wanted_ = std::move(*assignment);
   removed_ = false;
   generation_ = record.generation;
+  version_ = record.version;
   store_ = heard_;
   informed_ = true;
   trouble_.clear();

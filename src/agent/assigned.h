@@ -13,6 +13,7 @@ namespace epif::agent {
 struct SavedAssignment {
   Assignment assignment;
   std::uint64_t generation = 0;  ///< of its resource
+  store::Revision version = 0;   ///< of that resource when it was taken; 0: not known
   std::string store{};           ///< identity of the orchestrator's store (api/store_identity.h)
   std::vector<KnownInstance> running{};  ///< what ran when it was saved
 };
@@ -23,10 +24,11 @@ struct SavedAssignment {
 ///   another store (it was lost, or is another site's)   what was assigned stays, trouble() says so, until the host joins again
 ///   the same store, without the node                    the same, unless it assigns something to this node
 ///   a new assignment that cannot be read                something changed and nobody knows what: every route is blocked
-///   the node was removed while this agent listened      no assignment
+///   the node was removed, after what was assigned        no assignment
+///   a removal of before what was assigned: a backup      as without the node
 /// That a store does not have the node proves no removal: a backup keeps the identity of its store, and its revisions climb past
-/// every number that the agent could remember. Only the event of the removal counts. A node that was removed while its agent
-/// was away keeps its rules, and its routes until they expire; the others' assignments have lost theirs to it by then.
+/// every number that the agent could remember. Only the event of the removal counts, or the Removal that stands in the node's
+/// place for an agent that was away; its revision was written once and does not climb.
 class Assigned {
  public:
   explicit Assigned(std::string node) : node_(std::move(node)) {}
@@ -44,6 +46,7 @@ class Assigned {
   [[nodiscard]] bool informed() const { return informed_; }  ///< something was restored or heard
   [[nodiscard]] const std::optional<Assignment>& wanted() const { return wanted_; }
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  [[nodiscard]] store::Revision version() const { return version_; }
   [[nodiscard]] const std::string& store() const { return store_; }
   [[nodiscard]] bool removed() const { return removed_; }  ///< the node was, as an event said; wanted() is empty
   [[nodiscard]] bool foreign() const { return foreign_; }            ///< wanted() is of another store than the one that is heard
@@ -51,6 +54,8 @@ class Assigned {
 
  private:
   bool take(const store::Record& record);
+  bool take_removal(const Removal& removal);
+  bool unknown();
   bool withdraw();
   bool refuse(const store::Record& record, const std::string& why);
   bool say(std::string trouble);
@@ -58,6 +63,7 @@ class Assigned {
   std::string node_;
   std::optional<Assignment> wanted_;
   std::uint64_t generation_ = 0;
+  store::Revision version_ = 0;
   std::string store_;
   std::string heard_;  ///< the store that is listened to
   bool informed_ = false;

@@ -60,6 +60,33 @@ TEST(AssignedByAnOrchestrator, a_restored_backup_takes_nothing_away_however_far_
   EXPECT_FALSE(restarted.wanted());
 }
 
+TEST(AssignedByAnOrchestrator, an_agent_that_was_away_hears_of_the_removal_when_it_is_back) {
+  const auto proof = [](std::uint64_t revision) { return record(4, print(Removal{node, revision, std::chrono::sys_seconds(std::chrono::seconds(1))}), 900); };
+  Assigned back(node);
+  back.restore({.assignment = assignment(), .generation = 3, .version = 40, .store = "A"});
+  EXPECT_TRUE(back.listed({.revision = 900, .records = {proof(55)}, .store = "A"}));
+  EXPECT_FALSE(back.wanted());
+  EXPECT_TRUE(back.removed());
+  EXPECT_FALSE(back.listed({.revision = 900, .records = {proof(55)}, .store = "A"})) << "said once";
+
+  Assigned before_the_backup(node);
+  before_the_backup.restore({.assignment = assignment(), .generation = 3, .version = 70, .store = "A"});
+  EXPECT_TRUE(before_the_backup.listed({.revision = 900, .records = {proof(55)}, .store = "A"}));
+  EXPECT_EQ(before_the_backup.wanted(), assignment()) << "a backup of a time when the node was removed, before it was added again";
+  EXPECT_THAT(before_the_backup.trouble(), HasSubstr("says nothing of a removal"));
+
+  Assigned elsewhere(node);
+  elsewhere.restore({.assignment = assignment(), .generation = 3, .version = 40, .store = "A"});
+  EXPECT_TRUE(elsewhere.listed({.revision = 900, .records = {proof(55)}, .store = "B"}));
+  EXPECT_EQ(elsewhere.wanted(), assignment()) << "another store's word";
+
+  auto listening = heard();
+  EXPECT_TRUE(listening.changed({.type = store::Event::Type::put, .revision = 56, .record = proof(55)}));
+  EXPECT_TRUE(listening.removed());
+  EXPECT_TRUE(listening.changed({.type = store::Event::Type::put, .revision = 57, .record = record(5, assignment(), 57)}));
+  EXPECT_EQ(listening.wanted(), assignment()) << "added again";
+}
+
 TEST(AssignedByAnOrchestrator, a_store_without_the_node_removed_nothing_of_which_nothing_is_known) {
   Assigned one(node);
   EXPECT_TRUE(one.listed({.revision = 60, .records = {}, .store = "A"}));

@@ -129,7 +129,7 @@ Paths::Paths(const std::string& state)
       lock(state + "/agent.lock") {}
 
 Result<> save_assignment(const std::string& path, const SavedAssignment& saved) {
-  boost::json::object out{{"generation", saved.generation}, {"store", saved.store}};
+  boost::json::object out{{"generation", saved.generation}, {"version", saved.version}, {"store", saved.store}};
   out["assignment"] = boost::json::parse(print(saved.assignment));
   boost::json::array running;
   for (const auto& [runs, pid] : saved.running) {
@@ -166,6 +166,7 @@ Result<std::unique_ptr<Agent>> Agent::start(Settings settings) {
   if (::geteuid() != 0) {
     return fail(Code::permission, "an agent changes the rules and processes of its host", "epif agent", "not root", "run it as root");
   }
+    if (const auto* version = from.if_contains("version")) out.version = version->to_number<store::Revision>();
   std::error_code ignored;
   settings.state = fs::absolute(settings.state, ignored).lexically_normal().string();
   const bool made = !fs::exists(settings.state, ignored);

@@ -12,6 +12,8 @@ namespace json = boost::json;
 namespace epif {
 namespace {
 
+constexpr std::string_view removed_role = "removed";
+
 json::array texts(const std::vector<std::string>& list) {
   json::array out;
   for (const auto& text : list) out.emplace_back(text);
@@ -118,6 +120,11 @@ std::string print(const Assignment& assignment) {
   return json::serialize(out);
 }
 
+std::string print(const Removal& removal) {
+  return json::serialize(json::object{
+      {"node", removal.node}, {"role", removed_role}, {"revision", removal.revision}, {"at", removal.at.time_since_epoch().count()}});
+}
+
 std::string print(const AssignmentReport& report) {
   return json::serialize(json::object{{"generation", report.generation},
                                       {"publicKey", report.public_key},
@@ -168,6 +175,18 @@ Result<Assignment> parse_assignment(std::string_view document) {
     out.routes = std::move(*routes);
     return {};
   });
+}
+
+std::optional<Removal> parse_removal(std::string_view document) {
+  if (document.find(removed_role) == document.npos) return {};  // most are not, and large
+  auto removal = read<Removal>(document, "the removal", [](const json::object& from, Removal& out) -> Result<> {
+    if (text(from, "role") != removed_role) return fail(Code::invalid_input, "no removal");
+    out.node = text(from, "node");
+    out.revision = number(from, "revision");
+    out.at = std::chrono::sys_seconds(std::chrono::seconds(number(from, "at")));
+    return {};
+  });
+  return removal ? std::optional(std::move(*removal)) : std::nullopt;
 }
 
 Result<AssignmentReport> parse_report(std::string_view document) {

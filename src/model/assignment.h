@@ -1,6 +1,8 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +46,14 @@ struct Assignment {
   RouteTable routes;               ///< generation 0: the agent counts
   std::vector<WishedInstance> instances;
   friend bool operator==(const Assignment&, const Assignment&) = default;
+};
+
+/// Spec of the Assignment of a node that was removed: the proof for an agent that was away then. It stays until the node is
+/// added again, or until no certificate of that time is valid any more. No parse_assignment() takes it for an Assignment.
+struct Removal {
+  std::string node;            ///< "domain/node"
+  std::uint64_t revision = 0;  ///< of the store when it was removed: whatever was assigned before has a lower one
+  std::chrono::sys_seconds at{};
 };
 
 /// One part that an agent runs, as it found it.
@@ -105,12 +115,15 @@ struct DomainAnswer {
 [[nodiscard]] std::string_view name(Role role);
 
 [[nodiscard]] std::string print(const Assignment& assignment);
+[[nodiscard]] std::string print(const Removal& removal);
 [[nodiscard]] std::string print(const AssignmentReport& report);
 [[nodiscard]] std::string print(const DomainRequest& request);
 [[nodiscard]] std::string print(const DomainAnswer& answer);
 
 /// Errors: invalid_input, naming the field.
 [[nodiscard]] Result<Assignment> parse_assignment(std::string_view json);
+/// Nothing if the document is anything else.
+[[nodiscard]] std::optional<Removal> parse_removal(std::string_view json);
 [[nodiscard]] Result<AssignmentReport> parse_report(std::string_view json);
 [[nodiscard]] Result<DomainRequest> parse_request(std::string_view json);
 [[nodiscard]] Result<DomainAnswer> parse_answer(std::string_view json);

@@ -1,5 +1,7 @@
 #include "orchestrator/environment.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/json.hpp>
 
@@ -111,7 +113,7 @@ std::vector<Environment> read_environments(const World& world) {
 Reports read_reports(const World& world) {
   Reports out;
   for (const auto& [name, record] : world.assignments) {
-    if (record.status.empty()) continue;
+    if (record.status.empty() || parse_removal(record.spec)) continue;
     if (auto report = parse_report(record.status)) out.emplace(name, std::move(*report));
   }
   return out;

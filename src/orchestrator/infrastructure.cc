@@ -1,5 +1,6 @@
 #include "orchestrator/infrastructure.h"
 
+#include "base/limits.h"
 #include "model/quantity.h"
 #include "orchestrator/environment.h"
 #include "orchestrator/expiry.h"
@@ -79,7 +80,11 @@ class Pass {
       put(assignment_kind, name, std::move(text), world_.assignments);
     }
     for (const auto& [name, record] : world_.assignments) {
-      if (!assignments_.contains(name)) remove(assignment_kind, name);
+      if (assignments_.contains(name)) continue;
+      const auto removal = parse_removal(record.spec);
+      // An agent that is away needs the proof when it comes back; without a valid certificate it cannot come back.
+      if (!removal) put(assignment_kind, name, print(Removal{name, world_.revision, second_}), world_.assignments);
+      else if (second_ - removal->at > std::chrono::days(limits::certificate_valid_days)) remove(assignment_kind, name);
     }
   }
 

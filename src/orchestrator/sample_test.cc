@@ -52,6 +52,7 @@ bool agents_act(store::Store& store, const std::string& refuse) {
   acted |= answer(store, node_request_kind, refuse);
   const auto all_assignment_kind = store.list(assignment_kind);
   for (const auto& record : all_assignment_kind->records) {
+    if (parse_removal(record.spec)) continue;
     const auto assignment = parse_assignment(record.spec);
     if (!assignment) throw std::runtime_error(assignment.error().text());
     AssignmentReport report;

@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/limits.h"
 #include "model/assignment.h"
 #include "orchestrator/application.h"
 #include "orchestrator/infrastructure.h"
@@ -210,6 +211,33 @@ TEST_F(StateMachine, a_function_that_cannot_start_fails_the_application_cleans_u
   stop("imaging", false);
   settle(*store);
   EXPECT_EQ(phase(*store, "imaging"), "Running");
+}
+
+TEST_F(StateMachine, a_removed_node_leaves_a_note_for_its_agent_until_no_certificate_of_that_time_is_valid) {
+  given(sample::domains);
+  settle(*store);
+  const auto assigned = store->get(assignment_kind, "vendor/backup");
+  ASSERT_TRUE(assigned);
+  ASSERT_TRUE(store->remove("Node", "vendor/backup"));
+  settle(*store);
+  const auto noted = store->get(assignment_kind, "vendor/backup");
+  ASSERT_TRUE(noted);
+  EXPECT_FALSE(parse_assignment(noted->spec));
+  const auto removal = parse_removal(noted->spec);
+  ASSERT_TRUE(removal) << noted->spec;
+  EXPECT_EQ(removal->node, "vendor/backup");
+  EXPECT_GE(removal->revision, assigned->version);
+  settle(*store);
+  EXPECT_EQ(store->get(assignment_kind, "vendor/backup")->version, noted->version) << "written once";
+
+  const auto later = std::chrono::system_clock::time_point(removal->at) + std::chrono::days(limits::certificate_valid_days);
+  ASSERT_TRUE(InfrastructureOrchestrator(*store, cedar_policies()).reconcile(later));
+  EXPECT_TRUE(store->get(assignment_kind, "vendor/backup"));
+  ASSERT_TRUE(InfrastructureOrchestrator(*store, cedar_policies()).reconcile(later + std::chrono::seconds(1)));
+  EXPECT_FALSE(store->get(assignment_kind, "vendor/backup"));
+  given(sample::domains);
+  settle(*store);
+  EXPECT_TRUE(parse_assignment(store->get(assignment_kind, "vendor/backup")->spec)) << "added again";
 }
 
 TEST_F(StateMachine, every_decision_is_audited_in_an_unbroken_chain) {
