@@ -3,11 +3,13 @@
    modality .10 ─┐                      ┌─ pacs .10
    proxy .2      ┴─ umc 10.1 ── wan ── research 10.2 ┴─ proxy .2
                                 └─ control 10.9: orchestrator .7"""
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 
 from lab import Failure, Lab, epif, wait_until
@@ -99,6 +101,29 @@ class Echo:
                     peer.sendall(data)
             except OSError:
                 pass
+
+
+def is_cut(connection, within=5.0):
+    """Waits for the error that a cut is; an end or more bytes are none."""
+    connection.settimeout(within)
+    try:
+        got = connection.recv(1)
+    except TimeoutError:
+        raise Failure("the flow goes on") from None
+    except OSError:
+        return True
+    raise Failure(f"the flow {'goes on' if got else 'ended as if it were complete'}")
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """The folder as it is, but nothing in it can be written by its path."""
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 class World:

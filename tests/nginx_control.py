@@ -5,7 +5,7 @@ import re
 import signal
 import time
 
-from control_world import CONSENT, DOMAINS, Echo, World, exchange, refused
+from control_world import CONSENT, DOMAINS, Echo, World, exchange, is_cut, read_only, refused
 from lab import Failure, check, equal, promise, run, wait_until
 
 PROXY, CLIENT = "umc/proxy", "umc/modality"
@@ -110,6 +110,23 @@ def revoked():
         world.wait_phase("study", "Running")
         check(world.talks(8042), "the consent came back, the flow did not")
         equal(ports(world), before, "ports after the consent came back")
+
+
+@promise("routes that the client's node cannot write end what NGINX carries for it, with the proxy's agent away; writable again, the rest goes on")
+def unwritable():
+    with World("nginx-unwritable") as world:
+        running(world)
+        world.agents[PROXY].kill()  # nobody else cuts
+        with world.connect(8042) as study, world.connect(4242) as fast:
+            check(exchange(study) and exchange(fast), "no echo before")
+            with read_only(world.state_of(CLIENT)):
+                world.client("delete", "consent", "p-0042")
+                check(is_cut(study, 10), "")
+                check(is_cut(fast, 10), "what else the old routes name goes on")
+                check(refused(world, 8042) is not None and refused(world, 4242) is not None, "new connections pass")
+        wait_until(lambda: world.talks(4242), "the granted flow passes again", 20)
+        check(refused(world, 8042) is not None, "the revoked flow passes")
+        world.start_agent(PROXY)
 
 
 @promise("kill -9 of the control plane and of `epif nginx` ends no NGINX flow; the same NGINX serves after the restart")

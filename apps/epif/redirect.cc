@@ -12,6 +12,7 @@
 #include "net/notify.h"
 #include "observe/observe.h"
 #include "redirect/service.h"
+#include "redirect/shut.h"
 #include "stop_signal.h"
 
 namespace epif::app {
@@ -45,6 +46,7 @@ struct RedirectArguments {
 };
 
 Result<redirect::ProxyUser> parse_user(std::string_view text, const std::string& where) {
+  bool shut = false;
   const auto colon = text.find(':');
   const auto name = text.substr(0, colon);
   const auto password = colon == text.npos ? std::string_view{} : text.substr(colon + 1);
@@ -243,6 +245,10 @@ Exit run(const RedirectArguments& arguments) {
     auto started = admin_server(arguments.admin, **service);
     if (!started) {
       const auto code = report(started.error());
+  if (arguments.shut) {
+    const auto done = redirect::shut(arguments.state);
+    return done ? Exit::done : report(done.error());
+  }
       (*service)->abandon();
       return code;
     }
@@ -309,3 +315,4 @@ void add_redirect(CLI::App& root, Exit& exit) {
 }
 
 }  // namespace epif::app
+  command->add_flag("--shut", arguments->shut, "With no redirector running: keep the rules, and end what the kernel carries to NGINX");

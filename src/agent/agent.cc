@@ -179,6 +179,7 @@ void Agent::step() {
     keeper_->wish(wished_);
   }
   keep_daemon(*assignment);
+  keep_identity();
   watch_instances(views);
   send_report(*assignment, views);
   renew_certificate();
@@ -242,12 +243,37 @@ void Agent::hold_daemon(const std::string& why) {
   if (auto halted = daemon_->halt(held_); !halted) log::error("agent", halted.error());
   if (nginx_) nginx_->hold(held_);
 }
+  diverts_ = role_ == Role::endpoint;
+  shut_diversions();
+}
+
+/// The kernel carries the flows of NGINX without the redirector. The log may be what cannot be written.
+void Agent::shut_diversions() {
+  if (!diverts_) return;
+  Result<> done;
+  for (const auto& log : {paths_.log, std::string("/dev/null")}) {
+    done = Daemon("shut", log, "", false).run({settings_.program, "redirect", "--shut", "--state", paths_.redirect});
+    if (done) break;
+  }
+  diverts_ = !done;
+  if (!done) log::error("agent", done.error());
+}
+
+/// What was assigned by the orchestrator of the membership is carried out with it; what one before assigned, with the one before.
+void Agent::keep_identity() {
+  bool its_own = false;
+  {
+    const std::lock_guard lock(mutex_);
+    its_own = !assigned_.foreign() && !assigned_.store().empty();
+  }
+  if (auto shown = show_identity(member_, paths_.identity, its_own); !shown) log::error("agent", shown.error());
 
 void Agent::keep_daemon(const Assignment& assignment) {
   daemon_error_.clear();
   if (!held_.empty()) {
     if (daemon_->running()) hold_daemon(write_error_);
     return;
+    else shut_diversions();
   }
   if (nginx_) nginx_->keep(written_);
   if (auto kept = daemon_->ensure(command(assignment)); !kept) {
@@ -267,7 +293,7 @@ std::vector<std::string> Agent::command(const Assignment& assignment) const {
   } else {
     out.insert(out.end(), {"redirect", "--state", paths_.redirect});
   }
-  const auto& in = paths_.membership;
+  const auto& in = paths_.identity;
   out.insert(out.end(), {"--routes", paths_.routes, "--cert", in + "/node.crt", "--key", in + "/node.key", "--ca", in + "/ca.crt",
                          "--admin", "unix:" + paths_.admin});
   return out;

@@ -23,6 +23,7 @@ namespace epif::agent {
 struct Paths {
   explicit Paths(const std::string& state);
   std::string membership;  ///< key, certificate and CA of this host
+  std::string identity;    ///< key, certificate and CA that the data plane shows; see show_identity()
   std::string hpke_key;    ///< X25519, proxy only
   std::string assignment;  ///< the last one, so that a restart needs no orchestrator
   std::string routes;      ///< what the data plane reads
@@ -60,6 +61,8 @@ class Agent {
   void write_routes(const Assignment& assignment, const InstanceViews& views);
   void note_write(const Result<>& saved, const Result<>& written);
   void hold_daemon(const std::string& why);
+  void shut_diversions();
+  void keep_identity();
   void keep_daemon(const Assignment& assignment);
   void watch_instances(const InstanceViews& views);
   void send_report(const Assignment& assignment, const InstanceViews& views);
@@ -85,6 +88,7 @@ class Agent {
   RouteTable written_;
   std::string write_error_;
   std::string held_;   ///< why redirector or proxy must not run: the routes on disk allow what was taken away
+  bool diverts_ = false;  ///< the kernel may still carry to NGINX what is held
   bool saved_ = true;  ///< the assignment on disk is the one that the routes are of
   std::string saved_store_;     ///< the store that it names
   std::uint64_t applied_ = 0;   ///< the last generation that the data plane serves
@@ -106,6 +110,10 @@ class Agent {
   std::unique_ptr<Speaker> speaker_;
   std::vector<std::unique_ptr<api::Watch>> watches_;
 };
+
+/// Copies key, certificate and CA of `member` into `folder`; `replace`: also over others that are there. The data plane has its
+/// own copy, since a host that joins under a new authority is understood by no other until that one has assigned something.
+[[nodiscard]] Result<> show_identity(const api::Membership& member, const std::string& folder, bool replace);
 
 /// The last Assignment on disk. not_found if there is none.
 [[nodiscard]] Result<> save_assignment(const std::string& path, const SavedAssignment& saved);

@@ -38,6 +38,9 @@ Result<> make_folder(const std::string& path) {
 /// The node's place under another orchestrator, or under the same one with another store: what was assigned goes on until
 /// that one assigns something, and no longer counts as word of a store that must be the same.
 Result<api::Membership> join_again(const Settings& settings, const Paths& paths) {
+  if (const auto before = api::open_membership(paths.membership)) {
+    if (auto shown = show_identity(*before, paths.identity, false); !shown) return fail(shown.error());
+  }
   auto joined = api::join(settings.orchestrator, settings.token, settings.node, paths.membership);
   if (!joined) return joined;
   auto saved = load_assignment(paths.assignment);
@@ -109,7 +112,7 @@ Result<> remove_traces(const std::string& program, const Paths& paths, const Kee
   note(Daemon("proxy", paths.log, paths.routes).stop());
   note(remove_instances(engine));
   std::error_code ignored;
-  for (const auto& path : {paths.routes, paths.assignment, paths.admin, paths.redirect, paths.removed}) fs::remove_all(path, ignored);
+  for (const auto& path : {paths.routes, paths.assignment, paths.admin, paths.redirect, paths.removed, paths.identity}) fs::remove_all(path, ignored);
   return first;
 }
 
@@ -117,6 +120,7 @@ Result<> remove_traces(const std::string& program, const Paths& paths, const Kee
 
 Paths::Paths(const std::string& state)
     : membership(state + "/membership"),
+      identity(state + "/identity"),
       hpke_key(state + "/hpke.key"),
       assignment(state + "/assignment.json"),
       routes(state + "/routes.json"),
@@ -127,6 +131,20 @@ Paths::Paths(const std::string& state)
       nginx_admin(state + "/nginx.sock"),
       removed(state + "/removed"),
       lock(state + "/agent.lock") {}
+
+Result<> show_identity(const api::Membership& member, const std::string& folder, bool replace) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return fail(Code::io, "cannot make the folder", folder, error.message());
+  ::chmod(folder.c_str(), 0700);
+  const auto& [certificate, key, authority] = member.tls;
+  for (const auto& [name, text, mode] : {std::tuple("/ca.crt", &authority, 0644u), {"/node.key", &key, 0600u}, {"/node.crt", &certificate, 0644u}}) {
+    const auto there = api::read_file(folder + name);
+    if (there && (*there == *text || !replace)) continue;
+    if (auto written = api::write_file(folder + name, *text, mode); !written) return written;
+  }
+  return {};
+}
 
 Result<> save_assignment(const std::string& path, const SavedAssignment& saved) {
   boost::json::object out{{"generation", saved.generation}, {"version", saved.version}, {"store", saved.store}};
@@ -148,6 +166,7 @@ Result<SavedAssignment> load_assignment(const std::string& path) {
     auto assignment = parse_assignment(boost::json::serialize(from.at("assignment")));
     if (!assignment) return fail(assignment.error());
     SavedAssignment out{.assignment = std::move(*assignment), .generation = from.at("generation").to_number<std::uint64_t>()};
+    if (const auto* version = from.if_contains("version")) out.version = version->to_number<store::Revision>();
     if (const auto* store = from.if_contains("store")) out.store = std::string(store->as_string());
     if (const auto* running = from.if_contains("running")) {
       for (const auto& item : running->as_array()) {
@@ -166,7 +185,6 @@ Result<std::unique_ptr<Agent>> Agent::start(Settings settings) {
   if (::geteuid() != 0) {
     return fail(Code::permission, "an agent changes the rules and processes of its host", "epif agent", "not root", "run it as root");
   }
-    if (const auto* version = from.if_contains("version")) out.version = version->to_number<store::Revision>();
   std::error_code ignored;
   settings.state = fs::absolute(settings.state, ignored).lexically_normal().string();
   const bool made = !fs::exists(settings.state, ignored);
@@ -220,6 +238,8 @@ void Agent::hold_left(const std::string& why) {
     log::error("agent", gone.error());
   }
   ::unlink(paths_.routes.c_str());
+  diverts_ = fs::exists(paths_.redirect, ignored);
+  shut_diversions();
   if (any) {
     log::error("agent", Error{Code::conflict, "what an earlier run left is stopped, and its capture rules stay", settings_.state, why,
                               "it goes on with the node's next assignment; to give the host up: epif agent --cleanup"});

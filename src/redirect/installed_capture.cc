@@ -210,6 +210,22 @@ Result<> InstalledCapture::follow_devices() {
 Result<> InstalledCapture::remove() {
   if (installed_ && !rules_.diversions.empty()) {
     auto wish = rules_;
+Result<> InstalledCapture::reinstate() {
+  if (auto read = recall_targets(); !read) return read;
+  if (auto read = recall_names(); !read) return read;
+  installed_ = false;
+  return install(Wish(rules_));
+}
+
+Result<> InstalledCapture::shut() {
+  if (auto before = recall(); !before) return before;
+  if (!adopted_) return {};
+  all_unknown_ = true;
+  undiverted_ = false;
+  if (auto done = commit(Wish(rules_)); !done) return done;
+  return end_old_diversions();
+}
+
     wish.diversions.clear();
     if (auto ended = install(std::move(wish)); !ended) return ended;
   }

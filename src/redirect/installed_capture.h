@@ -35,6 +35,12 @@ class InstalledCapture {
   [[nodiscard]] Result<> install(Wish wish);
   /// After a change of network devices: installs again if the set of devices differs.
   [[nodiscard]] Result<> follow_devices();
+  /// Installs the rules once more although they did not change: a successor that went away again may have changed them. What
+  /// it captured stays captured.
+  [[nodiscard]] Result<> reinstate();
+  /// What an earlier redirector left goes on without diversions, and what the kernel carries to NGINX ends; all else stays
+  /// captured. Writes no file. Errors: those of recall(), of nftables, of end_undiverted().
+  [[nodiscard]] Result<> shut();
   /// Removes rules and list; there or not.
   [[nodiscard]] Result<> remove();
 
