@@ -252,7 +252,7 @@ void Agent::shut_diversions() {
   if (!diverts_) return;
   Result<> done;
   for (const auto& log : {paths_.log, std::string("/dev/null")}) {
-    done = Daemon("shut", log, "", false).run({settings_.program, "redirect", "--shut", "--state", paths_.redirect});
+    done = Daemon("shut", log, "").run({settings_.program, "redirect", "--shut", "--state", paths_.redirect});
     if (done) break;
   }
   diverts_ = !done;
