@@ -1,5 +1,7 @@
 #include "agent/answers.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace epif::agent {

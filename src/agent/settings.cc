@@ -1,5 +1,6 @@
 #include "agent/settings.h"
 
+#include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
 #include <set>

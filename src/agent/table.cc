@@ -1,5 +1,7 @@
 #include "agent/table.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "bridge/instance.h"

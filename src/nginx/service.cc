@@ -1,6 +1,7 @@
 #include "nginx/service.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>

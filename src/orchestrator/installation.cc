@@ -1,5 +1,6 @@
 #include "orchestrator/installation.h"
 
+#include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include <algorithm>

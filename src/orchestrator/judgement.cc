@@ -1,5 +1,7 @@
 #include "orchestrator/judgement.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/json.hpp>
 #include <set>

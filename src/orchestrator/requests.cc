@@ -1,5 +1,7 @@
 #include "orchestrator/requests.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/limits.h"

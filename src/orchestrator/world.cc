@@ -1,5 +1,7 @@
 #include "orchestrator/world.h"
 
+#include <fmt/format.h>
+
 #include <boost/json.hpp>
 
 #include "api/resources.h"

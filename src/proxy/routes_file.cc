@@ -1,5 +1,6 @@
 #include "proxy/routes_file.h"
 
+#include <fmt/format.h>
 #include <sys/inotify.h>
 
 #include <fstream>
