@@ -146,6 +146,35 @@ def traffic_options():
                 equal({kind: int.from_bytes(data, "little") for _, kind, data in items}, get, f"TOS and TTL at {host}")
 
 
+@promise("TOS, TTL and No Fragmentation of the client's leg are in force on the datagrams that it gets, and on nobody else's")
+def client_leg_options():
+    wishes = stack(1, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(1, 1, 4, 2)
+    told = (stack(1, 1, 1, 0x28), stack(1, 1, 3, 44), stack(2, 1, 3, 44), stack(1, 1, 4, 2))
+
+    def arrived(udp):
+        data, items, _, _ = udp.recvmsg(70_000, 256)
+        return len(data), {kind: int.from_bytes(value, "little") for _, kind, value in items}
+    for host, level, ask, tos, ttl in (
+            ("127.0.0.1", socket.IPPROTO_IP, (socket.IP_RECVTOS, 12), 1, 2),
+            ("::1", socket.IPPROTO_IPV6, (socket.IPV6_RECVTCLASS, socket.IPV6_RECVHOPLIMIT), socket.IPV6_TCLASS, socket.IPV6_HOPLIMIT)):
+        with UdpServer() as server, Proxy("--allow-all", listen=f"[{host}]:0" if ":" in host else f"{host}:0") as proxy:
+            with V6(proxy, options=wishes, host=host) as client, V6(proxy, host=host) as plain:
+                for fact in told:
+                    check(fact in client.options, f"{fact.hex()} is not in {client.options.hex()}")
+                for one in (client, plain):
+                    for kind in ask:
+                        one.socket.setsockopt(level, kind, 1)
+                    one.send_udp(server.host, server.port, b"ping")
+                equal(arrived(client.socket)[1], {tos: 0x28, ttl: 44}, f"TOS and TTL of the wish, {host}")
+                equal(arrived(plain.socket)[1], {tos: 0, ttl: 64}, f"TOS and TTL of another client on the same port, {host}")
+                if ":" in host:  # loopback's MTU is 65,536 with the headers
+                    server.answer = lambda payload: bytes(int(payload))
+                    for one in (client, plain):
+                        one.send_udp(server.host, server.port, b"65500")
+                    equal(arrived(plain.socket)[0], 65_520, "what came in fragments to a client without the wish")
+                    wait_until(lambda: drops(proxy, "too_big") == 1, "what must not be fragmented is dropped and counted")
+
+
 @promise("port parity: even or odd as wished, its neighbour kept for the same client alone, and freed at the end")
 def port_parity():
     def taken(port):

@@ -59,16 +59,19 @@ IpAddress local_of(msghdr& header) {
   return {};
 }
 
+/// Appends to what the header's control room holds already.
 template <class Info>
 void put_control(msghdr& header, std::span<std::uint8_t> room, int level, int type, const Info& info) {
-  static_assert(CMSG_SPACE(sizeof(Info)) <= 64);
+  const std::size_t used = header.msg_controllen;
+  assert(used + CMSG_SPACE(sizeof info) <= room.size());
   header.msg_control = room.data();
-  header.msg_controllen = CMSG_SPACE(sizeof info);
-  auto* part = CMSG_FIRSTHDR(&header);
-  part->cmsg_level = level;
-  part->cmsg_type = type;
-  part->cmsg_len = CMSG_LEN(sizeof info);
-  std::memcpy(CMSG_DATA(part), &info, sizeof info);
+  header.msg_controllen = used + CMSG_SPACE(sizeof info);
+  cmsghdr part{};
+  part.cmsg_level = level;
+  part.cmsg_type = type;
+  part.cmsg_len = CMSG_LEN(sizeof info);
+  std::memcpy(&room[used], &part, sizeof part);
+  std::memcpy(&room[used + CMSG_LEN(0)], &info, sizeof info);
 }
 
 void put_source(msghdr& header, std::span<std::uint8_t> room, const IpAddress& from, bool six) {
@@ -83,6 +86,37 @@ void put_source(msghdr& header, std::span<std::uint8_t> room, const IpAddress& f
     put_control(header, room, IPPROTO_IP, IP_PKTINFO, info);
   }
 }
+
+/// `six`: of the destination. An IPv6 socket that sends to an IPv4 host wants these two as IPv4 has them.
+void put_traffic(msghdr& header, std::span<std::uint8_t> room, const PacketOptions& options, bool six) {
+  const int level = six ? IPPROTO_IPV6 : IPPROTO_IP;
+  if (options.tos) put_control(header, room, level, six ? IPV6_TCLASS : IP_TOS, int{*options.tos});
+  if (options.ttl) put_control(header, room, level, six ? IPV6_HOPLIMIT : IP_TTL, int{*options.ttl});
+}
+
+/// Linux knows no such wish of a single datagram: while this lives, its socket has it.
+class Unfragmented {
+ public:
+  explicit Unfragmented(int fd) : fd_(fd), six_(socket_is_v6(fd)), discover_(get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER)) {
+    if (six_) discover_six_ = get_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER);
+    if (six_) dont_fragment_ = get_int(fd, IPPROTO_IPV6, IPV6_DONTFRAG);
+    set_no_fragmentation(fd, true);
+  }
+  ~Unfragmented() {
+    set_int(fd_, IPPROTO_IP, IP_MTU_DISCOVER, discover_);
+    if (six_) set_int(fd_, IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover_six_);
+    if (six_) set_int(fd_, IPPROTO_IPV6, IPV6_DONTFRAG, dont_fragment_);
+  }
+  Unfragmented(const Unfragmented&) = delete;
+  Unfragmented& operator=(const Unfragmented&) = delete;
+
+ private:
+  int fd_;
+  bool six_;
+  int discover_;
+  int discover_six_ = 0;
+  int dont_fragment_ = 0;
+};
 
 }  // namespace
 
@@ -194,11 +228,12 @@ std::span<const Packet> PacketReader::read(DatagramSocket& socket) {
 }
 
 void PacketSender::add(DatagramSocket& socket, const SocketAddress& to, std::size_t header_bytes, ByteSpan payload,
-                       std::optional<IpAddress> from) {
+                       const PacketOptions& options) {
   assert(header_bytes <= header_max_bytes);
   if (count_ == limits::udp_batch) flush();
   auto& slot = slots_[count_];
   slot.fd = socket.fd();
+  slot.no_fragmentation = options.no_fragmentation;
   slot.parts = {iovec{slot.header.data(), header_bytes}, iovec{const_cast<std::uint8_t*>(payload.data()), payload.size()}};
   auto& header = headers_[count_].msg_hdr;
   header = {};
@@ -210,15 +245,22 @@ void PacketSender::add(DatagramSocket& socket, const SocketAddress& to, std::siz
   header.msg_namelen = write_address(to, socket.is_v6(), slot.to);
   header.msg_iov = slot.parts.data();
   header.msg_iovlen = slot.parts.size();
-  if (from) put_source(header, slot.control, *from, socket.is_v6());
+  if (options.from) put_source(header, slot.control, *options.from, socket.is_v6());
+  put_traffic(header, slot.control, options, to.ip.is_v6());
   ++count_;
 }
 
 void PacketSender::flush() {
   for (std::size_t first = 0; first < count_;) {
     auto end = first + 1;
-    while (end < count_ && slots_[end].fd == slots_[first].fd) ++end;
-    send_run(first, end);
+    const auto& like = slots_[first];
+    while (end < count_ && slots_[end].fd == like.fd && slots_[end].no_fragmentation == like.no_fragmentation) ++end;
+    if (like.no_fragmentation) {
+      const Unfragmented whole(like.fd);
+      send_run(first, end);
+    } else {
+      send_run(first, end);
+    }
     first = end;
   }
   count_ = 0;

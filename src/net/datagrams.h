@@ -82,6 +82,14 @@ class PacketReader {
   std::array<Packet, limits::udp_batch> packets_;
 };
 
+/// How one packet leaves, where it is not as its socket has it.
+struct PacketOptions {
+  std::optional<IpAddress> from{};  ///< the local address that it comes from
+  std::optional<std::uint8_t> tos{};
+  std::optional<std::uint8_t> ttl{};
+  bool no_fragmentation = false;
+};
+
 /// Collects packets and sends them with as few system calls as their sockets allow. What the kernel does not take at once is
 /// dropped and counted. Payloads must live until flush().
 class PacketSender {
@@ -93,9 +101,9 @@ class PacketSender {
     if (count_ == limits::udp_batch) flush();
     return slots_[count_].header;
   }
-  /// Adds a packet of the first `header_bytes` of header() and `payload`. `from`: the local address that it must come from.
+  /// Adds a packet of the first `header_bytes` of header() and `payload`.
   void add(DatagramSocket& socket, const SocketAddress& to, std::size_t header_bytes, ByteSpan payload,
-           std::optional<IpAddress> from = {});
+           const PacketOptions& options = {});
   void flush();
 
   struct Outcome {
@@ -110,9 +118,10 @@ class PacketSender {
  private:
   struct Slot {
     int fd;
+    bool no_fragmentation;
     sockaddr_storage to;
     std::array<iovec, 2> parts;
-    alignas(cmsghdr) std::array<std::uint8_t, 64> control;
+    alignas(cmsghdr) std::array<std::uint8_t, 96> control;
     std::array<std::uint8_t, header_max_bytes> header;
   };
   void send_run(std::size_t first, std::size_t end);

@@ -68,11 +68,61 @@ TEST(Datagrams, AnswersComeFromTheAddressThatWasAsked) {
   const auto packets = world.reader.read(*wide);
   ASSERT_EQ(packets.size(), 1u);
   EXPECT_EQ(packets[0].local.text(), "127.0.0.9");
-  world.sender.add(*wide, packets[0].from, 0, as_bytes("y"), packets[0].local);
+  world.sender.add(*wide, packets[0].from, 0, as_bytes("y"), {.from = packets[0].local});
   world.sender.flush();
   const auto answers = world.reader.read(*client);
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].from.ip.text(), "127.0.0.9");
+}
+
+TEST(Datagrams, EachPacketHasItsOwnTosTtlAndFragmentation) {
+  Sockets world;
+  auto both = world.open("[::]:0", {.dual_stack = true});
+  for (const auto* host : {"127.0.0.1:0", "[::1]:0"}) {
+    auto to = world.open(host);
+    const bool six = to->is_v6();
+    const int on = 1;
+    const int level = six ? IPPROTO_IPV6 : IPPROTO_IP;
+    ASSERT_EQ(::setsockopt(to->fd(), level, six ? IPV6_RECVTCLASS : IP_RECVTOS, &on, sizeof on), 0);
+    ASSERT_EQ(::setsockopt(to->fd(), level, six ? IPV6_RECVHOPLIMIT : IP_RECVTTL, &on, sizeof on), 0);
+    world.sender.add(*both, to->address(), 0, as_bytes("x"), {.from = to->address().ip, .tos = 0x28, .ttl = 33, .no_fragmentation = true});
+    world.sender.add(*both, to->address(), 0, as_bytes("y"));
+    world.sender.flush();
+    for (const auto& wanted : {std::pair{0x28, 33}, std::pair{0, 64}}) {
+      std::array<std::uint8_t, 8> bytes{};
+      iovec part{bytes.data(), bytes.size()};
+      alignas(cmsghdr) std::array<std::uint8_t, 256> control{};
+      msghdr header{};
+      header.msg_iov = &part;
+      header.msg_iovlen = 1;
+      header.msg_control = control.data();
+      header.msg_controllen = control.size();
+      ASSERT_EQ(::recvmsg(to->fd(), &header, 0), 1);
+      std::pair got{-1, -1};
+      for (auto* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
+        const bool is_tos = item->cmsg_type == (six ? IPV6_TCLASS : IP_TOS);
+        if (is_tos) got.first = *CMSG_DATA(item);
+        if (item->cmsg_type == (six ? IPV6_HOPLIMIT : IP_TTL)) got.second = *CMSG_DATA(item);
+      }
+      EXPECT_EQ(got, wanted) << host;
+    }
+  }
+}
+
+TEST(Datagrams, WhatMustNotBeFragmentedIsRefusedAndTheNextPacketIsNot) {
+  Sockets world;
+  auto both = world.open("[::]:0", {.dual_stack = true});
+  // More than loopback's 65,536 bytes of MTU with the headers of IPv6, less than UDP takes.
+  const Bytes large(65'500, 7);
+  for (const auto* host : {"127.0.0.1:0", "[::1]:0"}) {
+    auto to = world.open(host);
+    world.sender.add(*both, to->address(), 0, large, {.no_fragmentation = true});
+    world.sender.add(*both, to->address(), 0, large);
+    world.sender.flush();
+    const auto outcome = world.sender.take_outcome();
+    EXPECT_EQ(outcome.too_big, to->is_v6() ? 1u : 0u) << host;
+    EXPECT_EQ(outcome.sent, to->is_v6() ? 1u : 2u) << host;
+  }
 }
 
 TEST(Datagrams, WhatCannotLeaveIsCountedAndTakesNothingElseAlong) {

@@ -62,6 +62,7 @@ Result<> Worker::Association::open() {
   if (!opened) return opened;
   if (request_.protocol == Protocol::socks6) {
     number_ = worker_.datagrams_->give_number(*this);
+    client_facts_ = client_leg_facts(request_.stack, client_.fd());
     ++worker_.counters_.udp.associations_socks6;
     return {};
   }
@@ -150,7 +151,7 @@ SocketAddress Worker::Association::bound() const {
 
 socks6::StackOptions Worker::Association::facts() const {
   using socks6::Leg;
-  socks6::StackOptions facts;
+  auto facts = client_facts_;
   const auto& wishes = request_.stack;
   const int fd = remote_->fd();
   if (wishes.find<socks6::Tos>() != nullptr) {

@@ -75,6 +75,7 @@ class Worker::Association {
   void to_client(const socks::Target& source, ByteSpan payload);
   void report(const SocketAddress& destination, socks6::UdpErrorCode code, const IpAddress& reporter);
   void flush_to_client();
+  [[nodiscard]] net::PacketOptions client_packets(const UdpPath& path) const;
 
   // association_remote.cc: between this proxy and the other hosts
   [[nodiscard]] net::Task<void> serve_remote();
@@ -115,6 +116,7 @@ class Worker::Association {
   std::unique_ptr<net::DatagramSocket> relay_;  ///< SOCKS5
   std::uint16_t client_port_ = 0;               ///< SOCKS5; 0: not known yet
   std::uint64_t number_ = 0;                    ///< SOCKS6
+  socks6::StackOptions client_facts_;           ///< SOCKS6: in force between client and proxy, on either path
   Path path_;                                   ///< SOCKS6
   StreamQueue queue_;                           ///< SOCKS6
   std::map<std::string, Next> next_;            ///< by route

@@ -97,6 +97,17 @@ void Worker::Association::take_message(const Path& path, const socks6::UdpMessag
   to_server(message.target, message.payload);
 }
 
+net::PacketOptions Worker::Association::client_packets(const UdpPath& path) const {
+  // The port is shared: each datagram says itself what its client wished.
+  net::PacketOptions made;
+  if (!path.local.is_any()) made.from = path.local;
+  if (const auto* tos = client_facts_.find<socks6::Tos>(socks6::Leg::client_proxy)) made.tos = tos->value;
+  if (const auto* ttl = client_facts_.find<socks6::Ttl>(socks6::Leg::client_proxy)) made.ttl = ttl->value;
+  const auto* whole = client_facts_.find<socks6::NoFragmentation>(socks6::Leg::client_proxy);
+  made.no_fragmentation = whole != nullptr && whole->wanted;
+  return made;
+}
+
 void Worker::Association::to_client(const socks::Target& source, ByteSpan payload) {
   auto& counts = worker_.counters_.udp;
   auto& sender = worker_.datagrams_->sender();
@@ -110,8 +121,7 @@ void Worker::Association::to_client(const socks::Target& source, ByteSpan payloa
   if (const auto* udp = std::get_if<UdpPath>(&path_)) {
     const auto size = socks6::encode_udp_header(number_, source, payload.size(), sender.header());
     if (size == 0) return counts.drop(UdpDrop::too_big);
-    const bool any = udp->local.is_any();
-    sender.add(*udp->port, udp->client, size, payload, any ? std::nullopt : std::optional(udp->local));
+    sender.add(*udp->port, udp->client, size, payload, client_packets(*udp));
     return;
   }
   std::array<std::uint8_t, socks6::udp_header_max_bytes> header{};
@@ -128,8 +138,7 @@ void Worker::Association::report(const SocketAddress& destination, socks6::UdpEr
   if (const auto* udp = std::get_if<UdpPath>(&path_)) {
     auto& sender = worker_.datagrams_->sender();
     std::ranges::copy(bytes, sender.header().begin());
-    const bool any = udp->local.is_any();
-    sender.add(*udp->port, udp->client, size, {}, any ? std::nullopt : std::optional(udp->local));
+    sender.add(*udp->port, udp->client, size, {}, client_packets(*udp));
   } else if (std::holds_alternative<InStream>(path_)) {
     if (!queue_.push(bytes, {})) return worker_.counters_.udp.drop(UdpDrop::congested);
   } else {

@@ -15,6 +15,15 @@ bool is_v6(int fd) {
   return domain == AF_INET6;
 }
 
+/// True if what the socket sends is IPv6. One that listens for both families accepts IPv4 on IPv6 sockets.
+bool sends_v6(int fd) {
+  if (!is_v6(fd)) return false;
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return true;
+  return !IN6_IS_ADDR_V4MAPPED(&reinterpret_cast<const sockaddr_in6&>(storage).sin6_addr);
+}
+
 bool set(int fd, int level, int option, int value) { return ::setsockopt(fd, level, option, &value, sizeof value) == 0; }
 
 /// What the kernel really uses, since a value may be refused or masked.
@@ -26,17 +35,21 @@ std::optional<std::uint8_t> in_force(int fd, int level, int option) {
 }
 
 std::optional<std::uint8_t> tos_in_force(int fd) {
-  return is_v6(fd) ? in_force(fd, IPPROTO_IPV6, IPV6_TCLASS) : in_force(fd, IPPROTO_IP, IP_TOS);
+  return sends_v6(fd) ? in_force(fd, IPPROTO_IPV6, IPV6_TCLASS) : in_force(fd, IPPROTO_IP, IP_TOS);
 }
 std::optional<std::uint8_t> ttl_in_force(int fd) {
-  return is_v6(fd) ? in_force(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS) : in_force(fd, IPPROTO_IP, IP_TTL);
+  return sends_v6(fd) ? in_force(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS) : in_force(fd, IPPROTO_IP, IP_TTL);
 }
 
 void set_ip(const socks6::StackOptions& wishes, Leg leg, int fd) {
-  const bool six = is_v6(fd);
-  if (const auto* tos = wishes.find<socks6::Tos>(leg)) set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, tos->value);
+  const bool six = is_v6(fd);  // it may carry IPv4: both are set
+  if (const auto* tos = wishes.find<socks6::Tos>(leg)) {
+    set(fd, IPPROTO_IP, IP_TOS, tos->value);
+    if (six) set(fd, IPPROTO_IPV6, IPV6_TCLASS, tos->value);
+  }
   if (const auto* ttl = wishes.find<socks6::Ttl>(leg); ttl != nullptr && ttl->value > 0) {
-    set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, ttl->value);
+    set(fd, IPPROTO_IP, IP_TTL, ttl->value);
+    if (six) set(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl->value);
   }
   if (const auto* whole = wishes.find<socks6::NoFragmentation>(leg)) net::set_no_fragmentation(fd, whole->wanted);
 }
