@@ -31,7 +31,8 @@ void check_round_trip(ByteSpan stream) {
   if (second == nullptr || second->consumed != size || second->message.target != first->message.target ||
       second->message.options.stack != first->message.options.stack ||
       second->message.options.credentials != first->message.options.credentials ||
-      second->message.options.flow != first->message.options.flow) {
+      second->message.options.flow != first->message.options.flow ||
+      second->message.options.expected_peer != first->message.options.expected_peer) {
     std::abort();
   }
 }

@@ -32,8 +32,8 @@ def openssl(*words):
 class Pair:
     """Near and far proxy with certificates of one authority; `near` and `far` are their routes."""
 
-    def __init__(self, near, far, expected="research/proxy"):
-        self.near_routes, self.far_routes, self.expected = near, far, expected
+    def __init__(self, near, far, expected="research/proxy", far_words=()):
+        self.near_routes, self.far_routes, self.expected, self.far_words = near, far, expected, far_words
 
     def __enter__(self):
         self.stack = contextlib.ExitStack()
@@ -43,7 +43,7 @@ class Pair:
         port = free_port()
         self.write_far(*self.far_routes)
         self.far = self.stack.enter_context(Proxy("--tls-listen", f"127.0.0.1:{port}", *self.identity("research/proxy"),
-                                                  "--routes", self.at("far.json"), listen=None))
+                                                  "--routes", self.at("far.json"), *self.far_words, listen=None))
         self.next = {"proxy": f"127.0.0.1:{port}", "identity": self.expected}
         self.write_near(*self.near_routes)
         self.near = self.stack.enter_context(Proxy(*self.identity("umc/proxy"), "--routes", self.at("near.json")))

@@ -184,8 +184,9 @@ Route read_route(const Field& field) {
   route.replay_safe = fields.get("replay_safe").boolean();
   const auto bind = fields.get("bind");
   route.bind = bind.boolean();
-  if (route.bind && (route.next || route.protocol == Protocol::udp)) {
-    bind.refuse("a route with bind leads to a next proxy or is udp", "the proxy that listens must be the last one, for tcp");
+  if (route.bind && route.protocol == Protocol::udp) bind.refuse("a route with bind is udp", "BIND makes a connection of tcp");
+  if (route.bind && route.next && route.next->dialect == Dialect::socksx) {
+    bind.refuse("a route with bind leads to a proxy of the socksx dialect", "that knows CONNECT only");
   }
   if (const auto nginx = fields.get("nginx")) {
     route.nginx = read_nginx(nginx);

@@ -259,6 +259,7 @@ net::Task<Result<ClientRequest>> Conversation::read_socks6() {
     made.flow = request.options.flow->flow;
     for (const auto& one : request.options.flow->encapsulations) made.encapsulations.push_back({std::string(one.pair), one.key});
   }
+  if (request.options.expected_peer) made.expected_peer = request.options.expected_peer->destination();
   made.session = verdict_.session;
   made.known = verdict_.known;
   made.token_spent = verdict_.token_spent;

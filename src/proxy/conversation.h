@@ -26,6 +26,7 @@ struct ClientRequest {
   };
   std::vector<Encapsulation> encapsulations;
   socks6::StackOptions stack;
+  std::optional<Destination> expected_peer;  ///< SOCKS6 BIND: by our option
   std::shared_ptr<ClientSession> session;  ///< SOCKS6: that the request belongs to; may be null
   bool known = false;                      ///< the client showed a certificate or a password
   bool token_spent = false;                ///< SOCKS6: an idempotence token protects the request against replay

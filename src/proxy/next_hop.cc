@@ -27,6 +27,7 @@ Result<Bytes> opening(const NextRequest& request, ByteSpan first) {
   wire.target = socks::Target::of(request.target);
   wire.options.stack = request.stack;
   wire.options.flow = socks6::FlowOption{request.flow, request.encapsulations};
+  if (request.expected_peer) wire.options.expected_peer = socks::Target::of(*request.expected_peer);
   Bytes out(socks6::max_sent_bytes);
   const auto size = socks6::encode_request(wire, out);
   if (size == 0) return fail(Code::internal, "cannot write the request for the next proxy", request.target.text());
@@ -60,12 +61,8 @@ net::Task<Result<socks::Done<Message>>> read(net::Stream& stream, Bytes& receive
   }
 }
 
-net::Task<Result<>> converse(net::Stream& stream, Upstream& made, Dialect dialect, net::TimePoint deadline) {
-  Bytes received;
-  auto authentication = co_await read(stream, received, deadline, socks6::decode_authentication_reply);
-  if (!authentication) co_return fail(std::move(authentication.error()));
-  if (!authentication->message.success) co_return fail(Code::unauthenticated, "the next proxy does not accept us");
-  received.erase(received.begin(), received.begin() + static_cast<std::ptrdiff_t>(authentication->consumed));
+/// Reads from `received`, then from the stream; what follows the reply is left in made.early.
+net::Task<Result<>> read_operation(net::Stream& stream, Bytes received, Upstream& made, Dialect dialect, net::TimePoint deadline) {
   const auto decode = dialect == Dialect::socksx ? socksx::decode_operation_reply : socks6::decode_operation_reply;
   auto operation = co_await read(stream, received, deadline, decode);
   if (!operation) co_return fail(std::move(operation.error()));
@@ -79,6 +76,16 @@ net::Task<Result<>> converse(net::Stream& stream, Upstream& made, Dialect dialec
   }
   made.early.assign(received.begin() + static_cast<std::ptrdiff_t>(operation->consumed), received.end());
   co_return Result<>{};
+}
+
+net::Task<Result<>> converse(net::Stream& stream, Upstream& made, Dialect dialect, net::TimePoint deadline) {
+  Bytes received;
+  auto authentication = co_await read(stream, received, deadline, socks6::decode_authentication_reply);
+  if (!authentication) co_return fail(std::move(authentication.error()));
+  if (!authentication->message.success) co_return fail(Code::unauthenticated, "the next proxy does not accept us");
+  received.erase(received.begin(), received.begin() + static_cast<std::ptrdiff_t>(authentication->consumed));
+  auto outcome = co_await read_operation(stream, std::move(received), made, dialect, deadline);
+  co_return outcome;
 }
 
 }  // namespace
@@ -108,6 +115,12 @@ net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest reques
     co_return fail(std::move(error));
   }
   co_return made;
+}
+
+net::Task<Result<>> read_next_reply(Upstream& made, net::TimePoint deadline) {
+  auto received = std::exchange(made.early, {});
+  auto outcome = co_await read_operation(*made.stream, std::move(received), made, Dialect::draft, deadline);
+  co_return outcome;
 }
 
 }  // namespace epif::proxy

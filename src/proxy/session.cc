@@ -157,7 +157,7 @@ Result<> Worker::Session::take_route(Result<RoutePtr> route) {
 net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientRequest& request) {
   if (!offers(request)) co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
   if (request.command == socks::Command::noop) {
-    auto answered = co_await talk.answer(socks::Reply::success, {});
+    auto answered = co_await talk.answer(socks::Reply::success, {}, client_leg_facts(request.stack, client_->fd()));
     co_return answered;
   }
   auto routed = take_route(decide(request));
@@ -170,6 +170,10 @@ net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientReques
   auto granted = flow_.still_granted();
   if (!granted) co_return granted;
   if (request.command == socks::Command::bind) {
+    if (flow_.route->next) {
+      auto relayed = co_await open_bind_next(talk, request);
+      co_return relayed;
+    }
     auto bound = co_await open_bind(talk, request);
     co_return bound;
   }
@@ -213,18 +217,26 @@ net::Task<Result<Upstream>> Worker::Session::connect(const ClientRequest& reques
     auto made = co_await connect_server(request, first);
     co_return made;
   }
+  NextRequest next{request.target, route->id};
+  auto made = co_await ask_next(std::move(next), request, first);
+  co_return made;
+}
+
+net::Task<Result<Upstream>> Worker::Session::ask_next(NextRequest request, const ClientRequest& by, ByteSpan first) {
+  const RoutePtr route = flow_.route;
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms);
   if (!route->next->identity.empty() && !worker_.certified_.client) {
     co_return fail(Code::unauthenticated, "the next proxy wants a certificate", route->next->proxy.text(), {},
                    "start this proxy with --cert, --key and --ca");
   }
-  NextRequest next{request.target, route->id};
-  next.dialect = route->next->dialect;
-  for (const auto& one : keys_.for_next) next.encapsulations.push_back({one.pair, one.key});
-  for (const auto& option : request.stack) {
-    if (socks6::leg_of(option) != socks6::Leg::client_proxy) next.stack.add(on_remote_leg(option));
+  request.dialect = route->next->dialect;
+  for (const auto& one : keys_.for_next) request.encapsulations.push_back({one.pair, one.key});
+  for (const auto& option : by.stack) {
+    // A backlog belongs to a session, and ours is the client's alone.
+    const bool ours = socks6::leg_of(option) == socks6::Leg::client_proxy || std::holds_alternative<socks6::ListenBacklog>(option);
+    if (!ours) request.stack.add(on_remote_leg(option));
   }
-  auto made = co_await connect_next(worker_.pool_to(*route->next), std::move(next), first, flow_, deadline);
+  auto made = co_await connect_next(worker_.pool_to(*route->next), std::move(request), first, flow_, deadline);
   co_return made;
 }
 

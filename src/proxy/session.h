@@ -1,10 +1,11 @@
 #pragma once
+#include "proxy/next_hop.h"
 #include "proxy/peer_listener.h"
 #include "proxy/worker.h"
 
 namespace epif::proxy {
 
-/// The host that is to connect to the port of a BIND; nothing where the request does not say.
+/// The host that is to connect to the port of a BIND; nothing where the request does not say: SOCKS6 says it only by our option.
 [[nodiscard]] std::optional<Destination> expected_host(const ClientRequest& request);
 
 /// One client connection from its first byte to its end. The order of security, in this order of calls (dataplane.md):
@@ -34,13 +35,26 @@ class Worker::Session {
   /// connection is only a handle: the port lives as long as it does.
   [[nodiscard]] net::Task<Result<>> open_bind(Conversation& talk, const ClientRequest& request);
   [[nodiscard]] net::Task<Result<ExpectedPeer>> expected_peer(const ClientRequest& request);
+  /// Where SOCKS6 wants the port; unspecified otherwise.
+  [[nodiscard]] Result<SocketAddress> wanted_port(const ClientRequest& request) const;
   [[nodiscard]] Result<OpenPort> bind_port(const ClientRequest& request, const ExpectedPeer& expected, int backlog) const;
   [[nodiscard]] net::Task<Result<>> serve_port(Conversation& talk, const ClientRequest& request, OpenPort port, ExpectedPeer expected);
   [[nodiscard]] net::Task<Result<>> keep_port(Conversation& talk, const ClientRequest& request, OpenPort port, std::uint16_t backlog);
   [[nodiscard]] net::Task<Result<>> await_peer(Conversation& talk, PeerListener& listener);
 
+  // BIND by a next proxy, which listens: session_bind_next.cc
+  struct SecondReply {
+    Result<> outcome{};
+    bool there = false;  ///< or failed
+  };
+  [[nodiscard]] net::Task<Result<>> open_bind_next(Conversation& talk, const ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> serve_next_port(Conversation& talk, const ClientRequest& request);
+  [[nodiscard]] net::Task<void> await_second(SecondReply& second, net::TimePoint deadline);
+  [[nodiscard]] net::Task<void> hold_client(Conversation& talk, SecondReply& second, net::TimePoint deadline);
+
   [[nodiscard]] net::Task<Result<>> open_chain(const ClientRequest& request);
   [[nodiscard]] net::Task<Result<Upstream>> connect(const ClientRequest& request, ByteSpan first);
+  [[nodiscard]] net::Task<Result<Upstream>> ask_next(NextRequest request, const ClientRequest& by, ByteSpan first);
   [[nodiscard]] net::Task<Result<Upstream>> connect_server(const ClientRequest& request, ByteSpan first);
   /// From accept to an upstream that stands and an answered client; false if it ends there.
   [[nodiscard]] net::Task<bool> begin(Fd connection, Listener kind, Dialect dialect);

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "proxy/session.h"
 #include "proxy/stack.h"
+#include "proxy/waiting.h"
 
 namespace epif::proxy {
 namespace {
@@ -35,26 +36,11 @@ std::uint16_t granted_backlog(const ClientRequest& request) {
   return wish == nullptr || !request.session ? 0 : std::min(wish->connections, limits::bind_backlog_max);
 }
 
-/// Counts a port that waits for its peer, as long as it does.
-class Waiting {
- public:
-  explicit Waiting(Counters& counters) : counters_(counters) {
-    ++counters_.binds;
-    ++counters_.binds_waiting;
-  }
-  ~Waiting() { --counters_.binds_waiting; }
-  Waiting(const Waiting&) = delete;
-  Waiting& operator=(const Waiting&) = delete;
-
- private:
-  Counters& counters_;
-};
-
 }  // namespace
 
 std::optional<Destination> expected_host(const ClientRequest& request) {
-  // SOCKS6 names the address to listen on instead.
-  if (request.protocol == Protocol::socks6) return std::nullopt;
+  // The draft names the address to listen on instead.
+  if (request.protocol == Protocol::socks6) return request.expected_peer;
   const auto* ip = std::get_if<IpAddress>(&request.target.host);
   if (ip != nullptr && ip->is_any()) return std::nullopt;
   return request.target;
@@ -72,26 +58,28 @@ net::Task<Result<ExpectedPeer>> Worker::Session::expected_peer(const ClientReque
   co_return made;
 }
 
+Result<SocketAddress> Worker::Session::wanted_port(const ClientRequest& request) const {
+  if (request.protocol != Protocol::socks6) return SocketAddress{};
+  const auto* ip = std::get_if<IpAddress>(&request.target.host);
+  if (ip == nullptr) return fail(Code::unsupported, "BIND to a name", request.target.text());
+  if (request.target.port != 0 && request.target.port < limits::bind_port_min && !worker_.shared_.allow_all) {
+    return fail(Code::denied, "BIND to a port below 1024", request.target.text());
+  }
+  return SocketAddress{*ip, request.target.port};
+}
+
 Result<OpenPort> Worker::Session::bind_port(const ClientRequest& request, const ExpectedPeer& expected, int backlog) const {
   auto options = listener_options(request.stack);
   options.backlog = std::max(1, backlog);
-  const auto ours = net::local_address(client_->fd()).ip;
-  SocketAddress at;
-  if (request.protocol == Protocol::socks6) {
-    const auto* wanted = std::get_if<IpAddress>(&request.target.host);
-    if (wanted == nullptr) return fail(Code::unsupported, "BIND to a name", request.target.text());
-    if (request.target.port != 0 && request.target.port < limits::bind_port_min && !worker_.shared_.allow_all) {
-      return fail(Code::denied, "BIND to a port below 1024", request.target.text());
-    }
-    return open_port({*wanted, request.target.port}, ours, options);
-  }
-  if (expected.hosts.empty()) return open_port(at, ours, options);
+  auto at = wanted_port(request);
+  if (!at) return fail(std::move(at.error()));
+  if (expected.hosts.empty() || !at->ip.is_any()) return open_port(*at, net::local_address(client_->fd()).ip, options);
   const auto towards = address_towards(expected.hosts.front());
   if (!towards) return fail(towards.error());
   // Only an address that the expected host uses; both families only if its name has both.
   const bool one_family = std::ranges::all_of(expected.hosts, [&](const IpAddress& host) { return host.is_v6() == towards->is_v6(); });
-  if (one_family) at.ip = *towards;
-  return open_port(at, *towards, options);
+  if (one_family) at->ip = *towards;
+  return open_port(*at, *towards, options);
 }
 
 net::Task<Result<>> Worker::Session::open_bind(Conversation& talk, const ClientRequest& request) {

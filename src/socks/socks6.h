@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "socks/decoded.h"
 #include "socks/flow_option.h"
+#include "socks/peer_option.h"
 #include "socks/socks5.h"
 #include "socks/stack_option.h"
 #include "socks/target.h"
@@ -31,7 +32,8 @@ enum class Kind : std::uint16_t {
   idempotence_expenditure = 13,
   idempotence_accepted = 14,
   idempotence_rejected = 15,
-  flow = kind_flow,  ///< ours, experimental range
+  flow = kind_flow,  ///< ours, experimental range, like the next
+  expected_peer = kind_expected_peer,
 };
 
 using Method = socks5::Method;
@@ -54,6 +56,7 @@ struct RequestOptions {
   std::optional<std::uint32_t> idempotence_request;  ///< window size
   std::optional<std::uint32_t> token;                ///< kind 13, the token to spend
   std::optional<FlowOption> flow;
+  std::optional<socks::Target> expected_peer;        ///< BIND: who is to connect
 };
 
 struct Request {

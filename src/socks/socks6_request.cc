@@ -56,6 +56,12 @@ bool read_flow(ByteSpan body, RequestOptions& options) {
   return flow.has_value();
 }
 
+bool read_expected_peer(ByteSpan body, RequestOptions& options) {
+  const auto peer = decode_expected_peer(body);
+  if (peer && !options.expected_peer) options.expected_peer = peer;
+  return peer.has_value();
+}
+
 void encode_advertisement(const MethodAdvertisement& advertisement, socks::Writer& writer) {
   const auto start = writer.size();
   writer.u16(static_cast<std::uint16_t>(Kind::method_advertisement));
@@ -92,6 +98,7 @@ bool encode_options(const RequestOptions& options, socks::Writer& writer) {
   if (options.credentials && !encode_credentials(*options.credentials, writer)) return false;
   for (const auto& stack : options.stack) encode_stack_option(stack, writer);
   if (options.flow) encode_flow_option(*options.flow, writer);
+  if (options.expected_peer && !encode_expected_peer(*options.expected_peer, writer)) return false;
   return true;
 }
 
@@ -110,6 +117,7 @@ bool read_request_option(const OptionReader::Option& option, RequestOptions& opt
     case Kind::idempotence_request: return read_number(option.body, options.idempotence_request);
     case Kind::idempotence_expenditure: return read_number(option.body, options.token);
     case Kind::flow: return read_flow(option.body, options);
+    case Kind::expected_peer: return read_expected_peer(option.body, options);
     default: return true;
   }
 }
