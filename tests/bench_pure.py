@@ -129,7 +129,7 @@ def switches():
     equal(route, {"preconnect": 8}, "a field of the route")
     splice = next(idea for idea in ideas.IDEAS if idea.name == "splice")
     equal(ideas.unknown(splice, known, known), [], "all known")
-    check("--no-splice" in " ".join(ideas.unknown(splice, frozenset(), frozenset())), "an unknown switch")
+    check("--splice" in " ".join(ideas.unknown(splice, frozenset(), frozenset())), "an unknown switch")
     equal(ideas.words((), "clear", frozenset(), frozenset()), ([], [], {}), "nothing that the program would refuse")
 
 

@@ -17,13 +17,14 @@ class Idea:
 
 IDEAS = (
     Idea("local-accept", "local accept", "both", redirect_off=("--first-bytes-wait", "0"), why="the request is in hand before the proxy is asked"),
-    Idea("warm-pool", "warm pool", "tls", redirect_on=("--warm", "8"), redirect_off=("--warm", "0"), why="connections stand ready, TLS done"),
+    Idea("warm-pool", "warm pool", "both", redirect_on=("--warm", "8"), redirect_off=("--warm", "0"), why="connections to the proxy stand ready, TLS done"),
     Idea("fast-open", "Fast Open", "clear", redirect_on=("--fast-open",), why="the request travels in the SYN, on both legs (with local accept, false start)"),
     Idea("pre-connect", "pre-connect", "both", route=(("preconnect", 8),), why="connections to the server stand ready"),
     Idea("false-start", "false start", "both", redirect_off=("--no-false-start",), why="the first bytes wait for no reply (with local accept)"),
     Idea("resumption", "session resumption", "tls", redirect_off=("--no-resumption",), proxy_off=("--no-resumption",),
          why="a later handshake checks no certificates"),
-    Idea("splice", "splice", "clear", redirect_off=("--no-splice",), proxy_off=("--no-splice",), why="bulk data stay in the kernel"),
+    Idea("splice", "splice", "clear", redirect_on=("--splice", "on"), redirect_off=("--splice", "off"), proxy_on=("--splice", "on"),
+         proxy_off=("--splice", "off"), why="bulk data stay in the kernel"),
     Idea("threads", "threads", "both", redirect_on=("--threads", "0"), redirect_off=("--threads", "1"), proxy_off=("--threads", "1"),
          why="one a core"),
 )
@@ -56,4 +57,5 @@ def _known(switch, known):
 def unknown(idea, known_redirect, known_proxy):
     """Switches of `idea` that the programs do not know: it cannot be told from the others then."""
     wrong = [f"epif redirect has no {switch[0]}" for switch in (idea.redirect_on, idea.redirect_off) if switch and switch[0] not in known_redirect]
-    return wrong + [f"epif proxy has no {switch[0]}" for switch in (idea.proxy_on, idea.proxy_off) if switch and switch[0] not in known_proxy]
+    wrong += [f"epif proxy has no {switch[0]}" for switch in (idea.proxy_on, idea.proxy_off) if switch and switch[0] not in known_proxy]
+    return list(dict.fromkeys(wrong))
