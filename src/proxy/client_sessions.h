@@ -93,6 +93,7 @@ class ClientSessions {
     std::uint64_t tokens_rejected = 0;
   };
   [[nodiscard]] State state() const;
+  [[nodiscard]] const Limits& limits() const { return limits_; }
   void count_token(bool accepted);
 
  private:
