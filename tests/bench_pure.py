@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+import types
 
 from lab import check, equal, promise, repository, run
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(repository / "bench"))
 import campaign  # noqa: E402
 import competitor  # noqa: E402
 import preflight  # noqa: E402
+import stage  # noqa: E402
 import workload  # noqa: E402
 from paper import ideas  # noqa: E402
 from paper.published import TABLE_II  # noqa: E402
@@ -193,6 +195,23 @@ def resumed():
             check("another loss" in str(refused), str(refused))
         else:
             check(False, "results with another loss were taken")
+
+
+@promise("what fails is a row with its reason, what is not there as well, and the rest goes on")
+def rows_of_failures():
+    class Alone:
+        ALONE = True
+
+        @staticmethod
+        def once(world, rival, step, lengths):
+            if step.setting == 1:
+                raise Unfit("the port\n is taken")
+            return {"ms": 2.0}
+    given = types.SimpleNamespace(kind="quick", workloads={"alone": Alone, "absent": Alone}, loss=0.0, rate=None)
+    lacking = {("workload", "alone"): "", ("workload", "absent"): "not installed: podman"}
+    on = stage.Stage(given, lacking)
+    seen = [on.take(campaign.Step(name, "epif", "", setting, 0)) for name, setting in (("alone", 1), ("absent", 2), ("alone", 2))]
+    equal(seen, [{"error": "the port is taken"}, {"error": "not installed: podman"}, {"ms": 2.0}], "results")
 
 
 @promise("the authors' programs are offered when their folder is given, and what is missing in it is named")
