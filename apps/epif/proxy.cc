@@ -21,6 +21,7 @@ struct ProxyFlags {
   std::string admin;
   bool take_over = false;
   std::string hpke_key;
+  std::string splice = "auto";
   unsigned threads = 0;
   std::uint32_t max_connections = 0;
   std::uint32_t max_connections_per_source = 0;
@@ -55,6 +56,8 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
   command.add_option("--admin", flags.admin, "Admin socket: GET /metrics, /flows, /healthz")->type_name("unix:PATH");
   command.add_flag("--take-over", flags.take_over, "Take the listening sockets from the proxy that runs with the same --admin; it drains and ends");
   command.add_option("--hpke-key", flags.hpke_key, "X25519 key of this proxy, for pairs of functions")->type_name("FILE");
+  command.add_option("--splice", flags.splice, "Move bytes between two clear TCP connections inside the kernel: always, never, or where much is under way")
+      ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
   command.add_option("--threads", flags.threads, "Worker threads; default: one a core")->check(CLI::Range(1, 256));
   command.add_option("--max-connections", flags.max_connections, "Connections in all")->check(CLI::Range(1, 1'000'000));
   command.add_option("--max-connections-per-source", flags.max_connections_per_source, "Connections from one address")
@@ -151,6 +154,7 @@ Result<> read_rules(const ProxyFlags& flags, proxy::Settings& settings) {
 Result<> run_proxy(const ProxyFlags& flags) {
   proxy::Settings settings;
   settings.threads = flags.threads;
+  settings.splice = net::splice_words.at(flags.splice);
   settings.max_connections = flags.max_connections;
   settings.max_connections_per_source = flags.max_connections_per_source;
   settings.max_handshakes = flags.max_handshakes;

@@ -35,6 +35,7 @@ struct RedirectArguments {
   bool listen_port_given = false;
   int dns_port = -1;
   std::string state = "/run/epif";
+  std::string splice = "auto";
   unsigned threads = 0;
   bool exec = false;
   std::vector<std::string> command;
@@ -174,6 +175,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   settings.socks = arguments.socks;
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;
+  settings.splice = net::splice_words.at(arguments.splice);
   settings.false_start = !arguments.no_false_start;
   settings.user = std::move(*user);
   options.certificate = std::move(*tls);
@@ -277,6 +279,8 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--warm", arguments->warm, "Connections to the proxy that stand ready; 0 for none")->capture_default_str();
   command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server");
   command->add_flag("--no-false-start", arguments->no_false_start, "SOCKS6: send the client's first bytes only after the proxy's reply, for comparison");
+  command->add_option("--splice", arguments->splice, "Move bytes between a program and a proxy in clear inside the kernel: always, never, or where much is under way")
+      ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
   command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");
   command->add_option("--user", arguments->users, "Carry this user's traffic alone (NAME or number), refuse all other; repeats");
   command->add_option("--cgroup", arguments->cgroups, "Carry what runs in this cgroup or below it alone, refuse all other; repeats");

@@ -29,6 +29,10 @@ inline constexpr std::size_t name_max_bytes = 255;                   ///< SOCKS 
 
 // Data plane: relay
 inline constexpr std::size_t relay_buffer_bytes = 64 * 1024;         ///< user-space bytes held per direction, at most
+inline constexpr std::size_t splice_bytes = 256 * 1024;              ///< kernel bytes held per direction while a bulk transfer is spliced
+inline constexpr std::size_t splice_after_bytes = 256 * 1024;        ///< in large reads one after the other: a bulk transfer begins
+inline constexpr std::size_t splice_large_bytes = 16 * 1024;         ///< such a read
+inline constexpr std::size_t splice_pipes = 32;                      ///< of a thread, two descriptors each
 inline constexpr std::uint32_t idle_timeout_s = 3'600;               ///< a flow without a byte is closed
 inline constexpr std::uint32_t half_closed_timeout_s = 300;          ///< after one side ended
 inline constexpr std::uint32_t cut_deadline_ms = 1'000;              ///< from revocation to the last byte (a promise)

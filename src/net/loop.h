@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "net/pipe_pool.h"
 
 namespace epif::net {
 
@@ -85,6 +86,8 @@ class Loop {
   /// 64 KiB that any code may fill and must empty before its next co_await: idle connections hold no buffer.
   [[nodiscard]] MutableByteSpan scratch() { return scratch_; }
 
+  [[nodiscard]] PipePool& pipes() { return pipes_; }
+
  private:
   friend class Interest;
   Loop() = default;
@@ -107,6 +110,7 @@ class Loop {
   void* batch_ = nullptr;  ///< events being served, so that a destroyed Interest is struck from them
   int batch_size_ = 0;
   Bytes scratch_;
+  PipePool pipes_;
 };
 
 /// One descriptor's place in a loop: remembers edge-triggered readiness and holds at most one reader and one writer that

@@ -55,6 +55,7 @@ Pump::Next Pump::take() {
   source_ended_ = filled.ended;
   source_failed_ = filled.failed;
   if (filled.bytes == 0) return Next::readable;
+  note_read(filled.bytes);
   if (gate_ != nullptr) {
     auto allowed = gate_->before_bytes(carried_, filled.bytes);
     if (!allowed) return fail_with(std::move(allowed.error()));
@@ -91,11 +92,14 @@ Pump::Next Pump::step() {
   }
   if (moving_ > 0 || held_in_ != nullptr) passed();
   for (;;) {
+    if (pipe_) {
+      if (const auto next = empty_pipe(); next != Next::readable) return next;
+    }
     if (source_failed_) return fail_with(from_.error());
     if (source_ended_) return Next::end;
     if (!from_.may_read() && !from_.has_failed()) return Next::readable;
     const auto before = carried_.bytes;
-    const auto next = take();
+    const auto next = is_bulk() ? take_by_pipe() : take();
     const bool news = source_ended_ || source_failed_;
     if (next == Next::failed || next == Next::writable) return next;
     if (!news && carried_.bytes == before) return Next::readable;

@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 
+#include "net/pipe_pool.h"
 #include "net/relay.h"
 
 namespace epif::net {
@@ -35,6 +36,12 @@ class Pump {
   [[nodiscard]] Next take();
   void passed();
 
+  // Bulk by a pipe of the kernel: pump_bulk.cc
+  void note_read(std::size_t bytes);
+  [[nodiscard]] bool is_bulk();
+  [[nodiscard]] Next take_by_pipe();
+  [[nodiscard]] Next empty_pipe();
+
   Stream& from_;
   Stream& to_;
   Carried& carried_;
@@ -44,6 +51,9 @@ class Pump {
   Bytes rest_;
   std::size_t moving_ = 0;    ///< bytes read and not yet accounted for
   std::unique_ptr<Error> error_;
+  std::unique_ptr<Pipe> pipe_;  ///< while it holds bytes that the sink has not taken
+  std::uint32_t bulk_ = 0;      ///< bytes of the large reads in a row
+  enum class ByPipe : std::uint8_t { unknown, yes, no } by_pipe_ = ByPipe::unknown;
   bool asked_ = false;        ///< the gate has let the early bytes pass
   bool source_ended_ = false;
   bool source_failed_ = false;

@@ -7,13 +7,17 @@
 
 #include <numeric>
 
+#include "base/limits.h"
+#include "net/pipe_pool.h"
 #include "net/tcp.h"
 
 namespace epif::net {
 namespace {
 
-/// client === [a relay b] === server, four TCP sockets on loopback, all on one loop.
-struct RelayTest : ::testing::Test {
+/// client === [a relay b] === server, four TCP sockets on loopback, all on one loop; with and without splice().
+struct RelayTest : ::testing::TestWithParam<Splice> {
+  RelayTest() { loop->pipes().set_mode(GetParam()); }
+
   std::unique_ptr<Loop> loop = Loop::make().value();
   std::unique_ptr<SocketStream> client, a, b, server;
   Carried from_a, from_b;
@@ -97,7 +101,7 @@ Bytes pattern(std::size_t size) {
   return bytes;
 }
 
-TEST_F(RelayTest, AHalfClosedFlowCarriesTheOtherDirectionToItsEnd) {
+TEST_P(RelayTest, AHalfClosedFlowCarriesTheOtherDirectionToItsEnd) {
   start();
   const auto up = pattern(3'000'000);
   const auto down = pattern(5'000'000);
@@ -116,7 +120,7 @@ TEST_F(RelayTest, AHalfClosedFlowCarriesTheOtherDirectionToItsEnd) {
   EXPECT_EQ(from_b.bytes, down.size());
 }
 
-TEST_F(RelayTest, AResetIsPassedOnAsAResetAndNeverAsAnEnd) {
+TEST_P(RelayTest, AResetIsPassedOnAsAResetAndNeverAsAnEnd) {
   start();
   Sink at_client;
   spawn(collect(*client, at_client));
@@ -128,7 +132,7 @@ TEST_F(RelayTest, AResetIsPassedOnAsAResetAndNeverAsAnEnd) {
   EXPECT_FALSE(outcome->has_value());
 }
 
-TEST_F(RelayTest, AResetThatOurOwnWriteMeetsIsStillNoEnd) {
+TEST_P(RelayTest, AResetThatOurOwnWriteMeetsIsStillNoEnd) {
   start();
   Sink at_client;
   spawn(collect(*client, at_client));
@@ -142,7 +146,7 @@ TEST_F(RelayTest, AResetThatOurOwnWriteMeetsIsStillNoEnd) {
   EXPECT_FALSE(at_client.ended) << "half of an answer looks complete";
 }
 
-TEST_F(RelayTest, ASocketThatWasResetStaysDeafForWhoeverHoldsACopy) {
+TEST_P(RelayTest, ASocketThatWasResetStaysDeafForWhoeverHoldsACopy) {
   start();
   const Fd copy(::dup(a->fd()));
   a->abort({Code::revoked, "test"});
@@ -157,7 +161,7 @@ TEST_F(RelayTest, ASocketThatWasResetStaysDeafForWhoeverHoldsACopy) {
   }
 }
 
-TEST_F(RelayTest, ACutIsAnErrorAtBothPeers) {
+TEST_P(RelayTest, ACutIsAnErrorAtBothPeers) {
   start();
   Sink at_client, at_server;
   spawn(collect(*client, at_client));
@@ -171,7 +175,7 @@ TEST_F(RelayTest, ACutIsAnErrorAtBothPeers) {
   EXPECT_EQ(outcome->error().code, Code::revoked);
 }
 
-TEST_F(RelayTest, AServerThatAnswersAndGoesStillDeliversItsAnswer) {
+TEST_P(RelayTest, AServerThatAnswersAndGoesStillDeliversItsAnswer) {
   start();
   Sink at_client;
   const auto answer = pattern(2000);
@@ -185,7 +189,7 @@ TEST_F(RelayTest, AServerThatAnswersAndGoesStillDeliversItsAnswer) {
   EXPECT_FALSE(at_client.error);
 }
 
-TEST_F(RelayTest, AStalledReceiverBoundsWhatTheRelayTakes) {
+TEST_P(RelayTest, AStalledReceiverBoundsWhatTheRelayTakes) {
   start();
   spawn(say(*client, pattern(64'000'000), true));
   for (int i = 0; i < 200; ++i) loop->run_once(std::chrono::milliseconds(1));
@@ -199,7 +203,7 @@ TEST_F(RelayTest, AStalledReceiverBoundsWhatTheRelayTakes) {
   EXPECT_EQ(at_server.got.size(), 64'000'000u);
 }
 
-TEST_F(RelayTest, AnIdleFlowIsCutWithItsReason) {
+TEST_P(RelayTest, AnIdleFlowIsCutWithItsReason) {
   start({1, 1});
   Sink at_client;
   spawn(collect(*client, at_client));
@@ -217,7 +221,7 @@ struct AtMost : PumpGate {
   }
 };
 
-TEST_F(RelayTest, AGateRefusesBytesBeforeTheyArePassedOn) {
+TEST_P(RelayTest, AGateRefusesBytesBeforeTheyArePassedOn) {
   AtMost gate(1000);
   start({60, 60}, &gate);
   Sink at_server;
@@ -229,6 +233,58 @@ TEST_F(RelayTest, AGateRefusesBytesBeforeTheyArePassedOn) {
   EXPECT_EQ(at_server.got.size(), 900u);
   EXPECT_EQ(outcome->error().code, Code::limit);
 }
+
+TEST_P(RelayTest, SmallMessagesBetweenLargeOnesKeepTheirOrder) {
+  start();
+  const auto large = pattern(2'000'000);
+  Bytes wanted;
+  Sink at_server;
+  spawn(collect(*server, at_server));
+  for (int round = 0; round < 4; ++round) {
+    for (const std::size_t size : {large.size(), std::size_t{1}, std::size_t{20'000}, std::size_t{300}}) {
+      const Bytes part(large.begin(), large.begin() + static_cast<std::ptrdiff_t>(size));
+      wanted.insert(wanted.end(), part.begin(), part.end());
+      spawn(say(*client, part, false));
+      until([&] { return at_server.got.size() == wanted.size(); });
+    }
+  }
+  EXPECT_EQ(at_server.got, wanted);
+  EXPECT_EQ(from_a.bytes, wanted.size());
+}
+
+TEST_P(RelayTest, WithoutAPipeToSpareBytesStillPass) {
+  std::vector<std::unique_ptr<Pipe>> taken;
+  while (auto pipe = loop->pipes().take()) taken.push_back(std::move(pipe));
+  EXPECT_EQ(taken.size(), limits::splice_pipes);
+  start();
+  const auto up = pattern(3'000'000);
+  Sink at_server;
+  spawn(collect(*server, at_server));
+  spawn(say(*client, up, true));
+  until([&] { return at_server.ended; });
+  EXPECT_EQ(at_server.got, up);
+}
+
+Task<> say_until_cut(Stream& to, Bytes bytes) { static_cast<void>(co_await write_all(to, bytes)); }
+
+TEST_P(RelayTest, APipeWithBytesOfACutFlowIsNeverUsedAgain) {
+  start();
+  spawn(say_until_cut(*client, pattern(64'000'000)));
+  for (int i = 0; i < 200; ++i) loop->run_once(std::chrono::milliseconds(1));
+  for (auto* stream : {&client, &a, &b}) (*stream)->abort({Code::revoked, "test"});
+  until([&] { return outcome.has_value(); });
+  std::vector<std::unique_ptr<Pipe>> all;
+  while (auto pipe = loop->pipes().take()) {
+    std::uint8_t byte = 0;
+    EXPECT_EQ(::read(pipe->read_end(), &byte, 1), -1) << "bytes of one flow would reach another";
+    all.push_back(std::move(pipe));
+  }
+  EXPECT_EQ(all.size(), limits::splice_pipes) << "a pipe was lost";
+}
+
+INSTANTIATE_TEST_SUITE_P(Bytes, RelayTest, ::testing::Values(Splice::off, Splice::bulk, Splice::on), [](const auto& mode) {
+  return mode.param == Splice::off ? "ThroughUserSpace" : mode.param == Splice::on ? "ByPipe" : "ByPipeInBulk";
+});
 
 }  // namespace
 }  // namespace epif::net

@@ -2,10 +2,14 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cassert>
 #include <cerrno>
+
+#include "base/limits.h"
+#include "net/pipe_pool.h"
 
 namespace epif::net {
 
@@ -19,13 +23,19 @@ Io Stream::fail_with(Error error) {
   return {Io::State::failed};
 }
 
-SocketStream::SocketStream(Loop& loop, Fd fd) : Stream(loop, std::move(fd)) {
+Io Stream::splice_into(Pipe&) { return {Io::State::failed}; }
+Io Stream::splice_from(Pipe&, bool) { return {Io::State::failed}; }
+Io Stream::look() { return {Io::State::would_block}; }
+
+SocketStream::SocketStream(Loop& loop, Fd fd, bool non_blocking) : Stream(loop, std::move(fd)) {
+  if (non_blocking) return;
   const int flags = ::fcntl(fd_.get(), F_GETFL);
   if ((flags & O_NONBLOCK) == 0) ::fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK);
 }
 
 Io SocketStream::read_some(MutableByteSpan into) {
   if (interest_.error() != nullptr) return {Io::State::failed};
+  if (!interest_.may_read()) return {Io::State::would_block};  // what comes now comes with an event
   for (;;) {
     const auto got = ::recv(fd_.get(), into.data(), into.size(), 0);
     if (got > 0) {
@@ -61,6 +71,68 @@ Io SocketStream::write_some(ByteSpan from, bool last) {
   }
 }
 
+bool SocketStream::can_splice() const {
+  int protocol = 0;
+  socklen_t size = sizeof protocol;
+  return ::getsockopt(fd_.get(), SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 && protocol == IPPROTO_TCP;
+}
+
+Io SocketStream::splice_into(Pipe& pipe) {
+  assert(pipe.held == 0 && "EAGAIN would not tell a full pipe from an empty socket");
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  for (;;) {
+    const auto got = ::splice(fd_.get(), nullptr, pipe.write_end(), nullptr, limits::splice_bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (got > 0) {
+      // A short one says nothing: the pipe's slots may have been filled by small pieces.
+      pipe.held = static_cast<std::size_t>(got);
+      return {Io::State::moved, pipe.held};
+    }
+    if (got == 0) return reset_met_ ? fail_with({Code::reset, "the peer broke the connection"}) : Io{Io::State::end};
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      interest_.drained_read();
+      return {Io::State::would_block};
+    }
+    if (errno == EINVAL || errno == EOPNOTSUPP) return {Io::State::failed};
+    return fail_with(system_error(errno, "the peer broke the connection"));
+  }
+}
+
+Io SocketStream::splice_from(Pipe& pipe, bool last) {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  for (;;) {
+    const auto flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (last ? SPLICE_F_MORE : 0u);
+    const auto put = ::splice(pipe.read_end(), nullptr, fd_.get(), nullptr, pipe.held, flags);
+    if (put > 0) {
+      pipe.held -= static_cast<std::size_t>(put);
+      return {Io::State::moved, static_cast<std::size_t>(put)};
+    }
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0 && errno == EAGAIN) {
+      interest_.blocked_write();
+      return {Io::State::would_block};
+    }
+    reset_met_ = reset_met_ || errno == ECONNRESET;
+    return {Io::State::failed};  // as in write_some
+  }
+}
+
+Io SocketStream::look() {
+  if (interest_.error() != nullptr) return {Io::State::failed};
+  for (;;) {
+    std::uint8_t byte = 0;
+    const auto got = ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got > 0) return {Io::State::moved, 1};
+    if (got == 0) return reset_met_ ? fail_with({Code::reset, "the peer broke the connection"}) : Io{Io::State::end};
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      interest_.drained_read();
+      return {Io::State::would_block};
+    }
+    return fail_with(system_error(errno, "the peer broke the connection"));
+  }
+}
+
 Io SocketStream::end_write() {
   if (interest_.error() != nullptr) return {Io::State::failed};
   // A failure stays a return value, as in write_some: what the peer sent before it went may still be read.
@@ -92,9 +164,9 @@ Task<Result<std::size_t>> read_more(Stream& stream, MutableByteSpan into, std::o
   }
 }
 
-Task<Result<>> write_all(Stream& stream, ByteSpan bytes, std::optional<TimePoint> deadline) {
+Task<Result<>> write_all(Stream& stream, ByteSpan bytes, std::optional<TimePoint> deadline, bool more) {
   while (!bytes.empty()) {
-    const Io io = stream.write_some(bytes);
+    const Io io = stream.write_some(bytes, more);
     if (io.state == Io::State::moved) {
       bytes = bytes.subspan(io.bytes);
     } else if (io.state == Io::State::failed) {

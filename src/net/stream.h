@@ -33,7 +33,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   [[nodiscard]] virtual Io read_some(MutableByteSpan into) = 0;
-  /// `last`: the caller will call end_write() next, so that the last bytes may share a segment with the FIN.
+  /// `last`: the caller will call end_write() or write next, so that these bytes may share a segment with what follows.
   [[nodiscard]] virtual Io write_some(ByteSpan from, bool last = false) = 0;
   /// Ends the write side (FIN; close_notify then FIN stays for the close). would_block: wait for writable(), call again.
   [[nodiscard]] virtual Io end_write() = 0;
@@ -42,6 +42,17 @@ class Stream {
   virtual void abort(Error why) = 0;
   /// The TCP socket itself, if handing it on keeps the stream's meaning (no TLS layer); -1 otherwise.
   [[nodiscard]] virtual int clear_socket() const = 0;
+
+  // For a relay that need not see the bytes; only if can_splice().
+  /// True for TCP in clear.
+  [[nodiscard]] virtual bool can_splice() const { return false; }
+  /// Moves what has arrived into an empty pipe, up to limits::splice_bytes. Failed without has_failed(): the kernel cannot do
+  /// it with this socket, and nothing was moved.
+  [[nodiscard]] virtual Io splice_into(Pipe& pipe);
+  /// Moves what the pipe holds into the socket. `last` as of write_some().
+  [[nodiscard]] virtual Io splice_from(Pipe& pipe, bool last);
+  /// What a read would meet: `moved` if bytes are there, and none of them is taken.
+  [[nodiscard]] virtual Io look();
 
   /// True if a read may give something at once (for joining the last data with its end).
   [[nodiscard]] bool may_read() const { return buffered_ || interest_.may_read(); }
@@ -68,15 +79,22 @@ class Stream {
   bool buffered_ = false;          ///< TLS: bytes are in user space already
 };
 
-/// A connected TCP or Unix stream socket. The descriptor is made non-blocking.
+/// A connected TCP or Unix stream socket.
 class SocketStream final : public Stream {
  public:
-  SocketStream(Loop& loop, Fd fd);
+  /// The descriptor is made non-blocking, unless whoever made it says that it is.
+  SocketStream(Loop& loop, Fd fd, bool non_blocking = false);
   Io read_some(MutableByteSpan into) override;
   Io write_some(ByteSpan from, bool last = false) override;
   Io end_write() override;
   void abort(Error why) override;
   int clear_socket() const override { return fd_.get(); }
+  bool can_splice() const override;
+  Io splice_into(Pipe& pipe) override;
+  Io splice_from(Pipe& pipe, bool last) override;
+  Io look() override;
+  /// Nothing can have arrived yet: the first read waits for news, in place of asking the kernel in vain.
+  void await_bytes() { interest_.drained_read(); }
   /// A connection under way: the next wait for writable() must be answered by a new event.
   void await_connection() { interest_.blocked_write(); }
   /// Gives the descriptor away (TLS takes it over). The stream is dead afterwards.
@@ -88,8 +106,8 @@ class SocketStream final : public Stream {
 
 /// Reads at least one byte; 0 means an orderly end. Errors: the stream's, or timeout.
 [[nodiscard]] Task<Result<std::size_t>> read_more(Stream& stream, MutableByteSpan into, std::optional<TimePoint> deadline = {});
-/// Writes everything.
-[[nodiscard]] Task<Result<>> write_all(Stream& stream, ByteSpan bytes, std::optional<TimePoint> deadline = {});
+/// Writes everything. `more`: other bytes, or the end, follow at once and may share a segment.
+[[nodiscard]] Task<Result<>> write_all(Stream& stream, ByteSpan bytes, std::optional<TimePoint> deadline = {}, bool more = false);
 /// Ends the write side, waiting where the stream has to.
 [[nodiscard]] Task<Result<>> end_write(Stream& stream, std::optional<TimePoint> deadline = {});
 

@@ -104,6 +104,7 @@ Result<> Server::prepare_secrets(Settings& settings) {
   if (settings.bind_deadline_s != 0) shared_.bind_deadline = std::chrono::seconds(settings.bind_deadline_s);
   shared_.users = std::move(settings.users);
   shared_.name_servers = settings.name_servers;
+  shared_.splice = settings.splice;
   if (settings.tls) {
     auto files = CertificateFiles::open(*loop_, *settings.tls, [this](const Certified& renewed) {
       if (team_) team_->renew(renewed);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/ip.h"
+#include "net/pipe_pool.h"
 #include "net/tls.h"
 #include "proxy/users.h"
 
@@ -23,6 +24,7 @@ struct Settings {
   std::string admin;                          ///< path of the admin socket; empty: none
   bool take_over = false;                     ///< from the proxy that serves `admin`: its listening sockets, without a lost connection
   std::optional<std::filesystem::path> hpke_key;
+  net::Splice splice = net::Splice::bulk;     ///< between a client and a server in clear
   unsigned threads = 0;                       ///< 0: one a core
   std::uint32_t max_connections = 0;          ///< 0: as many as the descriptors allow, at most limits::max_connections
   std::uint32_t max_connections_per_source = 0;

@@ -38,6 +38,7 @@ Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, const
   for (unsigned i = 0; i < threads; ++i) {
     auto loop = net::Loop::make();
     if (!loop) return fail(std::move(loop.error()));
+    (*loop)->pipes().set_mode(shared.splice);
     auto worker = std::make_unique<Worker>(**loop, shared, certified, routing);
     team->members_.push_back({std::move(*loop), std::move(worker), {}});
   }

@@ -44,6 +44,7 @@ struct Shared {
   Limiter next_associations{udp_limits(limits::udp_next_proxies_all, limits::udp_next_proxies_per_source)};
   PortReservations reservations{};
   std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
+  net::Splice splice = net::Splice::bulk;
 };
 
 /// One thread's part of the proxy: its loop, its listeners, its flows. Nothing of a flow is shared with other threads. All

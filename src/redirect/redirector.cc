@@ -57,6 +57,7 @@ Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes) {
   if (!bound) return bound;
   auto loop = net::Loop::make();
   if (!loop) return fail(std::move(loop.error()));
+  (*loop)->pipes().set_mode(settings_.splice);
   auto made = std::make_unique<Thread>();
   made->loop = std::move(*loop);
   auto* mine = made.get();

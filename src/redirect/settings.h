@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "net/pipe_pool.h"
 #include "net/tls.h"
 #include "redirect/capture.h"
 #include "redirect/handshake.h"
@@ -24,6 +25,7 @@ struct Settings {
   std::size_t warm = limits::warm_pool_connections;
   bool fast_open = false;                  ///< to the proxy, and by stack option from the proxy to the server
   bool false_start = true;                 ///< SOCKS6: the client's first bytes go with the request, before any reply
+  net::Splice splice = net::Splice::bulk;  ///< between a program and a proxy in clear
   std::optional<ProxyUser> user;
   std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
   bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named
