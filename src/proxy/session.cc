@@ -341,6 +341,9 @@ void Worker::Session::watch_reverse() {
 
 void Worker::Session::refused(const Error& why) const {
   worker_.counters_.refused.add(why.code);
+  const auto wanted = flow_.stage == Flow::Stage::handshake ? std::string() : flow_.target.text();
+  const auto* route = flow_.route.get();
+  worker_.counters_.note({{}, source(), wanted, why.code, why.text(), route ? route->flow : "", route ? route->policy : ""});
   log::warn("proxy", "refused",
             {{"from", source()}, {"to", wanted.empty() ? std::string("-") : wanted},
              {"reason", std::string(epif::name(why.code))}, {"why", why.text()}});
@@ -367,8 +370,5 @@ void Worker::Session::ended(const Result<>& outcome) {
               {"reason", std::string(epif::name(why.code))}, {"why", why.text()},
               {"to_server", std::to_string(flow_.to_server.bytes)}, {"to_client", std::to_string(flow_.to_client.bytes)}});
 }
-  const auto wanted = flow_.stage == Flow::Stage::handshake ? std::string() : flow_.target.text();
-  const auto* route = flow_.route.get();
-  worker_.counters_.note({{}, source(), wanted, why.code, why.text(), route ? route->flow : "", route ? route->policy : ""});
 
 }  // namespace epif::proxy
