@@ -45,7 +45,6 @@ Result<> apply(int fd, const SocketAddress& to, const ConnectOptions& options) {
   if (options.tos) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, *options.tos);
   if (options.ttl) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, *options.ttl);
   if (options.no_fragmentation) set_no_fragmentation(fd, *options.no_fragmentation);
-  if (options.fast_open) set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
   if (options.source) {
     set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     sockaddr_storage storage{};
@@ -125,15 +124,36 @@ SocketAddress from_sockaddr(const sockaddr_storage& in) {
 SocketAddress local_address(int fd) { return name_of(fd, ::getsockname); }
 SocketAddress peer_address(int fd) { return name_of(fd, ::getpeername); }
 
-Result<SocketAddress> original_destination(int fd) {
+Result<SocketAddress> original_destination(int fd, const SocketAddress& local) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;
-  const auto local = local_address(fd);
   const int level = local.ip.is_v6() ? SOL_IPV6 : SOL_IP;
   if (::getsockopt(fd, level, so_original_dst, &storage, &length) != 0) {
     return fail(Code::not_found, "the connection was not redirected", local.text());
   }
   return from_sockaddr(storage);
+}
+
+Task<Result<>> until_established(SocketStream& stream, SocketAddress to, bool multipath, TimePoint deadline) {
+  sockaddr_storage storage{};
+  const auto length = to_sockaddr(to, storage);
+  for (;;) {
+    // Asked once more, the kernel tells in one call what has become of a connection.
+    const bool stands = ::connect(stream.fd(), reinterpret_cast<sockaddr*>(&storage), length) == 0 || errno == EISCONN;
+    if (!stands && errno != EALREADY && errno != EINPROGRESS) co_return fail(system_error(errno, "cannot connect", to.text()));
+    // An MPTCP socket tells of its first subflow, which may be ahead of it: then it has no peer yet.
+    const bool ahead = multipath && peer_address(stream.fd()) == SocketAddress{};
+    if (stands && !ahead) co_return Result<>{};
+    // The registration's first edge may report the socket before it is connected: writability is asked for anew.
+    stream.await_connection();
+    auto ready = co_await stream.writable(deadline);
+    if (!ready) {
+      auto error = std::move(ready.error());
+      error.where = to.text();
+      if (error.code == Code::timeout) error.what = "cannot connect: no answer in time";
+      co_return fail(std::move(error));
+    }
+  }
 }
 
 Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first, TimePoint deadline) {
@@ -145,41 +165,19 @@ Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions opt
   if (!applied) co_return fail(std::move(applied.error()));
   sockaddr_storage storage{};
   const auto length = to_sockaddr(to, storage);
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 && errno != EINPROGRESS) {
-    co_return fail(system_error(errno, "cannot connect", to.text()));
-  }
-  Connected made{std::make_unique<SocketStream>(loop, std::move(fd))};
+  const auto* address = reinterpret_cast<const sockaddr*>(&storage);
+  // EINPROGRESS: there is no cookie yet, and the SYN left without data to ask for one. EOPNOTSUPP: this node has it switched off.
+  const auto sent = options.fast_open ? ::sendto(fd.get(), first.data(), first.size(), MSG_FASTOPEN | MSG_NOSIGNAL, address, length) : -1;
+  bool left = sent > 0 || (options.fast_open && errno == EINPROGRESS);
+  if (!options.fast_open || (!left && errno == EOPNOTSUPP)) left = ::connect(fd.get(), address, length) == 0 || errno == EINPROGRESS;
+  if (!left) co_return fail(system_error(errno, "cannot connect", to.text()));
+  Connected made{std::make_unique<SocketStream>(loop, std::move(fd), true), static_cast<std::size_t>(std::max<ssize_t>(sent, 0))};
+  made.stream->await_bytes();
+  if (sent > 0) co_return made;
   const Cancel::Stage stage(options.cancel, *made.stream);
-  if (options.fast_open && !first.empty()) {
-    // With TCP_FASTOPEN_CONNECT the SYN leaves with the first write; EAGAIN means it left without data.
-    const Io io = made.stream->write_some(first);
-    if (io.state == Io::State::failed) co_return fail(system_error(ECONNREFUSED, "cannot connect", to.text()));
-    if (io.state == Io::State::moved) {
-      made.sent = io.bytes;
-      co_return made;
-    }
-  }
-  // The registration's first edge may report the socket before it is connected: writability is asked for anew.
-  for (;;) {
-    int failure = 0;
-    socklen_t size = sizeof failure;
-    ::getsockopt(made.stream->fd(), SOL_SOCKET, SO_ERROR, &failure, &size);
-    if (failure != 0) co_return fail(system_error(failure, "cannot connect", to.text()));
-    tcp_info info{};
-    size = sizeof info;
-    ::getsockopt(made.stream->fd(), IPPROTO_TCP, TCP_INFO, &info, &size);
-    // An MPTCP socket tells of its first subflow, which may be ahead of it: then it has no peer yet.
-    const bool ahead = options.multipath && peer_address(made.stream->fd()) == SocketAddress{};
-    if (info.tcpi_state != TCP_SYN_SENT && !ahead) co_return made;
-    made.stream->await_connection();
-    auto ready = co_await made.stream->writable(deadline);
-    if (!ready) {
-      auto error = std::move(ready.error());
-      error.where = to.text();
-      if (error.code == Code::timeout) error.what = "cannot connect: no answer in time";
-      co_return fail(std::move(error));
-    }
-  }
+  auto stands = co_await until_established(*made.stream, to, options.multipath, deadline);
+  if (!stands) co_return fail(std::move(stands.error()));
+  co_return made;
 }
 
 Result<Fd> listen(SocketAddress at, const ListenOptions& options) {

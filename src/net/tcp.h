@@ -35,6 +35,9 @@ struct Connected {
 [[nodiscard]] Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first,
                                               TimePoint deadline);
 
+/// Waits until a connection whose SYN has left stands. Data in the SYN makes connect() return earlier. Errors as of connect().
+[[nodiscard]] Task<Result<>> until_established(SocketStream& stream, SocketAddress to, bool multipath, TimePoint deadline);
+
 struct ListenOptions {
   bool reuse_port = false;   ///< one listener a thread
   bool fast_open = false;
@@ -71,8 +74,9 @@ void set_no_fragmentation(int fd, bool never);
 
 [[nodiscard]] SocketAddress local_address(int fd);
 [[nodiscard]] SocketAddress peer_address(int fd);
-/// Where a redirected connection wanted to go (SO_ORIGINAL_DST, both families). Errors: not_found if it was not redirected.
-[[nodiscard]] Result<SocketAddress> original_destination(int fd);
+/// Where a redirected connection wanted to go (SO_ORIGINAL_DST, both families); `local` is its local_address(). Errors: not_found
+/// if it was not redirected.
+[[nodiscard]] Result<SocketAddress> original_destination(int fd, const SocketAddress& local);
 
 /// Conversions for system calls; `to_sockaddr` returns the length.
 [[nodiscard]] unsigned to_sockaddr(const SocketAddress& address, sockaddr_storage& out);

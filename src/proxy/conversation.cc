@@ -65,8 +65,8 @@ net::Task<Result<>> Conversation::receive() {
   }
 }
 
-net::Task<Result<>> Conversation::send(ByteSpan bytes) {
-  auto sent = co_await net::write_all(client_, bytes, deadline_);
+net::Task<Result<>> Conversation::send(ByteSpan bytes, bool more) {
+  auto sent = co_await net::write_all(client_, bytes, deadline_, more);
   co_return sent;
 }
 
@@ -268,7 +268,7 @@ net::Task<Result<ClientRequest>> Conversation::read_socks6() {
   co_return made;
 }
 
-net::Task<Result<>> Conversation::answer(socks::Reply reply, SocketAddress bound, socks6::StackOptions stack) {
+net::Task<Result<>> Conversation::answer(socks::Reply reply, SocketAddress bound, socks6::StackOptions stack, bool more) {
   std::array<std::uint8_t, 512> out{};
   std::size_t size = 0;
   switch (protocol_) {
@@ -287,7 +287,7 @@ net::Task<Result<>> Conversation::answer(socks::Reply reply, SocketAddress bound
       }
       break;
   }
-  auto sent = co_await send(ByteSpan(out).first(size));
+  auto sent = co_await send(ByteSpan(out).first(size), more);
   co_return sent;
 }
 

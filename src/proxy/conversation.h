@@ -48,7 +48,8 @@ class Conversation {
                                                               std::optional<std::chrono::milliseconds> from_first_byte = {});
 
   /// Answers the request; BIND twice. `stack`: what SOCKS6 tells about the options that it asked for.
-  [[nodiscard]] net::Task<Result<>> answer(socks::Reply reply, SocketAddress bound, socks6::StackOptions stack = {});
+  /// `more`: bytes of the server follow at once.
+  [[nodiscard]] net::Task<Result<>> answer(socks::Reply reply, SocketAddress bound, socks6::StackOptions stack = {}, bool more = false);
 
   /// Refuses before reading a request, for a proxy that is full: answers whatever the client opened with.
   [[nodiscard]] net::Task<void> refuse_unread(std::chrono::milliseconds patience);
@@ -68,7 +69,7 @@ class Conversation {
   [[nodiscard]] net::Task<Result<>> receive();
   [[nodiscard]] Result<> keep(ByteSpan bytes);
   [[nodiscard]] net::Task<Result<ClientRequest>> read_version();
-  [[nodiscard]] net::Task<Result<>> send(ByteSpan bytes);
+  [[nodiscard]] net::Task<Result<>> send(ByteSpan bytes, bool more = false);
   [[nodiscard]] net::Task<Result<ClientRequest>> read_socks4();
   [[nodiscard]] net::Task<Result<ClientRequest>> read_socks5();
   [[nodiscard]] net::Task<Result<>> authenticate_socks5();

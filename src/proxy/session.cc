@@ -15,6 +15,18 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds reverse_look_ms{100};
+constexpr milliseconds reply_hold{1};
+
+/// A server that has the client's first bytes may answer at once (or end): then its bytes go with our reply, for one packet and
+/// one wake-up less. Who sent those bytes ahead does not need the reply for them.
+net::Task<bool> answers_at_once(net::Stream& upstream, bool has_all) {
+  if (upstream.clear_socket() < 0) co_return false;
+  if (has_all && !upstream.may_read()) {
+    auto ready = co_await upstream.readable(net::Clock::now() + reply_hold);
+    if (!ready) co_return false;
+  }
+  co_return upstream.may_read();
+}
 
 std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 
@@ -70,7 +82,7 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
 }
 
 net::Task<bool> Worker::Session::begin(Fd connection, Listener kind, Dialect dialect) {
-  auto socket = std::make_unique<net::SocketStream>(worker_.loop_, std::move(connection));
+  auto socket = std::make_unique<net::SocketStream>(worker_.loop_, std::move(connection), true);
   constexpr milliseconds handshake(limits::handshake_deadline_ms);
   auto deadline = net::Clock::now() + handshake;  // from accept on, all stages together
   std::optional<milliseconds> from_first_byte;
@@ -189,7 +201,9 @@ net::Task<Result<>> Worker::Session::open_connection(Conversation& talk, const C
   if (!granted) co_return granted;
   upstream_ = std::move(*connected);
   flow_.upstream = upstream_.stream.get();
-  auto answered = co_await talk.answer(socks::Reply::success, upstream_.bound, apply_stack(request));
+  bool more = false;
+  if (!chain_) more = co_await answers_at_once(*upstream_.stream, !first.empty() && upstream_.sent == first.size());
+  auto answered = co_await talk.answer(socks::Reply::success, upstream_.bound, apply_stack(request), more);
   co_return answered;
 }
 

@@ -1,9 +1,6 @@
 #include "proxy/upstream.h"
 
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <deque>
@@ -34,23 +31,6 @@ std::vector<IpAddress> interleave(const std::vector<IpAddress>& addresses) {
   return mixed;
 }
 
-/// Data in the SYN makes connect() return early: the handshake may still fail.
-net::Task<Result<>> until_established(net::SocketStream& stream, const SocketAddress& to, net::TimePoint deadline) {
-  for (;;) {
-    int failure = 0;
-    socklen_t size = sizeof failure;
-    ::getsockopt(stream.fd(), SOL_SOCKET, SO_ERROR, &failure, &size);
-    if (failure != 0) co_return fail(system_error(failure, "cannot connect", to.text()));
-    tcp_info info{};
-    size = sizeof info;
-    ::getsockopt(stream.fd(), IPPROTO_TCP, TCP_INFO, &info, &size);
-    if (info.tcpi_state != TCP_SYN_SENT) co_return Result<>{};
-    stream.await_connection();
-    auto ready = co_await stream.writable(deadline);
-    if (!ready) co_return fail(ready.error().code, "cannot connect: no answer in time", to.text());
-  }
-}
-
 net::Task<Result<Upstream>> connect_one(net::Loop& loop, SocketAddress to, net::ConnectOptions options, ByteSpan first,
                                         net::TimePoint deadline) {
   const auto mine = std::min(deadline, net::Clock::now() + milliseconds(limits::connect_deadline_ms));
@@ -58,7 +38,7 @@ net::Task<Result<Upstream>> connect_one(net::Loop& loop, SocketAddress to, net::
   if (!connected) co_return fail(std::move(connected.error()));
   net::reset_on_close(connected->stream->fd(), true);
   if (connected->sent > 0) {
-    auto established = co_await until_established(*connected->stream, to, mine);
+    auto established = co_await net::until_established(*connected->stream, to, options.multipath, mine);
     if (!established) co_return fail(std::move(established.error()));
   }
   Upstream made;

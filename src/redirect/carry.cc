@@ -29,10 +29,11 @@ Result<ByteSpan> write_now(net::Stream& to, ByteSpan bytes) {
 }  // namespace
 
 net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
-  const auto wanted = net::original_destination(connection.get());
+  const auto local = net::local_address(connection.get());
+  const auto wanted = net::original_destination(connection.get(), local);
   // Forwarded connections keep their destination as this end's address; the node's own were redirected to loopback.
-  flow.of_this_node = net::local_address(connection.get()).ip.is_loopback();
-  net::SocketStream client(loop_, std::move(connection));
+  flow.of_this_node = local.ip.is_loopback();
+  net::SocketStream client(loop_, std::move(connection), true);
   flow.client_stream = &client;
   Result<> outcome;
   std::unique_ptr<net::Stream> proxy;
@@ -134,7 +135,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes ini
 
 net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes initial, net::TimePoint deadline) {
   const auto destination = asked_for(flow);
-  const auto where = flow.route->next->proxy.text();
+  const auto proxy = flow.route->next->proxy;
   Bytes message;
   if (settings_.socks == 6) {
     const bool fast_open = settings_.fast_open || flow.route->replay_safe;
@@ -168,7 +169,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
   flow.proxy_stream = nullptr;
   if (!early) {
     auto error = std::move(early.error());
-    if (error.where.empty()) error.where = "proxy " + where;
+    if (error.where.empty()) error.where = "proxy " + proxy.text();
     co_return fail(std::move(error));
   }
   if (flow.cut) co_return fail(*flow.cut);

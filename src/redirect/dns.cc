@@ -74,7 +74,7 @@ Bytes Dns::own_answer(ByteSpan query) {
 }
 
 void Dns::accepted(Fd connection, SocketAddress client) {
-  const auto resolver = net::original_destination(connection.get());
+  const auto resolver = net::original_destination(connection.get(), net::local_address(connection.get()));
   // A resolver behind the proxy is a server as any other. (Programs ask over TCP after an answer that was cut short, and ours
   // never are.)
   if (resolver && is_protected(*resolver)) return carry_(std::move(connection), client);
