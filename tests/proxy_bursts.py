@@ -3,12 +3,12 @@
 own dialect or reset, nobody hangs, and afterwards all is free again. clients ── proxy ── server, on loopback."""
 import contextlib
 import socket
-import struct
+import ssl
 import time
 
 from lab import check, equal, promise, run, wait_until
-from proxy_datagrams import UdpServer, V5, expect, udp_route, v5_associate, v6_associate
-from proxy_tables import Table
+from proxy_datagrams import UdpServer, V5, expect, v5_associate, v6_associate
+from proxy_tables import Pair, Table
 from proxy_world import (TIMEOUT, Proxy, Server, echo, open_v5, option, read_all, read_exactly, v4_request, v5_request, v6_reply, v6_request)
 
 REFUSED_UNREAD = {"4": b"\0\x5b" + bytes(6), "5": b"\5\xff", "6": b"\6\0\0\0\6\1\0\0\0\0\0\1\0\0\0\0"}
@@ -74,6 +74,30 @@ def connections():
             client.close()
         free(proxy)
         open_v5(proxy, server.port).close()
+
+
+@promise("over TLS what is one too many is reset before its handshake costs anything, and those inside go on")
+def over_tls():
+    with Server(echo) as server:
+        route = {"id": "r", "peers": ["umc/proxy"], "destination": f"127.0.0.1:{server.port}"}
+        with Pair([], [route], far_words=("--max-connections", "3")) as pair, contextlib.ExitStack() as stack:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.load_verify_locations(pair.at("ca.pem"))
+            context.load_cert_chain(pair.at("umc-proxy.pem"), pair.at("umc-proxy.key"))
+            at = ("127.0.0.1", int(pair.next["proxy"].rsplit(":", 1)[1]))
+            inside = [stack.enter_context(context.wrap_socket(socket.create_connection(at, TIMEOUT))) for _ in range(3)]
+            for _ in range(20):
+                try:
+                    context.wrap_socket(socket.create_connection(at, TIMEOUT)).close()
+                    check(False, "one too many was served")
+                except OSError:  # a reset, before or within the handshake
+                    pass
+            equal(pair.far.metric('epif_proxy_shed_total{limit="connections"}'), 20, "in metrics")
+            for client in inside:
+                client.sendall(v6_request(server.port) + b"ping")
+                equal(v6_reply(client)[2], 0, "the reply to one inside")
+                equal(read_exactly(client, 4), b"ping", "its bytes")
 
 
 @promise("rate in all: a burst of 200 against 40 a second from many addresses, and the rate comes back")
