@@ -19,6 +19,7 @@ struct TlsFiles {
   std::string certificate;  ///< chain, leaf first
   std::string key;
   std::string authority;    ///< CA that the peer's certificate must chain to
+  bool resume = true;       ///< sessions are kept and resumed; false: each handshake shows and checks certificates
 };
 
 /// TLS 1.3 only, certificates required and checked on both sides. Share between threads. Connections of one pair of contexts

@@ -60,7 +60,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsFiles& files) {
   ::SSL_CTX_set_session_id_context(ctx, own.data(), static_cast<unsigned>(own.size()));
   ::SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   ::SSL_CTX_set_timeout(ctx, limits::tls_session_life_s);
-  ::SSL_CTX_set_num_tickets(ctx, 1);
+  ::SSL_CTX_set_num_tickets(ctx, files.resume ? 1 : 0);
+  if (!files.resume) ::SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
   ::SSL_CTX_up_ref(ctx);
   return std::shared_ptr<TlsContext>(new TlsContext(ctx));
 }
@@ -71,8 +72,12 @@ Result<std::shared_ptr<TlsContext>> TlsContext::client(const TlsFiles& files) {
   auto* ctx = made->get();
   ::SSL_CTX_up_ref(ctx);
   std::shared_ptr<TlsContext> context(new TlsContext(ctx));
-  ::SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-  ::SSL_CTX_sess_set_new_cb(ctx, keep_session);
+  if (files.resume) {
+    ::SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    ::SSL_CTX_sess_set_new_cb(ctx, keep_session);
+  } else {
+    ::SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  }
   SSL_CTX_set_app_data(ctx, &context->sessions_);
   return context;
 }

@@ -162,6 +162,21 @@ TEST_F(ResumptionTest, ASessionWithOnePeerIsNotOfferedToAnother) {
   EXPECT_FALSE((**at_client)->resumed());
 }
 
+TEST_F(ResumptionTest, EitherSideAloneCanSwitchItOff) {
+  auto never_client = certificates().files("modality");
+  auto never_server = certificates().files("proxy");
+  never_client.resume = never_server.resume = false;
+  for (const bool at_server_off : {false, true}) {
+    const auto server = TlsContext::server(at_server_off ? never_server : certificates().files("proxy")).value();
+    const auto client = TlsContext::client(at_server_off ? certificates().files("modality") : never_client).value();
+    for (int i = 0; i < 3; ++i) {
+      meet(*server, *client, "umc/umc-proxy");
+      EXPECT_FALSE((**at_client)->resumed());
+      EXPECT_FALSE((**at_server)->resumed());
+    }
+  }
+}
+
 TEST_F(TlsTest, ACertificateWithoutAnIdentityIsRefused) {
   shake(certificates().files("proxy"), certificates().files("nameless"), "umc/umc-proxy");
   ASSERT_FALSE(*at_server);
