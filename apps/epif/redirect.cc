@@ -24,6 +24,7 @@ struct RedirectArguments {
   std::string cert, key, ca, proxy_identity;
   std::vector<std::string> capture, exclude, names, users, cgroups;
   bool gateway = false;
+  bool untracked = false;
   bool dns = false;
   std::string routes;
   std::size_t warm = limits::warm_pool_connections;
@@ -40,14 +41,16 @@ struct RedirectArguments {
   bool exec = false;
   std::vector<std::string> command;
   std::string exec_user;
+  bool take_over = false;
+  std::optional<std::uint32_t> drain_s;
   bool uninstall = false;
+  bool shut = false;
   bool observe = false;
   std::uint32_t observe_s = 0;
   std::string observe_out;
 };
 
 Result<redirect::ProxyUser> parse_user(std::string_view text, const std::string& where) {
-  bool shut = false;
   const auto colon = text.find(':');
   const auto name = text.substr(0, colon);
   const auto password = colon == text.npos ? std::string_view{} : text.substr(colon + 1);
@@ -140,6 +143,7 @@ Result<> read_rules(const RedirectArguments& arguments, redirect::ServiceOptions
     return fail(Code::usage, "--map, --user and --cgroup belong to --proxy", "epif redirect", "with --routes each route has its own");
   }
   options.gateway = arguments.gateway;
+  options.untracked = arguments.untracked;
   options.dns = arguments.dns;
   return {};
 }
@@ -170,7 +174,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   const int beside = arguments.listen_port <= 65'483 ? arguments.listen_port + 52 : arguments.listen_port - 52;
   settings.dns_port = static_cast<std::uint16_t>(arguments.dns_port >= 0 ? arguments.dns_port : beside);
   if (settings.dns_port == settings.listen_port) return fail(Code::usage, "--dns-port and --listen-port are the same", "epif redirect");
-  settings.threads = arguments.threads != 0 ? arguments.threads : std::max(1u, std::thread::hardware_concurrency());
+  settings.threads = arguments.threads;
   settings.max_flows = net::connections_that_fit();
   settings.socks = arguments.socks;
   settings.warm = arguments.warm;
@@ -183,12 +187,16 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   options.proxy_identity = arguments.proxy_identity;
   options.routes_file = arguments.routes;
   options.state_dir = arguments.state;
+  if (arguments.take_over && arguments.exec) return fail(Code::usage, "--take-over and --exec exclude each other", "epif redirect");
+  if (arguments.drain_s && !arguments.take_over) return fail(Code::usage, "--drain belongs to --take-over", "epif redirect");
+  options.take_over = arguments.take_over;
+  options.drain_s = arguments.drain_s.value_or(limits::handover_drain_s);
   options.command = arguments.command;
   options.command_user = arguments.exec_user;
   return options;
 }
 
-Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, redirect::Service& service) {
+Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, bool take_over, redirect::Service& service) {
   constexpr std::string_view scheme = "unix:";
   if (!address.starts_with(scheme) || address.size() == scheme.size()) {
     return fail(Code::usage, "expected unix:PATH", "--admin " + address);
@@ -207,6 +215,7 @@ Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, re
   });
   api::ServerOptions options;
   options.unix_path = address.substr(scheme.size());
+  options.succeed_unix = take_over;
   options.threads = 1;
   return api::Server::start(std::move(options), std::move(router));
 }
@@ -233,6 +242,10 @@ Exit run(const RedirectArguments& arguments) {
     return report({Code::permission, "cannot change the rules of this node", "epif redirect", "not root", "run it as root"});
   }
   if (arguments.observe) return observe(arguments);
+  if (arguments.shut) {
+    const auto done = redirect::shut(arguments.state);
+    return done ? Exit::done : report(done.error());
+  }
   if (arguments.uninstall) {
     const auto port = arguments.listen_port_given ? std::optional(arguments.listen_port) : std::nullopt;
     const auto done = redirect::uninstall(port, arguments.state);
@@ -244,20 +257,23 @@ Exit run(const RedirectArguments& arguments) {
   if (!service) return report(service.error());
   std::unique_ptr<api::Server> admin;
   if (!arguments.admin.empty()) {
-    auto started = admin_server(arguments.admin, **service);
+    auto started = admin_server(arguments.admin, arguments.take_over, **service);
     if (!started) {
       const auto code = report(started.error());
-  if (arguments.shut) {
-    const auto done = redirect::shut(arguments.state);
-    return done ? Exit::done : report(done.error());
-  }
       (*service)->abandon();
       return code;
     }
     admin = std::move(*started);
   }
+  if (auto placed = (*service)->take_place(); !placed) {
+    const auto code = report(placed.error());
+    admin.reset();
+    (*service)->abandon();
+    return code;
+  }
   log::info("redirect", "captures", {{"port", std::to_string(arguments.listen_port)}});
-  net::notify_manager("READY=1");
+  // Of a successor the manager knows nothing yet: it started another process.
+  net::notify_manager(arguments.take_over ? fmt::format("MAINPID={}\nREADY=1", ::getpid()) : "READY=1");
   const auto code = (*service)->run();
   admin.reset();
   return code ? static_cast<Exit>(*code) : report(code.error());
@@ -286,6 +302,7 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--cgroup", arguments->cgroups, "Carry what runs in this cgroup or below it alone, refuse all other; repeats");
   command->add_option("--map", arguments->names, "NAME=ADDRESS: DNS answers the address, the proxy is asked for the name; repeats");
   command->add_flag("--dns", arguments->dns, "Capture DNS even without names");
+  command->add_flag("--untracked", arguments->untracked, "Keep own connections out of connection tracking, for high rates; not where other rules of this node ask for states or translate addresses");
   command->add_flag("--gateway", arguments->gateway, "Take what this node forwards as well as its own");
   command->add_option("--proxy-user", arguments->proxy_user, "NAME:PASSWORD for the proxy (seen by other users: prefer --user-file)");
   command->add_option("--user-file", arguments->user_file, "File whose first line is NAME:PASSWORD");
@@ -296,9 +313,12 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--threads", arguments->threads, "Worker threads; 0 for one a processor")->capture_default_str();
   command->add_option("--exec-user", arguments->exec_user, "User that the command of --exec runs as");
   command->add_flag("--exec", arguments->exec, "Run the command behind it under capture, and remove the rules at its end");
+  command->add_flag("--take-over", arguments->take_over, "Take sockets and rules from the redirector that runs on this port; what that one carries goes on, then it ends");
+  command->add_option("--drain", arguments->drain_s, "With --take-over: seconds after which the old one cuts what it still carries (default 86400)");
   auto* observing = command->add_flag("--observe", arguments->observe, "Capture nothing; write what this node talks to as draft Nodes and Application (YAML)");
   command->add_option("--for", arguments->observe_s, "Seconds to observe; default: until Ctrl-C")->needs(observing);
   command->add_option("--out", arguments->observe_out, "File for the draft; default: stdout")->needs(observing);
+  command->add_flag("--shut", arguments->shut, "With no redirector running: keep the rules, and end what the kernel carries to NGINX");
   command->add_flag("--uninstall", arguments->uninstall, "Stop redirectors of this network namespace and remove their rules");
   command->prefix_command();
   command->footer(
@@ -319,4 +339,3 @@ void add_redirect(CLI::App& root, Exit& exit) {
 }
 
 }  // namespace epif::app
-  command->add_flag("--shut", arguments->shut, "With no redirector running: keep the rules, and end what the kernel carries to NGINX");

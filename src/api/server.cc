@@ -14,6 +14,7 @@
 #include "api/session.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "net/handover.h"
 
 namespace epif::api {
 namespace {
@@ -58,7 +59,7 @@ class AsioServer final : public Server {
   asio::steady_timer pause_;
   TlsContext tls_;  // loop's thread only, once that runs
   SocketAddress address_;
-  bool unix_bound_ = false;  ///< the path is ours to remove
+  std::uint64_t unix_inode_ = 0;  ///< of the socket that is ours to remove; a successor has its own under the name
   asio::executor_work_guard<asio::io_context::executor_type> guard_;
   std::thread thread_;
 };
@@ -88,7 +89,11 @@ Result<> AsioServer::listen_unix(const std::string& path) {
   }
   struct stat info{};
   ErrorCode error;
-  if (::lstat(path.c_str(), &info) == 0) {
+  // Renamed when it listens, so that somebody answers at any moment.
+  const bool succeeds = sessions_.options.succeed_unix;
+  const auto bound = succeeds ? path + ".new" : path;
+  if (succeeds) ::unlink(bound.c_str());
+  if (!succeeds && ::lstat(path.c_str(), &info) == 0) {
     if (!S_ISSOCK(info.st_mode)) return fail(Code::conflict, "there is a file in the way of the socket", path);
     unix_stream::socket probe(loop_);
     probe.connect(unix_stream::endpoint(path), error);
@@ -97,11 +102,12 @@ Result<> AsioServer::listen_unix(const std::string& path) {
   }
   const auto old_mask = ::umask(0177);  // 0600 from the first moment
   unix_.open(unix_stream(), error);
-  if (!error) unix_.bind(unix_stream::endpoint(path), error);
+  if (!error) unix_.bind(unix_stream::endpoint(bound), error);
   ::umask(old_mask);
-  unix_bound_ = !error;
   if (!error) unix_.listen(asio::socket_base::max_listen_connections, error);
   if (error) return fail(listen_error(error, path));
+  if (succeeds && ::rename(bound.c_str(), path.c_str()) != 0) return fail(system_error(errno, "cannot take over the socket", path));
+  unix_inode_ = net::inode_of(path);
   return {};
 }
 
@@ -138,7 +144,7 @@ AsioServer::~AsioServer() {
     thread_.join();  // ends by itself when the last session has ended
   }
   sessions_.pool.join();
-  if (unix_bound_) ::unlink(sessions_.options.unix_path.c_str());
+  net::unlink_own(sessions_.options.unix_path, unix_inode_);
 }
 
 Result<> AsioServer::set_tls(const TlsIdentity& tls) {

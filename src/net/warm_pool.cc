@@ -11,6 +11,10 @@
 namespace epif::net {
 namespace {
 
+/// A replacement begins this long after its predecessor was handed out, unless few are left. Begun at once it would stand in the
+/// request's way, and where both legs are equally long its TLS handshake computes just when the answer arrives, at both ends.
+constexpr std::chrono::milliseconds refill_pause{3};
+
 /// True if nothing has arrived: neither an end nor bytes, which a proxy never sends before a request.
 bool is_silent(Stream& stream) {
   std::uint8_t byte = 0;
@@ -43,6 +47,7 @@ struct WarmPool::State {
   std::uint32_t pause_ms = 0;  ///< after failures; 0: none
   TimePoint next_try{};
   Loop::Timer check{};
+  Loop::Timer soon{};       ///< to the next refill
   bool closed = false;
 
   State(Loop& on, Settings wishes) : loop(on), settings(std::move(wishes)), wanted(settings.keep) {}
@@ -50,6 +55,7 @@ struct WarmPool::State {
   static Task<Result<Taken>> open(std::shared_ptr<State> self, ByteSpan first, TimePoint deadline, Cancel* cancel);
   static Task<void> open_idle(std::shared_ptr<State> self);
   static void refill(const std::shared_ptr<State>& self);
+  static void refill_soon(const std::shared_ptr<State>& self);
   static void arm(const std::shared_ptr<State>& self);
   static void look(const std::shared_ptr<State>& self);
   void back_off(const Error& error);
@@ -111,7 +117,7 @@ Task<void> WarmPool::State::open_idle(std::shared_ptr<State> self) {
   if (self->closed) co_return;
   if (!opened) {
     self->back_off(opened.error());
-  } else {
+  } else if (self->wanted > 0) {
     self->idle.push_back({std::move(opened->stream), self->loop.now()});
   }
   arm(self);
@@ -122,6 +128,19 @@ void WarmPool::State::refill(const std::shared_ptr<State>& self) {
   while (self->idle.size() + self->opening < self->wanted && Clock::now() >= self->next_try) {
     ++self->opening;
     spawn(open_idle(self));
+  }
+}
+
+void WarmPool::State::refill_soon(const std::shared_ptr<State>& self) {
+  if (self->idle.size() * 2 < self->wanted) {
+    refill(self);
+  } else if (!self->soon.armed() && self->idle.size() < self->wanted) {
+    self->soon = self->loop.after(refill_pause, [weak = std::weak_ptr(self)] {
+      if (const auto strong = weak.lock()) {
+        strong->soon = {};
+        refill(strong);
+      }
+    });
   }
 }
 
@@ -170,8 +189,16 @@ WarmPool::WarmPool(Loop& loop, Settings settings) : state_(std::make_shared<Stat
 WarmPool::~WarmPool() {
   state_->closed = true;
   state_->check.cancel();
+  state_->soon.cancel();
   state_->idle.clear();
   for (auto* opening : state_->openings) opening->cancel({Code::internal, "the pool is closed"});
+}
+
+void WarmPool::keep_none() {
+  state_->settings.keep = 0;
+  state_->wanted = 0;
+  state_->idle.clear();
+  state_->check.cancel();
 }
 
 std::unique_ptr<Stream> WarmPool::take_ready() {
@@ -188,7 +215,7 @@ std::unique_ptr<Stream> WarmPool::take_ready() {
     }
   }
   ++(taken ? state.hits : state.misses);
-  State::refill(state_);
+  State::refill_soon(state_);
   return taken;
 }
 

@@ -48,6 +48,8 @@ class WarmPool {
   [[nodiscard]] Task<Result<Taken>> take(ByteSpan first, TimePoint deadline, Cancel* cancel = nullptr);
   /// The same without waiting: null if none stands ready.
   [[nodiscard]] std::unique_ptr<Stream> take_ready();
+  /// From here on none is kept ready; those that stand are closed.
+  void keep_none();
 
   [[nodiscard]] std::uint64_t hits() const;    ///< requests that found one ready
   [[nodiscard]] std::uint64_t misses() const;  ///< requests that did not

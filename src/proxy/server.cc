@@ -10,10 +10,10 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "net/descriptors.h"
+#include "net/handover.h"
 #include "net/memory_trim.h"
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
-#include "proxy/handover.h"
 #include "proxy/limit_metrics.h"
 #include "proxy/routes_file.h"
 #include "proxy/team.h"
@@ -39,6 +39,14 @@ sigset_t watched_signals() {
   return watched;
 }
 
+/// Where a proxy with this admin socket hands over.
+std::string handover_path(const std::string& admin_path) { return admin_path + ".handover"; }
+
+/// A successor takes the name from its predecessor, who lives.
+Result<Fd> socket_at(const std::string& path, int type, bool replace) {
+  return replace ? net::succeed_unix(path, type) : net::listen_unix(path, type);
+}
+
 Dialect dialect_at(const Settings& settings, const SocketAddress& at) {
   const bool named = std::ranges::find(settings.socksx, at) != settings.socksx.end();
   return settings.socksx_everywhere || named ? Dialect::socksx : Dialect::draft;
@@ -61,7 +69,6 @@ class Server {
   [[nodiscard]] Result<> inherit(const Settings& settings);
   [[nodiscard]] Result<> open_admin(const Settings& settings);
   [[nodiscard]] Result<> listen_at(const Settings& settings, const SocketAddress& at, Worker::Listener kind);
-  [[nodiscard]] static Result<Fd> socket_at(const std::string& path, int type, bool replace);
   void step_aside();
 
   std::unique_ptr<net::Loop> loop_;
@@ -74,7 +81,7 @@ class Server {
   std::string admin_path_;
   std::uint64_t admin_inode_ = 0;
   Fd successors_;  ///< where they ask, until handover_ holds it
-  std::unique_ptr<Handover> handover_;
+  std::unique_ptr<net::Handover> handover_;
   std::unique_ptr<net::SeqPacket> predecessor_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
@@ -152,34 +159,30 @@ Result<> Server::prepare(Settings& settings) {
 
 Result<> Server::inherit(const Settings& settings) {
   if (!settings.take_over) return {};
-  auto inheritance = take_over(*loop_, handover_path(settings.admin));
+  auto inheritance = net::take_over(*loop_, handover_path(settings.admin));
   if (!inheritance) {
     auto error = std::move(inheritance.error());
     if (error.advice.empty()) error.advice = "--take-over wants a running proxy with the same --admin; without one, start without it";
     return fail(std::move(error));
   }
   predecessor_ = std::move(inheritance->predecessor);
-  return team_->inherit(std::move(inheritance->sockets));
-}
-
-/// A socket at `path`. A successor takes the name from its predecessor in one step, so that somebody answers at any moment.
-Result<Fd> Server::socket_at(const std::string& path, int type, bool replace) {
-  if (!replace) return net::listen_unix(path, type);
-  const auto fresh = path + ".new";
-  auto listener = net::listen_unix(fresh, type);
-  if (!listener) return listener;
-  if (::rename(fresh.c_str(), path.c_str()) != 0) return fail(system_error(errno, "cannot take over the socket", path));
-  return listener;
+  std::vector<Listening> sockets;
+  for (auto& thing : inheritance->things) {
+    auto one = parse_listening(thing.what);
+    if (!one) return fail(std::move(one.error()));
+    if (!thing.descriptor) return fail(Code::protocol, "a socket was lost on its way from the running proxy", settings.admin);
+    one->socket = std::move(thing.descriptor);
+    sockets.push_back(std::move(*one));
+  }
+  return team_->inherit(std::move(sockets));
 }
 
 Result<> Server::open_admin(const Settings& settings) {
   if (settings.admin.empty()) return {};
   auto listener = socket_at(settings.admin, SOCK_STREAM, settings.take_over);
   if (!listener) return fail(std::move(listener.error()));
-  struct stat facts {};
-  ::stat(settings.admin.c_str(), &facts);
   admin_path_ = settings.admin;
-  admin_inode_ = facts.st_ino;
+  admin_inode_ = net::inode_of(admin_path_);
   admin_ = std::make_unique<Admin>(*loop_, std::move(*listener), [this](std::string asked) { return answer(std::move(asked)); });
   auto successors = socket_at(handover_path(settings.admin), SOCK_SEQPACKET, settings.take_over);
   if (!successors) return fail(std::move(successors.error()));
@@ -191,6 +194,7 @@ void Server::step_aside() {
   if (draining_) return;
   draining_ = true;
   enough_signals_ = 1;
+  net::show_draining();
   team_->hand_over();
   net::spawn(drain(*this, std::chrono::seconds(limits::handover_drain_s)));
 }
@@ -220,8 +224,10 @@ Result<> Server::listen(const Settings& settings) {
     if (!opened) return opened;
   }
   if (successors_) {
-    handover_ = std::make_unique<Handover>(*loop_, std::move(successors_), handover_path(settings.admin), team_->take_copies(),
-                                           [this] { step_aside(); });
+    std::vector<net::Handed> things;
+    for (auto& copy : team_->take_copies()) things.push_back({print_listening(copy), std::move(copy.socket)});
+    handover_ = std::make_unique<net::Handover>(*loop_, std::move(successors_), handover_path(settings.admin), std::move(things),
+                                                net::Handover::Calls{.serving = [this](std::string_view) { step_aside(); }});
   }
   return {};
 }
@@ -282,7 +288,7 @@ Result<> Server::run() {
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(follow_signals(*this));
   team_->start();
-  if (predecessor_) announce(*predecessor_);
+  if (predecessor_) net::announce(*predecessor_);
   predecessor_.reset();
   log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
   loop_->run();
@@ -290,9 +296,7 @@ Result<> Server::run() {
   admin_.reset();
   routes_.reset();
   certificate_.reset();
-  // A successor has its own socket under this name.
-  struct stat facts {};
-  if (!admin_path_.empty() && ::stat(admin_path_.c_str(), &facts) == 0 && facts.st_ino == admin_inode_) ::unlink(admin_path_.c_str());
+  net::unlink_own(admin_path_, admin_inode_);  // a successor has its own under this name
   signal_interest_->fail({Code::internal, "the proxy has stopped"});
   loop_->run_once(milliseconds(0));
   const bool clean = shared_.limiter.total() == 0;

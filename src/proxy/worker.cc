@@ -191,6 +191,7 @@ void Worker::stop_accepting() {
 
 void Worker::hand_over() {
   acceptors_.clear();
+  for (auto& [key, pool] : pools_) pool->keep_none();  // the successor keeps its own
   // SOCKS6 datagrams belong to the successor from here on.
   datagrams_->close_ports();
 }

@@ -14,8 +14,9 @@ std::string whose(const std::optional<Program>& owner) { return owner ? std::to_
 
 }  // namespace
 
-Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal)
-    : loop_(loop), settings_(settings), counts_(counts), pool_(std::move(pool)), on_refusal_(std::move(on_refusal)), replies_(settings.mark) {
+Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::shared_ptr<const Routes> routes, std::vector<Fd> sockets, Pool pool,
+                     OnRefusal on_refusal)
+    : loop_(loop), settings_(settings), counts_(counts), routes_(std::move(routes)), pool_(std::move(pool)), on_refusal_(std::move(on_refusal)), replies_(settings.mark) {
   for (auto& socket : sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(
         loop_, std::move(socket), [this](const net::Received& got) { take(got); }));
@@ -60,7 +61,7 @@ void Datagrams::take(const net::Received& datagram) {
   const auto& [payload, client, destination, of_this_node] = datagram;
   const Pair between{client, destination};
   // Sent to the redirector's own socket, it wants to go nowhere.
-  if (!routes_ || destination.port == 0 || (destination.port == settings_.listen_port && destination.ip.is_loopback())) {
+  if (destination.port == 0 || (destination.port == settings_.listen_port && destination.ip.is_loopback())) {
     ++counts_.datagrams_dropped[Code::denied];
     return;
   }
@@ -135,7 +136,7 @@ void Datagrams::apply(std::shared_ptr<const Routes> routes) {
 }
 
 void Datagrams::end_all(const Error& reason) {
-  ears_.clear();
+  stop_hearing();
   for (auto& [key, association] : associations_) association->end_with(reason);
 }
 

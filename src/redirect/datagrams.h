@@ -17,18 +17,21 @@ class Datagrams {
  public:
   using Pool = std::function<net::WarmPool&(const NextHop&)>;
   using OnRefusal = std::function<void(const SocketAddress& client, const SocketAddress& destination, const Error& why)>;
-  /// `counts`: its datagram fields are kept up to date. The references outlive this.
-  Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal);
+  /// `counts`: its datagram fields are kept up to date. The references outlive this. Inherited sockets may hold datagrams already: they
+  /// are taken at once.
+  Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::shared_ptr<const Routes> routes, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal);
   ~Datagrams();
   Datagrams(const Datagrams&) = delete;
   Datagrams& operator=(const Datagrams&) = delete;
 
-  /// Associations whose permit is gone or changed end. Before the first call nothing is carried.
+  /// Associations whose permit is gone or changed end.
   void apply(std::shared_ptr<const Routes> routes);
   /// A datagram of `client`, however it was captured.
   void take(const net::Received& datagram);
   /// To the program, in the name of `from`.
   void answer(const SocketAddress& from, const SocketAddress& client, ByteSpan payload);
+  /// No new datagrams of programs; answers to those that were carried still come.
+  void stop_hearing() { ears_.clear(); }
   void end_all(const Error& reason);
   /// No association's coroutine is left.
   [[nodiscard]] bool idle() const { return associations_.empty(); }
@@ -52,9 +55,9 @@ class Datagrams {
   net::Loop& loop_;
   const Settings& settings_;
   Stats& counts_;
+  std::shared_ptr<const Routes> routes_;
   Pool pool_;
   OnRefusal on_refusal_;
-  std::shared_ptr<const Routes> routes_;
   std::vector<std::unique_ptr<net::DatagramEar>> ears_;
   std::map<Key, Association*> associations_;
   std::map<Pair, net::TimePoint> refused_;  ///< and until when their datagrams are dropped without another look

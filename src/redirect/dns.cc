@@ -38,9 +38,10 @@ net::Task<Result<Bytes>> read_framed(net::Stream& from, Bytes& received, net::Ti
 
 }  // namespace
 
-Dns::Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets,
-         std::vector<Fd> listeners, OnConnection carry)
+Dns::Dns(net::Loop& loop, const Settings& settings, Stats& counts, const std::shared_ptr<const Routes>& routes, Datagrams& datagrams,
+         std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry)
     : loop_(loop), settings_(settings), counts_(counts), datagrams_(datagrams), carry_(std::move(carry)) {
+  apply(routes);
   for (auto& socket : datagram_sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(loop_, std::move(socket), [this](const net::Received& got) { heard(got); }));
   }
@@ -173,10 +174,14 @@ net::Task<Result<Bytes>> Dns::pass_on_stream(SocketAddress resolver, Bytes query
   co_return answer;
 }
 
-void Dns::end_all(const Error& reason) {
-  ended_ = true;
+void Dns::stop_hearing() {
   ears_.clear();
   acceptors_.clear();
+}
+
+void Dns::end_all(const Error& reason) {
+  ended_ = true;
+  stop_hearing();
   for (auto* interest : waiting_) interest->fail(reason);
   for (auto* stream : streams_) stream->abort(reason);
   for (auto* cancel : reaching_) cancel->cancel(reason);

@@ -20,12 +20,16 @@ class Dns {
  public:
   using OnConnection = net::Acceptor::OnConnection;
   /// `carry` takes connections to a protected resolver, as any other captured connection. The references outlive this.
-  Dns(net::Loop& loop, const Settings& settings, Stats& counts, Datagrams& datagrams, std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry);
+  /// Inherited sockets may hold questions already: they are answered at once.
+  Dns(net::Loop& loop, const Settings& settings, Stats& counts, const std::shared_ptr<const Routes>& routes, Datagrams& datagrams,
+      std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry);
   ~Dns();
   Dns(const Dns&) = delete;
   Dns& operator=(const Dns&) = delete;
 
   void apply(std::shared_ptr<const Routes> routes);
+  /// No new questions; those that were asked are answered.
+  void stop_hearing();
   void end_all(const Error& reason);
   [[nodiscard]] bool idle() const { return running_ == 0; }
 

@@ -65,9 +65,12 @@ Result<> write_list(const std::string& path, std::string_view text) {
 
 InstalledCapture::InstalledCapture(std::uint16_t listen_port, std::string state_dir) : state_dir_(std::move(state_dir)) {
   rules_.listen_port = listen_port;
-  const auto stem = fmt::format("{}/redirect-{}-{}", state_dir_, namespace_number(), listen_port);
-  list_file_ = stem + ".targets";
-  names_file_ = stem + ".names";
+  list_file_ = state_file(".targets");
+  names_file_ = state_file(".names");
+}
+
+std::string InstalledCapture::state_file(std::string_view ending) const {
+  return fmt::format("{}/redirect-{}-{}{}", state_dir_, namespace_number(), rules_.listen_port, ending);
 }
 
 Result<> InstalledCapture::recall() {
@@ -207,9 +210,6 @@ Result<> InstalledCapture::follow_devices() {
   return commit(rules_);
 }
 
-Result<> InstalledCapture::remove() {
-  if (installed_ && !rules_.diversions.empty()) {
-    auto wish = rules_;
 Result<> InstalledCapture::reinstate() {
   if (auto read = recall_targets(); !read) return read;
   if (auto read = recall_names(); !read) return read;
@@ -226,6 +226,9 @@ Result<> InstalledCapture::shut() {
   return end_old_diversions();
 }
 
+Result<> InstalledCapture::remove() {
+  if (installed_ && !rules_.diversions.empty()) {
+    auto wish = rules_;
     wish.diversions.clear();
     if (auto ended = install(std::move(wish)); !ended) return ended;
   }
@@ -234,7 +237,7 @@ Result<> InstalledCapture::shut() {
   auto undelivered = net::remove_local_delivery(delivery());
   if (!undelivered) return undelivered;
   std::error_code ignored;
-  for (const auto& file : {list_file_, names_file_}) std::filesystem::remove(file, ignored);
+  for (const auto& file : {list_file_, names_file_, state_file(".handover")}) std::filesystem::remove(file, ignored);
   installed_ = false;
   rules_.targets.clear();
   rules_.names.clear();

@@ -45,6 +45,8 @@ class InstalledCapture {
   [[nodiscard]] Result<> remove();
 
   [[nodiscard]] const CaptureRules& rules() const { return rules_; }
+  /// A file of this redirector in the state folder, which install() makes: of this network namespace and port.
+  [[nodiscard]] std::string state_file(std::string_view ending) const;
   /// True if rules of an earlier redirector were in force before the first install(): a failed start leaves them.
   [[nodiscard]] bool adopted() const { return adopted_; }
 

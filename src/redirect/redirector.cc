@@ -1,60 +1,30 @@
 #include "redirect/redirector.h"
 
-#include <sys/socket.h>
-
-#include <array>
+#include <atomic>
+#include <cassert>
 #include <latch>
 
-#include "net/udp.h"
-#include "redirect/capture.h"
-
 namespace epif::redirect {
-namespace {
-
-Result<Fd> listen_on(const SocketAddress& at) {
-  // Transparent: forwarded connections arrive with the address of their destination.
-  auto listener = net::listen(at, {.reuse_port = true, .transparent = true});
-  if (!listener) return listener;
-  // Accepted connections inherit it: if this process dies, they are reset, and a cut transfer never looks complete.
-  const linger reset{1, 0};
-  setsockopt(listener->get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  return listener;
-}
-
-/// Both families of one port.
-Result<> bind_port(std::uint16_t port, std::vector<Fd>& connections, std::vector<Fd>& datagrams, std::uint32_t mark) {
-  for (const auto* text : {"127.0.0.1", "::1"}) {
-    const auto ip = IpAddress::parse(text);
-    assert(ip.has_value());
-    const SocketAddress at{*ip, port};
-    auto listener = listen_on(at);
-    // A kernel without IPv6 has no IPv6 traffic to capture.
-    if (!listener && listener.error().code != Code::address_in_use && ip->is_v6()) continue;
-    if (!listener) return fail(std::move(listener.error()));
-    auto socket = net::udp_socket(at, {.mark = mark, .transparent = true, .reuse_port = true, .original_destination = true});
-    if (!socket) return fail(std::move(socket.error()));
-    connections.push_back(std::move(*listener));
-    datagrams.push_back(std::move(*socket));
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<std::unique_ptr<Redirector>> Redirector::start(Settings settings, std::shared_ptr<const Routes> routes) {
+Result<std::unique_ptr<Redirector>> Redirector::start(Settings settings, std::shared_ptr<const Routes> routes, std::vector<Sockets> inherited) {
   std::unique_ptr<Redirector> redirector(new Redirector(std::move(settings)));
-  for (unsigned i = 0; i < redirector->settings_.threads; ++i) {
-    auto added = redirector->add_thread(routes);
+  const auto& wishes = redirector->settings_;
+  assert(inherited.empty() || inherited.size() == wishes.threads);
+  while (inherited.size() < wishes.threads) {
+    auto bound = bind_sockets(wishes);
+    if (!bound) return fail(std::move(bound.error()));
+    inherited.push_back(std::move(*bound));
+  }
+  auto copies = copies_of(inherited);
+  if (!copies) return fail(std::move(copies.error()));
+  redirector->copies_ = std::move(*copies);
+  for (auto& sockets : inherited) {
+    auto added = redirector->add_thread(routes, std::move(sockets));
     if (!added) return fail(std::move(added.error()));
   }
   return redirector;
 }
 
-Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes) {
-  Sockets sockets;
-  auto bound = bind_port(settings_.listen_port, sockets.connections, sockets.datagrams, settings_.mark);
-  if (bound && settings_.dns_port != 0) bound = bind_port(settings_.dns_port, sockets.dns_connections, sockets.dns_datagrams, settings_.mark);
-  if (!bound) return bound;
+Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes, Sockets sockets) {
   auto loop = net::Loop::make();
   if (!loop) return fail(std::move(loop.error()));
   (*loop)->pipes().set_mode(settings_.splice);
@@ -91,6 +61,16 @@ void Redirector::apply(std::shared_ptr<const Routes> routes) {
 
 void Redirector::renew(const std::shared_ptr<net::TlsContext>& tls) {
   on_all([&](Thread& thread) { thread.worker->renew(tls); });
+}
+
+void Redirector::hand_over() {
+  on_all([](Thread& thread) { thread.worker->hand_over(); });
+}
+
+bool Redirector::idle() {
+  std::atomic<std::size_t> busy = 0;
+  on_all([&](Thread& thread) { busy += thread.worker->idle() ? 0 : 1; });
+  return busy == 0;
 }
 
 Stats Redirector::stats(bool with_flows) {

@@ -12,8 +12,10 @@ namespace epif::redirect {
 /// InstalledCapture's.
 class Redirector {
  public:
-  /// Binds and starts. Errors: address_in_use, no_descriptors, io.
-  [[nodiscard]] static Result<std::unique_ptr<Redirector>> start(Settings settings, std::shared_ptr<const Routes> routes);
+  /// Binds and starts. With the sockets of a predecessor, those of each thread, nothing is bound. Errors: address_in_use,
+  /// no_descriptors, io.
+  [[nodiscard]] static Result<std::unique_ptr<Redirector>> start(Settings settings, std::shared_ptr<const Routes> routes,
+                                                                 std::vector<Sockets> inherited = {});
   /// Cuts all flows (the peers see resets), ends the threads.
   ~Redirector();
   Redirector(const Redirector&) = delete;
@@ -23,6 +25,12 @@ class Redirector {
   void apply(std::shared_ptr<const Routes> routes);
   /// When this returns, every thread uses the renewed certificate.
   void renew(const std::shared_ptr<net::TlsContext>& tls);
+  /// Copies of all sockets, for a successor. Once.
+  [[nodiscard]] std::vector<net::Handed> take_copies() { return std::move(copies_); }
+  /// When this returns, no thread takes anything new.
+  void hand_over();
+  /// True if nothing is carried.
+  [[nodiscard]] bool idle();
   /// Any thread but the workers'.
   [[nodiscard]] Stats stats(bool with_flows);
 
@@ -33,11 +41,12 @@ class Redirector {
     std::thread thread;
   };
   explicit Redirector(Settings settings) : settings_(std::move(settings)) {}
-  [[nodiscard]] Result<> add_thread(std::shared_ptr<const Routes> routes);
+  [[nodiscard]] Result<> add_thread(std::shared_ptr<const Routes> routes, Sockets sockets);
   /// Runs on every worker's thread; returns when all have.
   void on_all(const std::function<void(Thread&)>& action);
 
   Settings settings_;
+  std::vector<net::Handed> copies_;
   std::vector<std::unique_ptr<Thread>> threads_;
 };
 

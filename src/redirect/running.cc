@@ -42,6 +42,12 @@ Result<Fd> claim(std::uint16_t listen_port) {
   return socket;
 }
 
+Result<> renew_claim(const Fd& claim) {
+  // The kernel names as the peer of a connection whoever called listen() last.
+  if (listen(claim.get(), 8) != 0) return fail(system_error(errno, "cannot claim the port"));
+  return {};
+}
+
 Result<bool> stop_running(std::uint16_t listen_port) {
   const AbstractName name(listen_port);
   const Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -11,6 +11,9 @@ namespace epif::redirect {
 /// Holds as long as the descriptor is open. Errors: address_in_use (another redirector runs there), io.
 [[nodiscard]] Result<Fd> claim(std::uint16_t listen_port);
 
+/// After a hand-over of the claim: from here on stop_running() finds this process. Errors: io.
+[[nodiscard]] Result<> renew_claim(const Fd& claim);
+
 /// Asks the redirector that holds the claim to stop (SIGTERM) and waits until it is gone; false if none runs. Errors:
 /// permission, timeout.
 [[nodiscard]] Result<bool> stop_running(std::uint16_t listen_port);

@@ -82,10 +82,13 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
   }
   wish.excluded = options_.excluded;
   wish.gateway = options_.gateway;
+  wish.untracked = options_.untracked;
   wish.diversions = routes.diversions(now);
   // Once there were names, DNS stays captured: an answer that a program has kept must not be asked for elsewhere.
   const auto& old = capture_.rules();
   if (options_.dns || routes.has_names() || old.dns_port != 0) wish.dns_port = options_.settings.dns_port;
+  wish.own.insert(wish.own.end(), predecessors_own_.begin(), predecessors_own_.end());
+  wish.own_datagrams.insert(wish.own_datagrams.end(), predecessors_own_datagrams_.begin(), predecessors_own_datagrams_.end());
   if (with_old_own) {
     wish.own.insert(wish.own.end(), old.own.begin(), old.own.end());
     wish.own_datagrams.insert(wish.own_datagrams.end(), old.own_datagrams.begin(), old.own_datagrams.end());
@@ -94,20 +97,10 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
 }
 
 Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
-  const auto port = options.settings.listen_port;
   std::unique_ptr<Service> service(new Service(std::move(options)));
   // Asked first: without the right to change rules nothing else needs to begin.
   auto allowed = net::nft_tables(table_prefix);
   if (!allowed) return fail(std::move(allowed.error()));
-  auto claimed = claim(port);
-  if (!claimed) return fail(std::move(claimed.error()));
-  service->claim_ = std::move(*claimed);
-  if (const auto dns_port = service->options_.settings.dns_port; dns_port != 0) {
-    auto claimed_dns = claim(dns_port);
-    if (!claimed_dns) return fail(std::move(claimed_dns.error()));
-    service->dns_claim_ = std::move(*claimed_dns);
-  }
-
   const auto set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   service->signals_ = Fd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
@@ -115,22 +108,48 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   auto loop = net::Loop::make();
   if (!loop) return fail(std::move(loop.error()));
   service->loop_ = std::move(*loop);
-  auto certified = service->read_certificate();
-  if (!certified) return fail(std::move(certified.error()));
-  if (auto before = service->capture_.recall(); !before) return fail(std::move(before.error()));
-  // Under rules that are in force, only their own mark reaches a proxy.
-  service->options_.settings.mark = service->capture_.adopted() ? service->capture_.rules().mark : random_mark();
-  auto routes = service->load();
-  if (!routes) return fail(std::move(routes.error()));
-  routes->keep_names(service->capture_.rules().names);
-  service->routes_ = std::make_shared<const Routes>(std::move(*routes));
-  auto redirector = Redirector::start(service->options_.settings, service->routes_);
-  if (!redirector) return fail(std::move(redirector.error()));
-  service->redirector_ = std::move(*redirector);
-  auto installed = service->install(*service->routes_, false);
-  if (!installed) return fail(std::move(installed.error()));
-  service->generation_ = service->routes_->table().generation;
+  auto claimed = service->options_.take_over ? service->inherit() : service->claim_ports();
+  if (!claimed) return fail(std::move(claimed.error()));
+  auto prepared = service->prepare();
+  if (!prepared) return fail(std::move(prepared.error()));
   return service;
+}
+
+Result<> Service::claim_ports() {
+  auto claimed = claim(options_.settings.listen_port);
+  if (!claimed) return fail(std::move(claimed.error()));
+  claim_ = std::move(*claimed);
+  if (const auto dns_port = options_.settings.dns_port; dns_port != 0) {
+    auto claimed_dns = claim(dns_port);
+    if (!claimed_dns) return fail(std::move(claimed_dns.error()));
+    dns_claim_ = std::move(*claimed_dns);
+  }
+  auto& threads = options_.settings.threads;
+  if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
+  return {};
+}
+
+Result<> Service::prepare() {
+  auto certified = read_certificate();
+  if (!certified) return certified;
+  if (auto before = capture_.recall(); !before) return before;
+  if (options_.take_over && !capture_.adopted()) {
+    return fail(Code::conflict, "the running redirector has no rules in force", options_.state_dir, {}, "start without --take-over");
+  }
+  // Under rules that are in force, only their own mark reaches a proxy.
+  options_.settings.mark = capture_.adopted() ? capture_.rules().mark : random_mark();
+  auto routes = load();
+  if (!routes) return fail(std::move(routes.error()));
+  routes->keep_names(capture_.rules().names);
+  routes_ = std::make_shared<const Routes>(std::move(*routes));
+  if (!options_.take_over) {
+    auto redirector = Redirector::start(options_.settings, routes_);
+    if (!redirector) return fail(std::move(redirector.error()));
+    redirector_ = std::move(*redirector);
+  }
+  auto installed = install(*routes_, false);
+  if (installed) generation_ = routes_->table().generation;
+  return installed;
 }
 
 Result<> Service::read_certificate() {
@@ -149,6 +168,7 @@ Result<> Service::read_certificate() {
 void Service::apply(Routes routes) {
   routes.keep_names(capture_.rules().names);
   routes_ = std::make_shared<const Routes>(std::move(routes));
+  if (stage_ != Stage::serving) return redirector_->apply(routes_);  // revoked flows are cut; the rules are the successor's
   // Three steps without an open moment: capture more and let both old and new proxies be reached; switch the workers, which
   // cuts what lost its permit; forget the old proxies. Whether or not the rules could be changed, what was revoked is cut.
   if (auto wider = install(*routes_, true); !wider) log::error("redirect", wider.error());
@@ -157,6 +177,7 @@ void Service::apply(Routes routes) {
 }
 
 void Service::settle() {
+  if (stage_ != Stage::serving) return;
   auto installed = install(*routes_, false);
   if (installed) installed = capture_.follow_devices();
   if (!installed) {
@@ -233,7 +254,7 @@ Result<> Service::serve() {
     reload();  // a change between the first reading and the watch
   }
   auto links = net::LinkWatch::start(*loop_, [this] {
-    if (!capture_.follow_devices()) settle();
+    if (stage_ == Stage::serving && !capture_.follow_devices()) settle();
   });
   if (!links) return fail(std::move(links.error()));
   auto followed = capture_.follow_devices();
@@ -241,6 +262,7 @@ Result<> Service::serve() {
   if (routes_->next_expiry(wall_now())) settle();  // from here on timers run
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
+  if (predecessor_) net::spawn(follow_predecessor());
   if (!options_.command.empty()) {
     auto child = start_command(options_.command, options_.command_user);
     if (!child) return fail(std::move(child.error()));
@@ -267,11 +289,18 @@ Result<int> Service::run() {
     if (interest != nullptr) interest->fail({Code::internal, "the service ends"});
   }
   certificate_.reset();
+  handover_.reset();
+  if (predecessor_) {
+    // Who asks this one to stop means all that it carries, and what it carried as another process.
+    if (stage_ == Stage::serving ? served.has_value() : dismissed_) net::dismiss(*predecessor_);
+    predecessor_->abort({Code::internal, "the service ends"});
+  }
   loop_->run_once(std::chrono::milliseconds(0));
   {
     const std::lock_guard lock(redirector_mutex_);
     redirector_.reset();
   }
+  if (stage_ != Stage::serving) return 0;  // the rules are the successor's, or about to be
   // A failed start must not open what an earlier redirector, killed without a word, still guards.
   if (!served && capture_.adopted()) return fail(std::move(served.error()));
   auto removed = capture_.remove();

@@ -21,6 +21,7 @@ struct ServiceOptions {
   std::vector<CaptureTarget> capture;    ///< captured besides the routes' destinations
   std::vector<CaptureTarget> excluded;   ///< neither captured nor guarded
   bool gateway = false;                  ///< take what the node forwards, too
+  bool untracked = false;                ///< own connections stay out of connection tracking
   bool dns = false;                      ///< capture DNS; routes with names ask for it as well
   std::vector<std::pair<std::string, IpAddress>> names;  ///< standalone use: DNS answers the address, the proxy is asked for the name
   RouteSelector selector;                ///< standalone use: whose traffic is carried; all other is refused
@@ -28,6 +29,8 @@ struct ServiceOptions {
   Identity proxy_identity;               ///< what the proxy's certificate must name; empty: any of the authority
   std::string routes_file;               ///< managed use: followed while it changes; empty: standalone
   std::string state_dir = "/run/epif";
+  bool take_over = false;                ///< from the redirector that runs on this port: its sockets and rules, without a lost flow
+  std::uint32_t drain_s = limits::handover_drain_s;  ///< what that one carries may go on this long
   std::vector<std::string> command;      ///< --exec; empty: run until SIGINT or SIGTERM
   std::string command_user;
 };
@@ -35,7 +38,9 @@ struct ServiceOptions {
 class Service {
  public:
   /// Claims the port, reads the routes, binds, installs the rules: in this order, so that a failure leaves nothing behind
-  /// and the rules stand before anything that they guard. Blocks SIGINT and SIGTERM for this thread and those it starts.
+  /// and the rules stand before anything that they guard. With take_over it has the predecessor's claim and sockets in hand
+  /// and its own rules in force, and that one serves until take_place(). Blocks SIGINT and SIGTERM for this thread and those
+  /// it starts.
   [[nodiscard]] static Result<std::unique_ptr<Service>> start(ServiceOptions options);
   ~Service();
   Service(const Service&) = delete;
@@ -44,7 +49,10 @@ class Service {
   /// Starts the command, serves until it ends or a signal asks to stop, cuts all flows and removes the rules. Gives the
   /// command's exit code, otherwise 0.
   [[nodiscard]] Result<int> run();
-  /// Instead of run(): ends without having served, and removes the rules.
+  /// Before run(), and after all else that may fail: serves in the predecessor's place, if there is one, and offers a
+  /// successor the same.
+  [[nodiscard]] Result<> take_place();
+  /// Instead of run(): ends without having served, and removes the rules, or leaves them to whom they were.
   void abandon();
   /// Any thread.
   [[nodiscard]] Stats stats(bool with_flows);
@@ -52,7 +60,20 @@ class Service {
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
 
  private:
+  enum class Stage {
+    serving,
+    asked,        ///< a successor prepares: rules are not touched
+    handed_over,  ///< it serves, the rules are its; what is carried here goes on to its end
+  };
   explicit Service(ServiceOptions options);
+  [[nodiscard]] Result<> claim_ports();
+  [[nodiscard]] Result<> inherit();
+  [[nodiscard]] Result<> prepare();
+  void offer();
+  void resume();
+  void step_aside(std::string_view words);
+  void drain(net::TimePoint deadline);
+  net::Task<void> follow_predecessor();
   [[nodiscard]] Result<> read_certificate();
   [[nodiscard]] Result<> serve();
   [[nodiscard]] Result<Routes> load() const;
@@ -79,6 +100,13 @@ class Service {
   net::Loop::Timer expiry_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
+  Stage stage_ = Stage::serving;
+  bool dismissed_ = false;  ///< the successor was asked to stop, and means this one, too
+  std::vector<Sockets> inherited_;                  ///< until take_place()
+  std::vector<CaptureTarget> predecessors_own_;     ///< where its flows go: open as long as it lives
+  std::vector<CaptureTarget> predecessors_own_datagrams_;
+  std::unique_ptr<net::SeqPacket> predecessor_;
+  std::unique_ptr<net::Handover> handover_;
   std::optional<Child> child_;
   std::unique_ptr<net::Interest> child_interest_;
   int exit_code_ = 0;

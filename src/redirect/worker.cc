@@ -24,13 +24,11 @@ Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const 
   make_pools();
   arm_expiry();
   datagrams_ = std::make_unique<Datagrams>(
-      loop_, settings_, counts_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return pool(hop); },
+      loop_, settings_, counts_, routes_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return pool(hop); },
       [this](const SocketAddress& client, const SocketAddress& destination, const Error& why) { note_refusal(client, destination, why); });
-  datagrams_->apply(routes_);
   dns_ = std::make_unique<Dns>(
-      loop_, settings_, counts_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
+      loop_, settings_, counts_, routes_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
       [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); });
-  dns_->apply(routes_);
   for (auto& listener : sockets.connections) {
     acceptors_.push_back(std::make_unique<net::Acceptor>(
         loop_, std::move(listener), [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); }));
@@ -108,7 +106,7 @@ void Worker::make_pools() {
     wishes.connect.mark = settings_.mark;
     wishes.connect.fast_open = settings_.fast_open;
     // In the clear, Fast Open carries the request in the SYN; a connection that stands already could not.
-    wishes.keep = settings_.fast_open && !wishes.tls ? 0 : settings_.warm;
+    wishes.keep = handed_over_ || (settings_.fast_open && !wishes.tls) ? 0 : settings_.warm;
     if (settings_.socks == 5) {
       const auto* user = settings_.user ? &*settings_.user : nullptr;
       wishes.prepare = [user](net::Stream& proxy, net::TimePoint deadline) { return socks5_authenticate(proxy, user, deadline); };
@@ -167,6 +165,14 @@ void Worker::arm_expiry() {
                           check_again();
                           arm_expiry();
                         });
+}
+
+void Worker::hand_over() {
+  handed_over_ = true;
+  acceptors_.clear();
+  dns_->stop_hearing();
+  datagrams_->stop_hearing();
+  for (auto& [key, pool] : pools_) pool->keep_none();
 }
 
 void Worker::cut_all(const Error& reason) {

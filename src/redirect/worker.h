@@ -12,6 +12,7 @@
 #include "redirect/dns.h"
 #include "redirect/routes.h"
 #include "redirect/settings.h"
+#include "redirect/sockets.h"
 #include "redirect/stats.h"
 
 namespace epif::redirect {
@@ -37,13 +38,6 @@ struct Flow {
   void end_with(const Error& reason);
 };
 
-/// What a worker hears on; IPv4 and IPv6 each.
-struct Sockets {
-  std::vector<Fd> connections{};  ///< listening
-  std::vector<Fd> datagrams{};
-  std::vector<Fd> dns_connections{};
-  std::vector<Fd> dns_datagrams{};
-};
 
 /// One thread's share of a redirector: its loop's listeners, its flows, its warm pools. All calls on the loop's thread.
 class Worker {
@@ -57,6 +51,8 @@ class Worker {
   void apply(std::shared_ptr<const Routes> routes);
   /// New TLS connections show the renewed certificate; those that carry flows go on.
   void renew(std::shared_ptr<net::TlsContext> tls);
+  /// A successor has the sockets: nothing new is taken, and what is carried goes on to its end.
+  void hand_over();
   /// Cuts every flow. Accepting ends with the worker.
   void cut_all(const Error& reason);
   [[nodiscard]] bool idle() const { return flows_.empty() && datagrams_->idle() && dns_->idle(); }
@@ -93,6 +89,7 @@ class Worker {
   std::map<std::pair<SocketAddress, Identity>, std::unique_ptr<net::WarmPool>> pools_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
+  bool handed_over_ = false;
   Stats counts_;
   std::unique_ptr<Datagrams> datagrams_;
   std::unique_ptr<Dns> dns_;

@@ -1,0 +1,169 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <charconv>
+
+#include "base/log.h"
+#include "redirect/running.h"
+#include "redirect/service.h"
+
+// Restart without loss: a redirector takes the place of another, and gives it to the next.
+namespace epif::redirect {
+namespace {
+
+constexpr std::string_view claim_word = "claim";
+constexpr std::string_view dns_claim_word = "dns-claim";
+constexpr std::string_view dns_port_word = "dns-port ";
+constexpr std::string_view own_word = "own ";
+constexpr std::string_view own_datagrams_word = "own-datagrams ";
+
+Result<> take_target(std::string_view text, std::vector<CaptureTarget>& into) {
+  auto target = CaptureTarget::parse(text);
+  if (!target) return fail(std::move(target.error()));
+  into.push_back(*target);
+  return {};
+}
+
+std::uint32_t number_in(std::string_view text, std::uint32_t otherwise) {
+  std::uint32_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return failure == std::errc{} && end == text.data() + text.size() ? number : otherwise;
+}
+
+}  // namespace
+
+Result<> Service::inherit() {
+  auto got = net::take_over(*loop_, capture_.state_file(".handover"));
+  if (!got) {
+    auto error = std::move(got.error());
+    if (error.advice.empty()) {
+      error.advice = "--take-over wants a running redirector with the same --listen-port and --state, and without --exec; without one, start without it";
+    }
+    return fail(std::move(error));
+  }
+  predecessor_ = std::move(got->predecessor);
+  auto sockets = take_sockets(got->things);
+  if (!sockets) return fail(std::move(sockets.error()));
+  inherited_ = std::move(*sockets);
+  std::uint32_t dns_port = 0;
+  for (auto& thing : got->things) {
+    const std::string_view what = thing.what;
+    Result<> taken;
+    if (what == claim_word) claim_ = std::move(thing.descriptor);
+    else if (what == dns_claim_word) dns_claim_ = std::move(thing.descriptor);
+    else if (what.starts_with(dns_port_word)) dns_port = number_in(what.substr(dns_port_word.size()), 0);
+    else if (what.starts_with(own_word)) taken = take_target(what.substr(own_word.size()), predecessors_own_);
+    else if (what.starts_with(own_datagrams_word)) taken = take_target(what.substr(own_datagrams_word.size()), predecessors_own_datagrams_);
+    // What a later version hands over besides is not needed to serve as this one does.
+    if (!taken) return taken;
+  }
+  const auto where = fmt::format("port {}", options_.settings.listen_port);
+  if (inherited_.empty() || !claim_) return fail(Code::protocol, "the running redirector hands over no sockets", where);
+  auto& settings = options_.settings;
+  const auto threads = static_cast<unsigned>(inherited_.size());
+  if (settings.threads == 0) settings.threads = threads;
+  if (settings.threads != threads) {
+    return fail(Code::conflict, fmt::format("the running redirector has {} threads, this one {}", threads, settings.threads), where,
+                "each thread has its own sockets", fmt::format("start with --threads {}, or without", threads));
+  }
+  if (settings.dns_port != dns_port) {
+    return fail(Code::conflict, fmt::format("the running redirector takes DNS at port {}, this one at {}", dns_port, settings.dns_port),
+                where, {}, fmt::format("start with --dns-port {}", dns_port));
+  }
+  return {};
+}
+
+Result<> Service::take_place() {
+  if (options_.take_over) {
+    auto redirector = Redirector::start(options_.settings, routes_, std::move(inherited_));
+    if (!redirector) return fail(std::move(redirector.error()));
+    const std::lock_guard lock(redirector_mutex_);
+    redirector_ = std::move(*redirector);
+    for (const auto* claimed : {&claim_, &dns_claim_}) {
+      if (!*claimed) continue;
+      if (auto renewed = renew_claim(*claimed); !renewed) return renewed;
+    }
+  }
+  offer();
+  if (!predecessor_) return {};
+  return net::announce_and_wait(*loop_, *predecessor_, fmt::format("{}", options_.drain_s));
+}
+
+/// A command's process cannot be handed over, so a redirector with --exec offers nothing.
+void Service::offer() {
+  auto things = redirector_->take_copies();
+  if (!options_.command.empty()) return;
+  const auto path = capture_.state_file(".handover");
+  auto listener = options_.take_over ? net::succeed_unix(path, SOCK_SEQPACKET) : net::listen_unix(path, SOCK_SEQPACKET);
+  if (!listener) {
+    log::warn("redirect", "no successor can take over from this process", {{"why", listener.error().text()}});
+    return;
+  }
+  for (const auto& [word, claimed] : {std::pair{claim_word, &claim_}, std::pair{dns_claim_word, &dns_claim_}}) {
+    if (*claimed) things.push_back({std::string(word), Fd(::fcntl(claimed->get(), F_DUPFD_CLOEXEC, 0))});
+  }
+  things.push_back({fmt::format("{}{}", dns_port_word, options_.settings.dns_port), Fd()});
+  net::Handover::Calls calls;
+  calls.more = [this] {
+    std::vector<net::Handed> now;
+    for (const auto& own : capture_.rules().own) now.push_back({std::string(own_word) + own.text(), Fd()});
+    for (const auto& own : capture_.rules().own_datagrams) now.push_back({std::string(own_datagrams_word) + own.text(), Fd()});
+    return now;
+  };
+  calls.asked = [this] {
+    if (stage_ == Stage::serving) stage_ = Stage::asked;
+  };
+  calls.abandoned = [this] { resume(); };
+  calls.serving = [this](std::string_view words) { step_aside(words); };
+  calls.stopped = [this] {
+    dismissed_ = true;
+    finish(0);
+  };
+  handover_ = std::make_unique<net::Handover>(*loop_, std::move(*listener), path, std::move(things), std::move(calls));
+}
+
+/// The successor went away before it served; the rules may be as it wished them.
+void Service::resume() {
+  if (stage_ != Stage::asked) return;
+  stage_ = Stage::serving;
+  if (auto back = capture_.reinstate(); !back) log::error("redirect", back.error());
+  settle();
+}
+
+void Service::step_aside(std::string_view words) {
+  stage_ = Stage::handed_over;
+  retry_.cancel();
+  expiry_.cancel();
+  redirector_->hand_over();
+  handover_->close();
+  claim_.reset();
+  dns_claim_.reset();
+  net::show_draining();
+  const std::chrono::seconds patience(number_in(words, limits::handover_drain_s));
+  log::info("redirect", "a successor serves; what is carried here goes on", {{"seconds", std::to_string(patience.count())}});
+  drain(net::Clock::now() + patience);
+}
+
+void Service::drain(net::TimePoint deadline) {
+  if (!redirector_->idle() && net::Clock::now() < deadline) {
+    retry_ = loop_->after(std::chrono::milliseconds(limits::handover_look_ms), [this, deadline] { drain(deadline); });
+    return;
+  }
+  if (const auto left = redirector_->stats(false).active; left > 0) {
+    log::warn("redirect", "cutting flows that did not end in time", {{"connections", std::to_string(left)}});
+  }
+  finish(0);
+}
+
+/// Once it has ended, its flows' ways are shut.
+net::Task<void> Service::follow_predecessor() {
+  auto nothing = co_await predecessor_->receive(1);
+  const bool aborted = !nothing && nothing.error().code == Code::internal;
+  if (aborted) co_return;
+  predecessors_own_.clear();
+  predecessors_own_datagrams_.clear();
+  settle();
+}
+
+}  // namespace epif::redirect

@@ -1,0 +1,220 @@
+#!/usr/bin/python3
+"""client ── gate ── server and proxy: a new redirector takes the place of the one that runs."""
+import contextlib
+import json
+import os
+import socket
+import threading
+
+from lab import check, epif, equal, promise, run, wait_until
+from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
+
+TARGET, ALIAS = "10.2.0.20", "10.2.0.99"
+FLOWS = 300
+
+
+def said(out, word):
+    out.sendall(word)
+    equal(read_all(out, len(word)), word, "echo")
+
+
+def successor(w, *flags, admin=None, **more):
+    """A redirector that has taken over when this returns; by default with the admin socket of the one before."""
+    admin = admin or w.admin
+    process = w.client.start(epif(), "redirect", "--proxy", more.get("proxy", "10.3.0.30:1080"), *flags, "--take-over",
+                             "--state", w.lab.state, "--admin", f"unix:{admin}", name=f"successor-{len(w.lab.processes)}")
+    process.wait_for_log("captures")
+    return process
+
+
+@promise("hundreds of flows, and connections, datagrams and names that are asked for meanwhile, live through three hand-overs, and no packet goes past")
+def nothing_lost():
+    with World("takeover") as w, Service(w.server, 7001, echo), Datagrams(w.server, 7002), contextlib.ExitStack() as stack:
+        flags = ["--capture", "10.2.0.0/24", "--map", f"pacs.research={ALIAS}"]
+        first = w.redirect(*flags)
+        capture = w.gate.capture("client", "net 10.2.0.0/24")
+        flows = [stack.enter_context(w.client.connect(TARGET, 7001)) for _ in range(FLOWS)]
+        for number, out in enumerate(flows):
+            said(out, b"flow %d" % number)
+        over, failures, counts = threading.Event(), [], {"connections": 0, "datagrams": 0, "names": 0}
+
+        def again_and_again(what, once):
+            while not over.is_set():
+                try:
+                    once()
+                    counts[what] += 1
+                except (OSError, AssertionError) as failure:
+                    failures.append(f"{what}: {failure!r}")
+
+        def connection():
+            with w.client.connect(TARGET, 7001) as out:
+                said(out, b"new")
+
+        def datagram():
+            with datagram_socket(w.client, TARGET) as out:
+                for word in (b"one", b"two"):
+                    equal(ask(out, word, (TARGET, 7002))[0], word, "datagram")
+
+        def name():
+            with datagram_socket(w.client, "10.1.0.1") as out:
+                question = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + b"\x04pacs\x08research\x00\x00\x01\x00\x01"
+                check(socket.inet_aton(ALIAS) in ask(out, question, ("10.1.0.1", 53))[0], "no address for the name")
+
+        threads = [threading.Thread(target=again_and_again, args=work)
+                   for work in (("connections", connection), ("connections", connection), ("datagrams", datagram), ("names", name))]
+        for thread in threads:
+            thread.start()
+        processes = [first]
+        try:
+            for _ in range(3):
+                before = dict(counts)
+                processes.append(successor(w, *flags))
+                wait_until(lambda: all(counts[what] > before[what] + 20 for what in counts), "20 more of each", 30)
+                for number, out in enumerate(flows):
+                    said(out, b"still %d" % number)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(20)
+        equal(failures[:3], [], f"failures among {counts}")
+        check(first.alive(), "the first process ended under its flows")
+        for out in flows:
+            out.close()
+        # Of the two in between nothing is left to carry but associations of datagrams, which end when nobody uses them.
+        wait_until(lambda: w.metric("connections_active") == 0, "the flows have ended")
+        capture.stop()
+        equal(len(capture.packets()), 0, "packets to or from the protected network")
+        equal(processes[-1].stop(), 0, "exit code of the last")
+        for process in processes[:-1]:
+            equal(process.wait(within=10), 0, "exit code of one before, which the stop meant as well")
+        check("epif_redirect" not in w.ruleset(), "rules are left after the stop")
+
+
+@promise("the old process ends with its last flow, and cuts what is left at its deadline")
+def drained():
+    with World("drained") as w, Service(w.server, 7001, echo):
+        first = w.redirect("--capture", TARGET)
+        with w.client.connect(TARGET, 7001) as out:
+            said(out, b"first")
+            second = successor(w, "--capture", TARGET)
+            said(out, b"still")
+            check(first.alive(), "the first process ended under its flow")
+        equal(first.wait(within=10), 0, "exit code of the first")
+        with w.client.connect(TARGET, 7001) as out:
+            said(out, b"second")
+            third = successor(w, "--capture", TARGET, "--drain", "1")
+            check(is_reset(out, 10), "the flow outlived the deadline")
+            equal(second.wait(within=10), 0, "exit code of the second")
+            with w.client.connect(TARGET, 7001) as new:
+                said(new, b"third")
+                check(os.path.exists(w.admin), "an old process removed the admin socket")
+                equal(w.metric("connections_active"), 1, "flows of the third")
+        equal(third.stop(), 0, "exit code of the third")
+
+
+@promise("a successor that cannot serve changes nothing, and each reason is told")
+def failed():
+    with World("unfit") as w, Service(w.server, 7001, echo):
+        base = [epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, "--capture", "10.2.0.99", "--take-over", "--state", w.lab.state]
+
+        def refused(flags, code, text):
+            done = w.client.run(*base, *flags, check=False)
+            equal(done.returncode, code, f"exit code with {flags}: {done.stderr}")
+            check(text in done.stderr, f"{flags}: {done.stderr}")
+        refused([], 1, "--take-over wants a running redirector")
+        first = w.redirect("--capture", TARGET, "--threads", "2")
+        with w.client.connect(TARGET, 7001) as out:
+            said(out, b"before")
+            refused(["--threads", "3"], 1, "has 2 threads, this one 3")
+            refused(["--dns-port", "0"], 1, "start with --dns-port 15053")
+            refused(["--admin", "unix:/no/such/folder/socket"], 1, "/no/such/folder")
+            refused(["--exec", "true"], 2, "exclude each other")
+            said(out, b"after")
+            with w.client.connect(TARGET, 7001) as new:
+                said(new, b"new")
+            # Its rules were in force for a moment; what was captured once stays so.
+            check(is_refused(w.client, "10.2.0.99", 80), "a destination of the successor that failed is open")
+        equal(first.stop(), 0, "exit code")
+        check("epif_redirect" not in w.ruleset(), "rules are left after the stop")
+        with contextlib.suppress(OSError):
+            os.remove(w.admin)
+        command = w.client.start(epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, "--state", w.lab.state, "--exec", "sleep", "60")
+        wait_until(lambda: "epif_redirect" in w.ruleset(), "the rules of --exec")
+        refused([], 1, "without --exec")
+        command.stop()
+
+
+@promise("a successor that is killed leaves the rules; the old flows go on, all new ones are refused, and the next start takes over the rules")
+def killed():
+    with World("killednew") as w, Service(w.server, 7001, echo) as service:
+        w.redirect("--capture", TARGET)
+        capture = w.gate.capture("client", f"host {TARGET}")
+        with w.client.connect(TARGET, 7001) as out:
+            said(out, b"first")
+            successor(w, "--capture", TARGET).kill()
+            said(out, b"goes on")
+            seen = len(service.peers)
+            check(is_refused(w.client, TARGET, 7001), "a connection was carried by nobody")
+            equal(len(service.peers), seen, "connections at the server")
+            w.redirect("--capture", TARGET)
+            said(out, b"and on")
+            with w.client.connect(TARGET, 7001) as new:
+                said(new, b"new")
+        capture.stop()
+        equal(len(capture.packets()), 0, "packets to or from the target")
+
+
+@promise("a successor with another proxy: old flows go on by the old proxy, though it is in a protected block, until the last has ended; new ones use the new")
+def another_proxy():
+    with World("another") as w, Service(w.server, 7001, echo):
+        w.start_proxy("--listen", "10.3.0.30:1081", "--allow-all", port=1081)
+        flags = ["--capture", TARGET, "--capture", "10.3.0.0/24"]
+        first = w.redirect(*flags)
+        with w.client.connect(TARGET, 7001) as out:
+            said(out, b"first")
+            successor(w, *flags, proxy="10.3.0.30:1081")
+            said(out, b"by the old proxy")
+            with w.client.connect(TARGET, 7001) as new:
+                said(new, b"by the new proxy")
+                equal(w.flows()["flows"][0]["proxy"], "10.3.0.30:1081", "the new flow's proxy")
+            check("dport 1080" in w.ruleset(), "the way to the old proxy is shut under its flow")
+        equal(first.wait(within=10), 0, "exit code of the first")
+        wait_until(lambda: "dport 1080" not in w.ruleset(), "the way to the old proxy is shut")
+
+
+@promise("routes that are withdrawn cut the flows of a process that only drains, too")
+def revoked():
+    with World("revoked") as w, Service(w.server, 7001, echo):
+        path = w.lab.path("routes.json")
+
+        def write(generation, routes):
+            with open(path + ".new", "w", encoding="ascii") as file:
+                json.dump({"generation": generation, "routes": routes}, file)
+            os.replace(path + ".new", path)
+        write(1, [{"id": "a", "destination": f"{TARGET}:7001", "next": {"proxy": "10.3.0.30:1080"}}])
+        w.redirect("--routes", path, proxy=None)
+        with w.client.connect(TARGET, 7001) as out:
+            said(out, b"granted")
+            process = w.client.start(epif(), "redirect", "--routes", path, "--take-over", "--state", w.lab.state, "--admin", f"unix:{w.admin}")
+            process.wait_for_log("captures")
+            said(out, b"granted still")
+            write(2, [])
+            check(is_reset(out), "the flow outlived its route")
+            check(is_refused(w.client, TARGET, 7001), "a connection without a route")
+
+
+@promise("--uninstall stops the serving process and those that drain")
+def uninstalled():
+    with World("uninstall2") as w, Service(w.server, 7001, echo):
+        first = w.redirect("--capture", TARGET)
+        with w.client.connect(TARGET, 7001) as out:
+            said(out, b"first")
+            second = successor(w, "--capture", TARGET)
+            w.client.run(epif(), "redirect", "--uninstall", "--state", w.lab.state)
+            equal((first.wait(within=10), second.wait(within=10)), (0, 0), "exit codes")
+            check(is_reset(out), "the flow outlived the stop")
+        check("epif_redirect" not in w.ruleset(), "rules are left")
+
+
+if __name__ == "__main__":
+    run()
