@@ -21,6 +21,9 @@ struct ProxyFlags {
   std::string admin;
   bool take_over = false;
   std::string hpke_key;
+  std::size_t warm = limits::warm_pool_connections_next;
+  bool no_resumption = false;
+  bool mptcp = false;
   std::string splice = "auto";
   unsigned threads = 0;
   std::uint32_t max_connections = 0;
@@ -55,6 +58,10 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
   command.add_option("--dns", flags.name_servers, "Name server behind the DNS service, port 53 of 0.0.0.0 and ::; default: the system's; repeats")->type_name("ADDR:PORT");
   command.add_option("--admin", flags.admin, "Admin socket: GET /metrics, /flows, /healthz")->type_name("unix:PATH");
   command.add_flag("--take-over", flags.take_over, "Take the listening sockets from the proxy that runs with the same --admin; it drains and ends");
+  command.add_option("--warm", flags.warm, "Connections that stand ready to each next proxy with TLS, each thread; 0 for none")
+      ->check(CLI::Range(0u, limits::warm_pool_connections_most))->capture_default_str();
+  command.add_flag("--no-resumption", flags.no_resumption, "No TLS session is resumed: each handshake checks certificates, to measure what resumption saves");
+  command.add_flag("--mptcp", flags.mptcp, "Speak MPTCP with clients and next proxies that do, over all addresses of this node");
   command.add_option("--hpke-key", flags.hpke_key, "X25519 key of this proxy, for pairs of functions")->type_name("FILE");
   command.add_option("--splice", flags.splice, "Move bytes between two clear TCP connections inside the kernel: always, never, or where much is under way")
       ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
@@ -89,7 +96,7 @@ Result<> read_listeners(const ProxyFlags& flags, proxy::Settings& settings) {
   const bool some = !flags.certificate.empty() || !flags.key.empty() || !flags.authority.empty();
   const bool all = !flags.certificate.empty() && !flags.key.empty() && !flags.authority.empty();
   if (some && !all) return fail(Code::usage, "--cert, --key and --ca go together");
-  if (all) settings.tls = net::TlsFiles{flags.certificate, flags.key, flags.authority};
+  if (all) settings.tls = net::TlsFiles{flags.certificate, flags.key, flags.authority, !flags.no_resumption};
   if (!flags.tls_listen.empty()) {
     if (!all) return fail(Code::usage, "--tls-listen needs --cert, --key and --ca");
     const auto address = parse_address(flags.tls_listen, "--tls-listen");
@@ -155,6 +162,8 @@ Result<> run_proxy(const ProxyFlags& flags) {
   proxy::Settings settings;
   settings.threads = flags.threads;
   settings.splice = net::splice_words.at(flags.splice);
+  settings.warm = flags.warm;
+  settings.multipath = flags.mptcp;
   settings.max_connections = flags.max_connections;
   settings.max_connections_per_source = flags.max_connections_per_source;
   settings.max_handshakes = flags.max_handshakes;

@@ -29,6 +29,9 @@ struct RedirectArguments {
   std::string routes;
   std::size_t warm = limits::warm_pool_connections;
   bool fast_open = false;
+  bool no_resumption = false;
+  bool mptcp = false;
+  std::uint32_t first_bytes_wait_ms = limits::first_bytes_wait_ms;
   bool no_false_start = false;
   std::string proxy_user, user_file;
   std::string admin;
@@ -85,7 +88,7 @@ Result<std::optional<net::TlsFiles>> certificate_files(const RedirectArguments& 
   if (arguments.cert.empty() || arguments.key.empty() || arguments.ca.empty()) {
     return fail(Code::usage, "--cert, --key and --ca belong together", "epif redirect");
   }
-  return net::TlsFiles{arguments.cert, arguments.key, arguments.ca};
+  return net::TlsFiles{arguments.cert, arguments.key, arguments.ca, !arguments.no_resumption};
 }
 
 Result<> read_targets(const std::vector<std::string>& texts, std::string_view what, std::vector<CaptureTarget>& into) {
@@ -180,6 +183,8 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;
   settings.splice = net::splice_words.at(arguments.splice);
+  settings.multipath = arguments.mptcp;
+  settings.first_bytes_wait_ms = arguments.first_bytes_wait_ms;
   settings.false_start = !arguments.no_false_start;
   settings.user = std::move(*user);
   options.certificate = std::move(*tls);
@@ -295,6 +300,10 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--warm", arguments->warm, "Connections to the proxy that stand ready; 0 for none")->capture_default_str();
   command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server");
   command->add_flag("--no-false-start", arguments->no_false_start, "SOCKS6: send the client's first bytes only after the proxy's reply, for comparison");
+  command->add_option("--first-bytes-wait", arguments->first_bytes_wait_ms, "Milliseconds to wait for the program's first bytes, so that they go with the request; 0 for none")
+      ->check(CLI::Range(0u, limits::first_bytes_wait_max_ms))->capture_default_str();
+  command->add_flag("--no-resumption", arguments->no_resumption, "Resume no TLS session with the proxy: each handshake checks certificates");
+  command->add_flag("--mptcp", arguments->mptcp, "Speak MPTCP with proxies that do, over all addresses of this node: flows survive the loss of a link");
   command->add_option("--splice", arguments->splice, "Move bytes between a program and a proxy in clear inside the kernel: always, never, or where much is under way")
       ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
   command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");

@@ -10,6 +10,7 @@ namespace epif::limits {
 inline constexpr std::uint32_t handshake_deadline_ms = 10'000;       ///< accept to decided, all stages together
 inline constexpr std::uint32_t connect_deadline_ms = 10'000;         ///< proxy to server, one address
 inline constexpr std::uint32_t first_bytes_wait_ms = 2;              ///< redirector waits this long for the client to speak
+inline constexpr std::uint32_t first_bytes_wait_max_ms = 1'000;      ///< the longest that --first-bytes-wait takes
 inline constexpr std::uint32_t stop_deadline_ms = 10'000;            ///< from a request to stop to the end of the process
 inline constexpr std::size_t recent_refusals = 128;                  ///< kept for /flows
 inline constexpr std::uint32_t bf_accept_deadline_ms = 3'000;        ///< BF answers `open` within this
@@ -83,6 +84,8 @@ inline constexpr std::uint64_t memory_trim_handshakes = 64;          ///< fewer 
 inline constexpr std::uint32_t memory_trim_look_ms = 1'000;
 inline constexpr std::uint32_t tls_session_life_s = 600;             ///< a resumed handshake checks no certificate: not for long
 inline constexpr std::size_t tls_sessions_max = 1'024;               ///< peers whose session a client keeps
+inline constexpr std::uint32_t mptcp_subflows = 8;                   ///< beyond a connection's first, and addresses of its peer: the kernel's most
+inline constexpr std::size_t mptcp_endpoints = 8;                    ///< addresses of this node that MPTCP uses: the kernel's most
 inline constexpr std::uint32_t socks4_user_max_bytes = 255;
 inline constexpr std::size_t capture_chain_devices = 128;            ///< in one egress chain; the kernel takes up to 256
 

@@ -1,6 +1,8 @@
 // The running half of a Chain: pairs, pumps at the outer ends, lent sockets, releases.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <cassert>
 #include <cerrno>
@@ -11,6 +13,14 @@ namespace epif::bridge {
 namespace {
 
 constexpr auto for_ever = std::chrono::hours(24 * 365);
+
+/// A socket that a BF may hold itself. Not MPTCP's: the kernel counts the bytes of one path alone, and filters none.
+bool lendable(const net::Stream& stream) {
+  int protocol = 0;
+  socklen_t size = sizeof protocol;
+  const int fd = stream.clear_socket();
+  return fd >= 0 && (::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0 || protocol != IPPROTO_MPTCP);
+}
 
 net::RelayTimes times(const ChainLimits& limits) { return {limits.idle_s, limits.half_closed_s}; }
 
@@ -193,8 +203,8 @@ net::Task<ChainReport> Chain::run(net::Stream& client, Bytes early_from_client, 
   Bytes rest_server(early_from_server.begin() + static_cast<std::ptrdiff_t>(first_server.size()), early_from_server.end());
   state.from_client.bytes = first_client.size();
   state.from_server.bytes = first_server.size();
-  state.direct_client = state.links.front()->description().trusted && client.clear_socket() >= 0 && rest_client.empty();
-  state.direct_server = state.links.back()->description().trusted && server.clear_socket() >= 0 && rest_server.empty();
+  state.direct_client = state.links.front()->description().trusted && lendable(client) && rest_client.empty();
+  state.direct_server = state.links.back()->description().trusted && lendable(server) && rest_server.empty();
   const auto written_client = state.direct_client ? kernel_written(client.clear_socket()).value_or(0) : 0;
   const auto written_server = state.direct_server ? kernel_written(server.clear_socket()).value_or(0) : 0;
   if (state.direct_client) state.kernel_base_client = kernel_read(client.clear_socket()).value_or(0);

@@ -1,14 +1,17 @@
 #include "net/links.h"
 
+#include <ifaddrs.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
 
 #include "net/task.h"
+#include "net/tcp.h"
 
 namespace epif::net {
 namespace {
@@ -28,6 +31,27 @@ Result<std::vector<Link>> links() {
   std::vector<Link> found;
   for (auto* entry = list.get(); entry->if_index != 0; ++entry) {
     if (!is_loopback(any_socket.get(), entry->if_name)) found.push_back({entry->if_name, entry->if_index});
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+Result<std::vector<NodeAddress>> node_addresses() {
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0) return fail(system_error(errno, "cannot list the node's addresses"));
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> list(first, ::freeifaddrs);
+  std::vector<NodeAddress> found;
+  constexpr unsigned working = IFF_UP | IFF_RUNNING;
+  for (const auto* entry = first; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || (entry->ifa_flags & working) != working || (entry->ifa_flags & IFF_LOOPBACK) != 0) continue;
+    sockaddr_storage storage{};
+    const auto family = entry->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    std::memcpy(&storage, entry->ifa_addr, family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+    const auto ip = from_sockaddr(storage).ip;
+    const auto bytes = ip.bytes();
+    const bool link_local = ip.is_v6() ? bytes[0] == 0xFE && (bytes[1] & 0xC0) == 0x80 : bytes[0] == 169 && bytes[1] == 254;
+    if (!link_local && !ip.is_loopback()) found.push_back({ip, ::if_nametoindex(entry->ifa_name)});
   }
   std::ranges::sort(found);
   return found;
@@ -57,11 +81,12 @@ struct LinkWatch::State {
   }
 };
 
-Result<std::unique_ptr<LinkWatch>> LinkWatch::start(Loop& loop, OnChange on_change) {
+Result<std::unique_ptr<LinkWatch>> LinkWatch::start(Loop& loop, OnChange on_change, bool addresses) {
   Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   address.nl_groups = RTMGRP_LINK;
+  if (addresses) address.nl_groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
   sockaddr generic{};
   static_assert(sizeof address <= sizeof generic);
   std::memcpy(&generic, &address, sizeof address);

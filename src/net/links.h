@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "net/loop.h"
 
 /// Network devices of this thread's network namespace.
@@ -21,11 +22,20 @@ struct Link {
 /// All devices but loopback ones, sorted by name. Errors: io.
 [[nodiscard]] Result<std::vector<Link>> links();
 
-/// Calls back on the loop's thread whenever a device appeared, vanished or changed (rtnetlink), until its destruction.
+/// An address that other hosts can reach, and the index of its device.
+struct NodeAddress {
+  IpAddress address;
+  unsigned device = 0;
+  friend auto operator<=>(const NodeAddress&, const NodeAddress&) = default;
+};
+/// Those of all devices that are up and have a carrier; neither loopback nor link-local ones. Sorted. Errors: io.
+[[nodiscard]] Result<std::vector<NodeAddress>> node_addresses();
+
+/// Calls back on the loop's thread whenever a device (or an address of one) appeared, vanished or changed (rtnetlink), until its destruction.
 class LinkWatch {
  public:
   using OnChange = std::function<void()>;
-  [[nodiscard]] static Result<std::unique_ptr<LinkWatch>> start(Loop& loop, OnChange on_change);
+  [[nodiscard]] static Result<std::unique_ptr<LinkWatch>> start(Loop& loop, OnChange on_change, bool addresses = false);
   ~LinkWatch();
   LinkWatch(const LinkWatch&) = delete;
   LinkWatch& operator=(const LinkWatch&) = delete;

@@ -83,13 +83,19 @@ bool never_fragments(int fd) {
 
 bool speaks_multipath(int fd) {
   if (get_int(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_MPTCP) return false;
-  if (get_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0) return true;
-  // linux/mptcp.h: MPTCP_INFO fails once the connection has fallen back to TCP.
+  return get_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0 || multipath_paths(fd) > 0;
+}
+
+unsigned multipath_paths(int fd) {
+  // linux/mptcp.h, struct mptcp_info: MPTCP_INFO fails once the connection has fallen back to TCP, and for TCP itself. The
+  // first byte counts the subflows beside the first; Linux 6.6 and later count all of them, at this place.
   constexpr int sol_mptcp = 284;
   constexpr int mptcp_info_option = 1;
+  constexpr std::size_t all_subflows = 80;
   std::array<std::uint8_t, 256> info{};
   socklen_t size = info.size();
-  return ::getsockopt(fd, sol_mptcp, mptcp_info_option, info.data(), &size) == 0;
+  if (::getsockopt(fd, sol_mptcp, mptcp_info_option, info.data(), &size) != 0) return 0;
+  return size > all_subflows && info[all_subflows] != 0 ? info[all_subflows] : info[0] + 1u;
 }
 
 unsigned to_sockaddr(const SocketAddress& address, sockaddr_storage& out) {

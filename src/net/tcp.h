@@ -71,6 +71,8 @@ void set_no_fragmentation(int fd, bool never);
 [[nodiscard]] bool never_fragments(int fd);
 /// True if the connection speaks MPTCP with its peer; of a listener, if it would.
 [[nodiscard]] bool speaks_multipath(int fd);
+/// Over how many paths (subflows) an MPTCP connection runs now; 0: it speaks TCP.
+[[nodiscard]] unsigned multipath_paths(int fd);
 
 [[nodiscard]] SocketAddress local_address(int fd);
 [[nodiscard]] SocketAddress peer_address(int fd);

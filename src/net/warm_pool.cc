@@ -39,6 +39,8 @@ struct WarmPool::State {
   std::uint64_t misses = 0;
   std::uint64_t lost = 0;
   std::uint64_t failed = 0;
+  std::uint64_t handshakes = 0;
+  std::uint64_t resumed = 0;
   std::deque<Idle> idle{};  ///< oldest first
   std::set<Cancel*> openings{};  ///< of the background: end with the pool
   std::size_t wanted = 0;   ///< between settings.keep and the most
@@ -81,6 +83,8 @@ Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self,
       if (error.where.empty()) error.where = options.to.text();
       co_return fail(std::move(error));
     }
+    ++self->handshakes;
+    if ((*shaken)->resumed()) ++self->resumed;
     opened.stream = std::move(*shaken);
   } else {
     opened.stream = std::move(connected->stream);
@@ -239,6 +243,12 @@ std::uint64_t WarmPool::failed() const {
 }
 std::size_t WarmPool::idle() const {
   return state_->idle.size();
+}
+std::uint64_t WarmPool::handshakes() const {
+  return state_->handshakes;
+}
+std::uint64_t WarmPool::resumed() const {
+  return state_->resumed;
 }
 
 }  // namespace epif::net

@@ -56,6 +56,8 @@ class WarmPool {
   [[nodiscard]] std::uint64_t lost() const;    ///< ended by the peer, or grown old, before use
   [[nodiscard]] std::uint64_t failed() const;  ///< attempts to fill that failed
   [[nodiscard]] std::size_t idle() const;      ///< open and waiting now
+  [[nodiscard]] std::uint64_t handshakes() const;  ///< of TLS, that succeeded
+  [[nodiscard]] std::uint64_t resumed() const;     ///< of these, by an earlier session
 
  private:
   struct State;

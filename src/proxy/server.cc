@@ -12,6 +12,7 @@
 #include "net/descriptors.h"
 #include "net/handover.h"
 #include "net/memory_trim.h"
+#include "net/mptcp_paths.h"
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
 #include "proxy/limit_metrics.h"
@@ -75,6 +76,7 @@ class Server {
   Shared shared_;
   std::unique_ptr<CertificateFiles> certificate_;
   std::optional<net::MemoryTrim> trim_;
+  std::optional<net::MptcpPaths> paths_;
   std::unique_ptr<RoutesFile> routes_;
   std::unique_ptr<Team> team_;
   std::unique_ptr<Admin> admin_;
@@ -112,6 +114,9 @@ Result<> Server::prepare_secrets(Settings& settings) {
   shared_.users = std::move(settings.users);
   shared_.name_servers = settings.name_servers;
   shared_.splice = settings.splice;
+  shared_.warm = settings.warm;
+  shared_.multipath = settings.multipath;
+  if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens);
   if (settings.tls) {
     auto files = CertificateFiles::open(*loop_, *settings.tls, [this](const Certified& renewed) {
       if (team_) team_->renew(renewed);
@@ -195,6 +200,7 @@ void Server::step_aside() {
   draining_ = true;
   enough_signals_ = 1;
   net::show_draining();
+  if (paths_) paths_->leave();
   team_->hand_over();
   net::spawn(drain(*this, std::chrono::seconds(limits::handover_drain_s)));
 }
@@ -294,6 +300,7 @@ Result<> Server::run() {
   loop_->run();
   team_->stop();
   admin_.reset();
+  paths_.reset();
   routes_.reset();
   certificate_.reset();
   net::unlink_own(admin_path_, admin_inode_);  // a successor has its own under this name

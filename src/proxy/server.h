@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/ip.h"
+#include "base/limits.h"
 #include "net/pipe_pool.h"
 #include "net/tls.h"
 #include "proxy/users.h"
@@ -17,6 +18,8 @@ struct Settings {
   std::vector<SocketAddress> listen;          ///< in clear: SOCKS4, 4a, 5 and 6 on one port
   std::optional<SocketAddress> tls_listen;    ///< TLS 1.3, client certificate required
   std::optional<net::TlsFiles> tls;           ///< for tls_listen and for legs to next proxies
+  std::size_t warm = limits::warm_pool_connections_next;  ///< connections that stand ready, to each next proxy and on each thread
+  bool multipath = false;                     ///< listeners and legs to next proxies speak MPTCP where the other side does
   std::optional<std::filesystem::path> routes;
   bool allow_all = false;
   Users users;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "net/datagrams.h"
+#include "net/mptcp_endpoints.h"
 
 namespace epif::proxy {
 namespace {
@@ -35,6 +36,7 @@ struct Gathering {
 Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, const Certified& certified,
                                          std::shared_ptr<const Routing> routing) {
   std::unique_ptr<Team> team(new Team);
+  team->multipath_ = shared.multipath;
   for (unsigned i = 0; i < threads; ++i) {
     auto loop = net::Loop::make();
     if (!loop) return fail(std::move(loop.error()));
@@ -99,6 +101,12 @@ Result<> Team::listen_inherited(const SocketAddress& at, Worker::Listener kind, 
   if (streams.size() != members_.size() || (clear && datagrams.size() != members_.size())) {
     return fail(Code::conflict, "the running proxy serves this address in another way", at.text(), {}, "start without --take-over");
   }
+  for (const auto* stream : streams) {
+    const bool speaks = net::speaks_multipath(stream->socket.get());
+    if (speaks == multipath_ || (multipath_ && !net::has_mptcp())) continue;
+    return fail(Code::conflict, fmt::format("the running proxy {} MPTCP, this one {}", speaks ? "speaks" : "does not speak", speaks ? "does not" : "does"),
+                at.text(), "a listening socket keeps its protocol", speaks ? "start with --mptcp" : "start without --mptcp, or without --take-over");
+  }
   for (std::uint16_t index = 0; index < members_.size(); ++index) {
     if (clear) {
       auto noted = note(Listening::Kind::datagrams, at, index, datagrams[index]->socket);
@@ -128,6 +136,7 @@ Result<SocketAddress> Team::listen(const SocketAddress& at, Worker::Listener kin
   net::ListenOptions options;
   options.reuse_port = members_.size() > 1;
   options.fast_open = true;
+  options.multipath = multipath_;
   std::uint16_t index = 0;
   for (auto& member : members_) {
     auto listener = net::listen(chosen, options);

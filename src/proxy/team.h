@@ -55,6 +55,7 @@ class Team {
     std::thread thread;
   };
   std::vector<Member> members_;
+  bool multipath_ = false;
   std::vector<Listening> inherited_;
   std::vector<Listening> copies_;
 };

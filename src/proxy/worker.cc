@@ -158,7 +158,8 @@ net::WarmPool& Worker::pool_to(const NextHop& next) {
     settings.tls = certified ? certified_.client : nullptr;
     settings.identity = next.identity;
     // In clear there is little to save, and a silent connection soon meets the next proxy's handshake deadline.
-    settings.keep = certified ? limits::warm_pool_connections_next : 0;
+    settings.keep = certified ? shared_.warm : 0;
+    settings.connect.multipath = shared_.multipath;
     pool = std::make_unique<net::WarmPool>(loop_, std::move(settings));
   }
   return *pool;

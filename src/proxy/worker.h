@@ -45,6 +45,8 @@ struct Shared {
   PortReservations reservations{};
   std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
   net::Splice splice = net::Splice::bulk;
+  std::size_t warm = limits::warm_pool_connections_next;  ///< connections that stand ready, to each next proxy and on each thread
+  bool multipath = false;                          ///< MPTCP from clients and to next proxies
 };
 
 /// One thread's part of the proxy: its loop, its listeners, its flows. Nothing of a flow is shared with other threads. All

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "redirect/capture.h"
 #include "redirect/worker.h"
 
@@ -100,13 +101,14 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
 
 net::Task<Result<Bytes>> Worker::first_bytes(Flow& flow, net::Stream& client) {
   if (server_speaks_first(flow.destination.port)) co_return Bytes{};
-  const auto until = net::Clock::now() + std::chrono::milliseconds(limits::first_bytes_wait_ms);
+  const auto until = net::Clock::now() + std::chrono::milliseconds(settings_.first_bytes_wait_ms);
   for (;;) {
     const auto buffer = loop_.scratch().first(limits::socks6_initial_data_max_bytes);
     const auto io = client.read_some(buffer);
     if (io.state == net::Io::State::moved) co_return Bytes(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(io.bytes));
     if (io.state == net::Io::State::end) co_return Bytes{};
     if (io.state == net::Io::State::failed) co_return fail(client.error());
+    if (settings_.first_bytes_wait_ms == 0) co_return Bytes{};
     auto ready = co_await client.readable(until);
     if (!ready && ready.error().code == Code::timeout && !flow.cut) co_return Bytes{};
     if (!ready) co_return fail(std::move(ready.error()));
@@ -173,7 +175,21 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
     co_return fail(std::move(error));
   }
   if (flow.cut) co_return fail(*flow.cut);
+  note_leg(proxy, stream.fd());
   co_return Upstream{std::move(taken->stream), std::move(*early)};
+}
+
+void Worker::note_leg(const SocketAddress& proxy, int fd) {
+  if (!settings_.multipath) return;
+  if (net::speaks_multipath(fd)) {
+    ++counts_.legs_multipath;
+    fallen_back_.erase(proxy);
+    return;
+  }
+  ++counts_.legs_fallen_back;
+  if (!fallen_back_.insert(proxy).second) return;
+  log::warn("redirect", "the leg to the proxy is TCP, not MPTCP: losing its link ends it",
+            {{"proxy", proxy.text()}, {"advice", "start the proxy with --mptcp; sysctl net.mptcp.enabled must be 1 at both"}});
 }
 
 }  // namespace epif::redirect

@@ -152,7 +152,7 @@ void Datagrams::report(Stats& stats, bool with_flows) const {
     const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(net::Clock::now() - association->since());
     stats.flows.push_back({route.id, route.flow, association->client(), association->destination(),
                            route.next ? route.next->proxy.text() : "", counts.bytes_sent, counts.bytes_received,
-                           static_cast<std::uint64_t>(age.count()), "udp"});
+                           static_cast<std::uint64_t>(age.count()), 0, "udp"});
   }
 }
 

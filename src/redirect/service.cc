@@ -138,6 +138,8 @@ Result<> Service::prepare() {
   }
   // Under rules that are in force, only their own mark reaches a proxy.
   options_.settings.mark = capture_.adopted() ? capture_.rules().mark : random_mark();
+  if (options_.settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::connects);
+  if (paths_ && options_.take_over) paths_->leave();  // the predecessor's as well, until it has stepped aside
   auto routes = load();
   if (!routes) return fail(std::move(routes.error()));
   routes->keep_names(capture_.rules().names);
@@ -289,6 +291,7 @@ Result<int> Service::run() {
     if (interest != nullptr) interest->fail({Code::internal, "the service ends"});
   }
   certificate_.reset();
+  paths_.reset();
   handover_.reset();
   if (predecessor_) {
     // Who asks this one to stop means all that it carries, and what it carried as another process.
@@ -326,6 +329,7 @@ Result<> uninstall(std::optional<std::uint16_t> listen_port, const std::string& 
     auto removed = InstalledCapture(port, state_dir).remove();
     if (!removed) return removed;
   }
+  if (!ports.empty()) net::remove_mptcp_paths(net::MptcpPaths::End::connects);
   return {};
 }
 

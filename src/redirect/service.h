@@ -8,6 +8,7 @@
 
 #include "net/certificate_files.h"
 #include "net/memory_trim.h"
+#include "net/mptcp_paths.h"
 #include "redirect/command.h"
 #include "redirect/installed_capture.h"
 #include "redirect/redirector.h"
@@ -92,6 +93,7 @@ class Service {
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<net::CertificateFiles> certificate_;
   std::optional<net::MemoryTrim> trim_;
+  std::optional<net::MptcpPaths> paths_;
   std::mutex redirector_mutex_;  ///< its existence, asked for by stats() from other threads
   std::unique_ptr<Redirector> redirector_;
   std::shared_ptr<const Routes> routes_;

@@ -86,6 +86,7 @@ Result<> Service::take_place() {
     }
   }
   offer();
+  if (paths_) paths_->stay();
   if (!predecessor_) return {};
   return net::announce_and_wait(*loop_, *predecessor_, fmt::format("{}", options_.drain_s));
 }
@@ -135,6 +136,7 @@ void Service::step_aside(std::string_view words) {
   stage_ = Stage::handed_over;
   retry_.cancel();
   expiry_.cancel();
+  if (paths_) paths_->leave();
   redirector_->hand_over();
   handover_->close();
   claim_.reset();

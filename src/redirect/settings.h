@@ -24,6 +24,8 @@ struct Settings {
   std::uint32_t max_flows = limits::max_connections;  ///< of all threads together
   std::size_t warm = limits::warm_pool_connections;
   bool fast_open = false;                  ///< to the proxy, and by stack option from the proxy to the server
+  std::uint32_t first_bytes_wait_ms = limits::first_bytes_wait_ms;  ///< for the client to speak; 0: only what is there already
+  bool multipath = false;                  ///< MPTCP to the proxies, where they and this kernel have it
   bool false_start = true;                 ///< SOCKS6: the client's first bytes go with the request, before any reply
   net::Splice splice = net::Splice::bulk;  ///< between a program and a proxy in clear
   std::optional<ProxyUser> user;

@@ -58,6 +58,10 @@ void Stats::add(const Stats& other) {
   pool_lost += other.pool_lost;
   pool_failed += other.pool_failed;
   pool_idle += other.pool_idle;
+  tls_handshakes += other.tls_handshakes;
+  tls_resumed += other.tls_resumed;
+  legs_multipath += other.legs_multipath;
+  legs_fallen_back += other.legs_fallen_back;
   accept_pauses += other.accept_pauses;
   associations += other.associations;
   datagrams_sent += other.datagrams_sent;
@@ -95,6 +99,12 @@ std::string metrics_text(const Stats& stats) {
   lines.value("pool_failed_total", stats.pool_failed);
   lines.gauge("pool_idle", "Warm connections that stand ready.");
   lines.value("pool_idle", stats.pool_idle);
+  lines.counter("tls_handshakes_total", "TLS handshakes with proxies that succeeded.");
+  lines.value("tls_handshakes_total", stats.tls_handshakes - stats.tls_resumed, "{resumed=\"no\"}");
+  lines.value("tls_handshakes_total", stats.tls_resumed, "{resumed=\"yes\"}");
+  lines.counter("mptcp_legs_total", "Connections to proxies for which --mptcp wished MPTCP, by what they spoke.");
+  lines.value("mptcp_legs_total", stats.legs_multipath, "{spoke=\"mptcp\"}");
+  lines.value("mptcp_legs_total", stats.legs_fallen_back, "{spoke=\"tcp\"}");
   lines.gauge("datagram_associations", "Sockets of programs whose datagrams are carried now.");
   lines.value("datagram_associations", stats.associations);
   lines.counter("datagrams_total", "Datagrams carried.");
@@ -115,9 +125,9 @@ std::string flows_json(const Stats& stats) {
   std::vector<std::string> flows;
   for (const auto& flow : stats.flows) {
     flows.push_back(fmt::format(
-        R"({{"route":{},"flow":{},"client":{},"destination":{},"proxy":{},"bytes_sent":{},"bytes_received":{},"age_ms":{},"protocol":{}}})",
+        R"({{"route":{},"flow":{},"client":{},"destination":{},"proxy":{},"bytes_sent":{},"bytes_received":{},"age_ms":{},"mptcp_paths":{},"protocol":{}}})",
         quoted(flow.route), quoted(flow.flow), quoted(flow.client.text()), quoted(flow.destination.text()),
-        quoted(flow.proxy), flow.bytes_sent, flow.bytes_received, flow.age_ms,
+        quoted(flow.proxy), flow.bytes_sent, flow.bytes_received, flow.age_ms, flow.paths,
         quoted(flow.protocol)));
   }
   std::vector<std::string> refusals;

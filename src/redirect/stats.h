@@ -22,6 +22,7 @@ struct FlowStatus {
   std::uint64_t bytes_sent = 0;      ///< client to server
   std::uint64_t bytes_received = 0;
   std::uint64_t age_ms = 0;
+  unsigned paths = 0;                ///< of the leg to the proxy, if that is MPTCP; 0: TCP
   std::string_view protocol = "tcp";
 };
 
@@ -45,6 +46,10 @@ struct Stats {
   std::uint64_t pool_lost = 0;
   std::uint64_t pool_failed = 0;
   std::uint64_t pool_idle = 0;
+  std::uint64_t tls_handshakes = 0;               ///< with proxies
+  std::uint64_t tls_resumed = 0;                  ///< of these, by an earlier session
+  std::uint64_t legs_multipath = 0;               ///< connections to proxies that carried something, with MPTCP wished: spoke it
+  std::uint64_t legs_fallen_back = 0;             ///< spoke TCP
   std::uint64_t associations = 0;                 ///< sockets of programs whose datagrams are carried now
   std::uint64_t datagrams_sent = 0;               ///< handed to a proxy, relay or server
   std::uint64_t datagrams_received = 0;           ///< handed to programs

@@ -105,6 +105,7 @@ void Worker::make_pools() {
     if (!wishes.tls) wishes.idle = std::chrono::milliseconds(limits::handshake_deadline_ms / 2);
     wishes.connect.mark = settings_.mark;
     wishes.connect.fast_open = settings_.fast_open;
+    wishes.connect.multipath = settings_.multipath;
     // In the clear, Fast Open carries the request in the SYN; a connection that stands already could not.
     wishes.keep = handed_over_ || (settings_.fast_open && !wishes.tls) ? 0 : settings_.warm;
     if (settings_.socks == 5) {
@@ -192,7 +193,8 @@ Stats Worker::stats(bool with_flows) const {
     const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(net::Clock::now() - flow.since);
     stats.flows.push_back({flow.route->id, flow.route->flow, flow.client, flow.destination,
                            flow.route->next ? flow.route->next->proxy.text() : "", flow.sent.bytes, flow.received.bytes,
-                           static_cast<std::uint64_t>(age.count())});
+                           static_cast<std::uint64_t>(age.count()),
+                           flow.proxy_stream != nullptr ? net::multipath_paths(flow.proxy_stream->fd()) : 0});
   }
   datagrams_->report(stats, with_flows);
   for (const auto& [key, pool] : pools_) {
@@ -201,6 +203,8 @@ Stats Worker::stats(bool with_flows) const {
     stats.pool_lost += pool->lost();
     stats.pool_failed += pool->failed();
     stats.pool_idle += pool->idle();
+    stats.tls_handshakes += pool->handshakes();
+    stats.tls_resumed += pool->resumed();
   }
   for (const auto& acceptor : acceptors_) stats.accept_pauses += acceptor->backed_off();
   return stats;

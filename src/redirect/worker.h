@@ -2,6 +2,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "net/loop.h"
@@ -80,6 +81,7 @@ class Worker {
   [[nodiscard]] Result<const Route*> find_route(Flow& flow, const Routes& routes) const;
   void note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error);
   void note_end(const Flow& flow, const Result<>& outcome);
+  void note_leg(const SocketAddress& proxy, int fd);
 
   net::Loop& loop_;
   const Settings& settings_;
@@ -91,6 +93,7 @@ class Worker {
   net::Loop::Timer expiry_;
   bool handed_over_ = false;
   Stats counts_;
+  std::set<SocketAddress> fallen_back_;  ///< proxies whose legs are TCP though MPTCP is wished
   std::unique_ptr<Datagrams> datagrams_;
   std::unique_ptr<Dns> dns_;
 };
