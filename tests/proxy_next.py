@@ -9,8 +9,8 @@ import subprocess
 
 from lab import check, equal, promise, run, wait_until
 from proxy_tables import Pair, openssl
-from proxy_world import (Proxy, Server, digest, echo, free_port, is_reset, open_v5, read_all, read_exactly, v5_code,
-                         v5_request)
+from proxy_world import (Proxy, Server, digest, echo, free_port, is_reset, open_v5, read_all, read_exactly, v4a_request, v5_code,
+                         v5_name_request, v5_request, v6_name_request)
 
 
 def near(id, port):
@@ -48,6 +48,20 @@ def refusals():
             equal(v5_code(pair.near, v5_request(unknown.port)), 2, "a flow that the far proxy does not know")
             equal(v5_code(pair.near, v5_request(server.port)), 0, "the good one")
             equal((foreign.accepted, unknown.accepted), (0, 0), "connections that must not be")
+
+
+@promise("a name that the near proxy cannot resolve, or knows by another address, is asked of the far one as a name")
+def by_name():
+    name = "server.far.example"
+    with Server(echo) as server:
+        with Pair([{**near("n", server.port), "destination": f"10.200.0.9:{server.port}", "name": name}],
+                  [{**far("n", server.port), "name": name}]) as pair:
+            for request, answer in ((v4a_request(server.port, name), 8), (b"\5\1\0" + v5_name_request(server.port, name), 12),
+                                    (v6_name_request(server.port, name), 16)):
+                with pair.near.connect() as client:
+                    client.sendall(request + b"ping")
+                    read_exactly(client, answer)
+                    equal(read_exactly(client, 4), b"ping", f"the echo, SOCKS{request[0]}")
 
 
 @promise("a far proxy with another identity than the route's is not spoken to")
