@@ -41,6 +41,7 @@ Result<agent::Settings> settings_of(const AgentArguments& arguments) {
     out.token = token->substr(0, token->find_last_not_of(" \t\r\n") + 1);
   }
   out.rejoin = flags.rejoin;
+  out.mptcp = out.mptcp || flags.mptcp;
   if (out.state.empty()) out.state = "/var/lib/epif/agent";
   out.program = own_path();
   if (arguments.cleanup) return out;
@@ -75,10 +76,12 @@ void add_agent(CLI::App& root, Exit& exit) {
   command->add_option("--state", arguments->flags.state, "Folder for all that the agent keeps (default /var/lib/epif/agent)");
   command->add_option("--engine", arguments->flags.engine, "Container engine's Unix socket; by default an own podman service");
   command->add_option("--config", arguments->config, "YAML with the same, and the domain's own rules");
+  command->add_flag("--mptcp", arguments->flags.mptcp, "Redirector or proxy speaks MPTCP over all addresses of this host: flows survive the loss of a link");
   command->add_flag("--rejoin", arguments->flags.rejoin, "The orchestrator (then joins again with the token), or its store, may be another one than before");
   command->add_flag("--cleanup", arguments->cleanup, "Take down what an agent left in --state, and end");
   command->footer(
-      "A stop (Ctrl-C) takes down everything. After a crash the redirector or proxy goes on; the next run adopts it.\n"
+      "A stop (Ctrl-C) takes down everything. After a crash the redirector or proxy goes on; the next run adopts it. If the\n"
+      "program or its options are others by then, a new process takes over from it without a lost flow.\n"
       "Examples:\n"
       "  epif agent --orchestrator https://10.0.0.1:7443 --node umc/modality --token-file join.token\n"
       "  epif agent --cleanup --state /var/lib/epif/agent");

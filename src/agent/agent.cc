@@ -297,6 +297,7 @@ std::vector<std::string> Agent::command(const Assignment& assignment) const {
   const auto& in = paths_.identity;
   out.insert(out.end(), {"--routes", paths_.routes, "--cert", in + "/node.crt", "--key", in + "/node.key", "--ca", in + "/ca.crt",
                          "--admin", "unix:" + paths_.admin});
+  if (settings_.mptcp) out.emplace_back("--mptcp");
   return out;
 }
 

@@ -13,10 +13,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "net/handover.h"
 
 extern char** environ;
 
@@ -40,29 +42,62 @@ bool ended(int pidfd) {
   return ::poll(&look, 1, 0) > 0;
 }
 
+/// What takes over differs by this from what does not.
+constexpr std::string_view take_over_flag = "--take-over";
+
+bool is_draining(std::int64_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  std::getline(file, name);
+  return name == net::draining_name;
+}
+
+/// False as well if one of them cannot be looked at: what runs is not ended for a program that is not there.
+bool runs_another_program(std::int64_t pid, const std::string& program) {
+  struct stat runs {};
+  struct stat wished {};
+  if (::stat(("/proc/" + std::to_string(pid) + "/exe").c_str(), &runs) != 0 || ::stat(program.c_str(), &wished) != 0) return false;
+  return runs.st_dev != wished.st_dev || runs.st_ino != wished.st_ino;
+}
+
+/// Calls `each` with every living process `PROGRAM NAME ... MARK` of this user.
+void each_process(const std::string& name, const std::string& mark,
+                  const std::function<void(std::int64_t, std::vector<std::string>)>& each) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+    const auto number = entry.path().filename().string();
+    if (number.find_first_not_of("0123456789") != std::string::npos || std::stoll(number) == ::getpid()) continue;
+    struct stat owner {};
+    if (::stat(entry.path().c_str(), &owner) != 0 || owner.st_uid != ::geteuid()) continue;
+    auto arguments = arguments_of(entry.path());
+    // argv[1] is the subcommand: a shell or a wrapper that merely carries the same words is not the daemon itself.
+    if (arguments.size() < 3 || arguments[1] != name || std::ranges::find(arguments, mark) == arguments.end()) continue;
+    each(std::stoll(number), std::move(arguments));
+  }
+}
+
 }  // namespace
 
 void Daemon::find() {
   pid_ = 0;
   pidfd_.reset();
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
-    const auto name = entry.path().filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos || std::stoll(name) == ::getpid()) continue;
-    struct stat owner {};
-    if (::stat(entry.path().c_str(), &owner) != 0 || owner.st_uid != ::geteuid()) continue;
-    auto arguments = arguments_of(entry.path());
-    // argv[1] is the subcommand: a shell or a wrapper that merely carries the same words is not the daemon itself.
-    if (arguments.size() < 3 || arguments[1] != name_) continue;
-    if (std::ranges::find(arguments, mark_) == arguments.end()) continue;
-    auto pidfd = open_pid(std::stoll(name));
-    if (!pidfd || ended(pidfd.get())) continue;
-    pid_ = std::stoll(name);
+  each_process(name_, mark_, [this](std::int64_t pid, std::vector<std::string> arguments) {
+    auto pidfd = open_pid(pid);
+    if (!pidfd || ended(pidfd.get()) || is_draining(pid)) return;
+    pid_ = pid;
     pidfd_ = std::move(pidfd);
+    std::erase(arguments, take_over_flag);
     command_ = std::move(arguments);
     started_ = Clock::now();
-    return;
-  }
+  });
+}
+
+std::vector<std::int64_t> Daemon::draining() const {
+  std::vector<std::int64_t> found;
+  each_process(name_, mark_, [&](std::int64_t pid, const std::vector<std::string>&) {
+    if (pid != pid_) found.push_back(pid);
+  });
+  return found;
 }
 
 bool Daemon::running() const { return pidfd_ && !ended(pidfd_.get()); }
@@ -82,9 +117,25 @@ void Daemon::note_end() {
 }
 
 Result<> Daemon::ensure(const std::vector<std::string>& command) {
+  std::erase_if(replaced_, [](std::int64_t pid) {
+    siginfo_t how{};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &how, WEXITED | WNOHANG) != 0 || how.si_pid != 0;
+  });
   if (pidfd_ && !running()) note_end();
-  if (!pidfd_ && back_off_.count() == 0) find();
-  if (pidfd_ && command_ != command) {
+  if (pidfd_ && is_draining(pid_)) {  // a successor that somebody else started
+    pid_ = 0;
+    pidfd_.reset();
+  }
+  if (!pidfd_ && back_off_.count() == 0) {
+    find();
+    other_program_ = pidfd_ && runs_another_program(pid_, command.front());
+  }
+  if (pidfd_ && (command_ != command || other_program_)) {
+    if (takes_over_) {
+      auto replaced = replace(command);
+      if (replaced) return replaced;
+      log::warn("agent", name_ + " is started anew, and its flows are lost", {{"why", replaced.error().text()}});
+    }
     // Not a clean stop: that would take the capture rules away, and the node would be open until the next one runs.
     if (auto ended = end(SIGKILL); !ended) return ended;
   }
@@ -94,6 +145,33 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
   }
   if (Clock::now() < retry_at_) return fail(Code::io, name_ + " does not stay up", log_, trouble_);
   return start(command);
+}
+
+Result<> Daemon::replace(const std::vector<std::string>& command) {
+  const auto old_pid = pid_;
+  Fd old = std::move(pidfd_);
+  const auto old_command = command_;
+  auto words = command;
+  words.emplace_back(take_over_flag);
+  auto outcome = start(words);
+  const auto deadline = Clock::now() + std::chrono::milliseconds(limits::handover_serving_ms);
+  while (outcome && Clock::now() < deadline && !ended(pidfd_.get())) {
+    if (is_draining(old_pid) || ended(old.get())) {
+      command_ = command;
+      other_program_ = false;
+      replaced_.push_back(old_pid);
+      log::info("agent", name_ + " took over", {{"pid", std::to_string(pid_)}, {"from", std::to_string(old_pid)}});
+      return {};
+    }
+    pollfd look{pidfd_.get(), POLLIN, 0};
+    ::poll(&look, 1, static_cast<int>(limits::handover_look_ms));
+  }
+  if (outcome) outcome = fail(Code::io, "the successor does not serve", log_, last_line());
+  if (pidfd_) static_cast<void>(end_one(pid_, pidfd_, SIGKILL));
+  pid_ = old_pid;
+  pidfd_ = std::move(old);
+  command_ = old_command;
+  return outcome;
 }
 
 Result<> Daemon::start(const std::vector<std::string>& command) {
@@ -150,19 +228,31 @@ Result<> Daemon::halt(const std::string& why) {
   return end(SIGKILL);
 }
 
-Result<> Daemon::end(int signal) {
-  if (!pidfd_) find();
-  if (!pidfd_) return {};
-  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0);
-  pollfd look{pidfd_.get(), POLLIN, 0};
+Result<> Daemon::end_one(std::int64_t pid, const Fd& pidfd, int signal) const {
+  ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
+  pollfd look{pidfd.get(), POLLIN, 0};
   if (::poll(&look, 1, static_cast<int>(limits::daemon_stop_ms)) == 0) {
-    log::warn("agent", name_ + " does not stop; it is killed", {{"pid", std::to_string(pid_)}});
-    ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+    log::warn("agent", name_ + " does not stop; it is killed", {{"pid", std::to_string(pid)}});
+    ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
     if (::poll(&look, 1, static_cast<int>(limits::daemon_stop_ms)) == 0) {
-      return fail(Code::timeout, name_ + " cannot be ended", "pid " + std::to_string(pid_));
+      return fail(Code::timeout, name_ + " cannot be ended", "pid " + std::to_string(pid));
     }
   }
-  ::waitid(P_PID, static_cast<id_t>(pid_), nullptr, WEXITED | WNOHANG);
+  ::waitid(P_PID, static_cast<id_t>(pid), nullptr, WEXITED | WNOHANG);
+  return {};
+}
+
+Result<> Daemon::end(int signal) {
+  if (!pidfd_) find();
+  Result<> first;
+  if (pidfd_) first = end_one(pid_, pidfd_, signal);
+  for (const auto pid : draining()) {
+    const auto pidfd = open_pid(pid);
+    if (!pidfd) continue;
+    auto done = end_one(pid, pidfd, signal);
+    if (!done && first) first = std::move(done);
+  }
+  if (!first) return first;
   pid_ = 0;
   pidfd_.reset();
   back_off_ = std::chrono::milliseconds(0);

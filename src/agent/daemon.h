@@ -10,20 +10,24 @@
 namespace epif::agent {
 
 /// One data-plane process (redirector or proxy) that outlives the agent: its own session, output into a log file. The agent
-/// that comes after finds it again by its command line, so there is never a second copy, whenever a crash happened.
+/// that comes after finds it again by its command line, so there is never a second copy, whenever a crash happened. Processes
+/// that have handed over and only drain are no copies; they end with the others.
 class Daemon {
  public:
   /// `name` for messages; `log`: output is appended; `mark`: the argument that no other process of this machine has (the
   /// path of its routes file).
-  Daemon(std::string name, std::string log, std::string mark)
-      : name_(std::move(name)), log_(std::move(log)), mark_(std::move(mark)) {}
+  /// `takes_over`: the command knows --take-over.
+  Daemon(std::string name, std::string log, std::string mark, bool takes_over = true)
+      : name_(std::move(name)), log_(std::move(log)), mark_(std::move(mark)), takes_over_(takes_over) {}
 
-  /// Makes `command` run: adopts a process with exactly these arguments, ends one with others first, starts one if there is
-  /// none. Not more often than once per back-off (0.1 s doubled to 5 s) after it died early.
+  /// Makes `command` run: adopts a process with exactly these arguments and this very program, starts one if there is none. One
+  /// with other arguments, or of another version, is replaced by a successor that takes over from it (`--take-over`) without a lost flow; if
+  /// that does not serve in time, the old one is ended first. Not more often than once per back-off (0.1 s doubled to 5 s) after
+  /// it died early.
   [[nodiscard]] Result<> ensure(const std::vector<std::string>& command);
   /// Runs `command` to its end, for short work; an error with its last words if it fails.
   [[nodiscard]] Result<> run(const std::vector<std::string>& command);
-  /// SIGTERM, after 8 s SIGKILL; finds the process although it was never started here. Returns once it is gone.
+  /// SIGTERM, after 8 s SIGKILL; finds the process although it was never started here, and those that drain. Returns once they are gone.
   [[nodiscard]] Result<> stop();
   /// SIGKILL: the flows are reset, and the capture rules of a redirector stay and refuse. trouble() is `why` until ensure().
   [[nodiscard]] Result<> halt(const std::string& why);
@@ -38,18 +42,25 @@ class Daemon {
 
  private:
   void find();
+  /// Processes of this kind but the one that serves.
+  [[nodiscard]] std::vector<std::int64_t> draining() const;
   void note_end();
-  /// Ends the process with `signal`, and with SIGKILL if that does not help in time.
+  [[nodiscard]] Result<> replace(const std::vector<std::string>& command);
+  /// Ends the process with `signal`, and with SIGKILL if that does not help in time; and those that drain.
   [[nodiscard]] Result<> end(int signal);
+  [[nodiscard]] Result<> end_one(std::int64_t pid, const Fd& pidfd, int signal) const;
   [[nodiscard]] Result<> start(const std::vector<std::string>& command);
   [[nodiscard]] std::string last_line() const;
 
   std::string name_;
   std::string log_;
   std::string mark_;
+  bool takes_over_;
   std::vector<std::string> command_;
   std::int64_t pid_ = 0;
   Fd pidfd_;
+  std::vector<std::int64_t> replaced_;  ///< they drain; this agent's children, to be waited for
+  bool other_program_ = false;  ///< it was found, and runs another file than the command names
   std::chrono::steady_clock::time_point started_{};
   std::chrono::steady_clock::time_point retry_at_{};
   std::chrono::milliseconds back_off_{0};

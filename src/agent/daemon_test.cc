@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -37,7 +38,12 @@ struct Sleeping : Daemons {
   std::string home = [] { return std::filesystem::current_path().string(); }();
   void SetUp() override {
     std::filesystem::current_path(folder);
-    std::ofstream("proxy") << "trap 'exit 0' TERM\nwhile :; do sleep 0.02; done\n";
+    // As the real ones do: asked by a successor, it says that it drains; one that was told "broken" does not serve.
+    std::ofstream("proxy") << "trap 'exit 0' TERM\n"
+                              "trap 'printf epif-draining > /proc/$$/comm' USR1\n"
+                              "case \"$*\" in *broken*--take-over) exit 1;; *--take-over) kill -USR1 $(cat pid);; esac\n"
+                              "echo $$ > pid\n"
+                              "while :; do sleep 0.02; done\n";
   }
   void TearDown() override {
     static_cast<void>(daemon.stop());
@@ -59,6 +65,37 @@ TEST_F(Sleeping, other_arguments_replace_the_process) {
   const auto pid = daemon.pid();
   ASSERT_TRUE(daemon.ensure(sleeper(mark, "b")));
   EXPECT_NE(daemon.pid(), pid);
+  EXPECT_EQ(::kill(static_cast<pid_t>(pid), 0), 0) << "the old one does not drain";
+  Daemon other("proxy", log, mark);
+  ASSERT_TRUE(other.ensure(sleeper(mark, "b")));
+  EXPECT_EQ(other.pid(), daemon.pid()) << "what drains was adopted";
+  const Fd drains(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+  ASSERT_TRUE(daemon.stop());
+  pollfd look{drains.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&look, 1, 0), 1) << "a stop leaves what drains";
+}
+
+TEST_F(Sleeping, a_successor_that_does_not_serve_is_followed_by_a_new_start) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
+  const auto pid = daemon.pid();
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "broken")));
+  EXPECT_TRUE(daemon.running());
+  EXPECT_NE(daemon.pid(), pid);
+}
+
+TEST_F(Sleeping, what_an_earlier_agent_started_from_another_program_is_replaced) {
+  std::filesystem::copy("/bin/sh", "sh");
+  auto command = sleeper(mark);
+  command.front() = folder + "/sh";
+  ASSERT_TRUE(daemon.ensure(command));
+  const auto pid = daemon.pid();
+  std::filesystem::copy("/bin/sh", "sh.new");
+  std::filesystem::rename("sh.new", "sh");
+  ASSERT_TRUE(daemon.ensure(command));
+  EXPECT_EQ(daemon.pid(), pid) << "the agent that started it does not look at the file";
+  Daemon next("proxy", log, mark);
+  ASSERT_TRUE(next.ensure(command));
+  EXPECT_NE(next.pid(), pid);
 }
 
 TEST_F(Sleeping, stop_ends_a_process_that_another_agent_started) {

@@ -17,7 +17,7 @@ NginxKeeper::NginxKeeper(std::string program, std::string folder, std::string ro
       routes_(std::move(routes)),
       admin_(std::move(admin)),
       log_(log),
-      daemon_("nginx", log, routes_) {}
+      daemon_("nginx", log, routes_, false) {}
 
 void NginxKeeper::keep(const RouteTable& written) {
   lacking_.clear();

@@ -55,11 +55,14 @@ std::vector<AuthoriserRule> rules(const YAML::Node& list) {
 }
 
 Result<> fill(const YAML::Node& root, Settings& out) {
-  only(root, {"orchestrator", "tokenFile", "node", "state", "engine", "authoriser", "provisioner"});
+  only(root, {"orchestrator", "tokenFile", "node", "state", "engine", "mptcp", "authoriser", "provisioner"});
   out.orchestrator = text(root, "orchestrator");
   out.node = text(root, "node");
   out.state = text(root, "state");
   out.engine = text(root, "engine");
+  if (const auto mptcp = root["mptcp"]) {
+    if (!YAML::convert<bool>::decode(mptcp, out.mptcp)) throw Fault{mptcp, "mptcp must be true or false"};
+  }
   if (const auto authoriser = root["authoriser"]) {
     only(authoriser, {"allow", "deny"});
     if (authoriser["allow"]) out.rules.allow = rules(authoriser["allow"]);

@@ -23,12 +23,13 @@ struct Settings {
   std::string node;          ///< "domain/node"; empty: as it joined
   std::string state;         ///< folder that holds everything the agent writes
   std::string engine;        ///< Unix socket of a container engine; empty: the system's, else one of the agent's own
+  bool mptcp = false;        ///< redirector or proxy speaks MPTCP
   bool rejoin = false;       ///< the orchestrator or its store may be another one than this folder knows
   std::string program;       ///< the epif binary, for redirector and proxy
   LocalRules rules;
 };
 
-/// YAML (or JSON): {orchestrator, tokenFile, node, state, engine, authoriser: {allow: [...], deny: [...]},
+/// YAML (or JSON): {orchestrator, tokenFile, node, state, engine, mptcp: true or false, authoriser: {allow: [...], deny: [...]},
 /// provisioner: {withhold: [domain/node]}}; rules as in Domain.spec.authoriser. Unknown fields are errors. Every error names
 /// file and line. `token` is read from tokenFile.
 [[nodiscard]] Result<Settings> read_settings(const std::string& path);
