@@ -179,8 +179,8 @@ void Agent::step() {
     wished_ = assignment->instances;
     keeper_->wish(wished_);
   }
-  keep_daemon(*assignment);
   keep_identity();
+  keep_daemon(*assignment);
   watch_instances(views);
   send_report(*assignment, views);
   renew_certificate();
@@ -207,9 +207,9 @@ void Agent::write_routes(const Assignment& assignment, const InstanceViews& view
   {
     const std::lock_guard lock(mutex_);
     save.generation = assigned_.generation();
+    save.version = assigned_.version();
     save.store = assigned_.store();
   }
-    save.version = assigned_.version();
   if (stands && saved_ && saved_store_ == save.store) return;
   const bool narrower = written_.generation == 0 || takes_away(written_, assignment.routes);
   // The assignment first: after a crash between the two, a restart must not bring back the routes that this one withdrew.
@@ -243,7 +243,6 @@ void Agent::hold_daemon(const std::string& why) {
   ::unlink(paths_.routes.c_str());
   if (auto halted = daemon_->halt(held_); !halted) log::error("agent", halted.error());
   if (nginx_) nginx_->hold(held_);
-}
   diverts_ = role_ == Role::endpoint;
   shut_diversions();
 }
@@ -268,13 +267,14 @@ void Agent::keep_identity() {
     its_own = !assigned_.foreign() && !assigned_.store().empty();
   }
   if (auto shown = show_identity(member_, paths_.identity, its_own); !shown) log::error("agent", shown.error());
+}
 
 void Agent::keep_daemon(const Assignment& assignment) {
   daemon_error_.clear();
   if (!held_.empty()) {
     if (daemon_->running()) hold_daemon(write_error_);
-    return;
     else shut_diversions();
+    return;
   }
   if (nginx_) nginx_->keep(written_);
   if (auto kept = daemon_->ensure(command(assignment)); !kept) {
