@@ -71,6 +71,7 @@ void print_most(std::string& out, const Limited& limited) {
   labelled(out, metric, "sessions", limited.sessions.limits().total);
   labelled(out, metric, "sessions_per_owner", limited.sessions.limits().per_owner);
   labelled(out, metric, "bind_deadline_ms", static_cast<std::uint64_t>(limited.bind_deadline.count()));
+  labelled(out, metric, "warm_pool_connections_next", limited.warm);
   head(out, "epif_proxy_fixed_limit", "gauge", "Limits and timers that no flag changes, by their names in base/limits.h.");
   for (const auto& [name, value] : fixed_limits()) labelled(out, "epif_proxy_fixed_limit", name, value);
 }

@@ -16,6 +16,7 @@ struct Limited {
   const Limiter& next_associations;
   const ClientSessions& sessions;
   std::chrono::milliseconds bind_deadline;
+  std::size_t warm;  ///< connections that stand ready to each next proxy, each thread
 };
 
 /// Prometheus text of the limits, of what is held against them and what was shed, and of SOCKS6 sessions.

@@ -248,7 +248,7 @@ net::Task<Admin::Answer> Server::answer(std::string path) {
   }
   auto snapshot = co_await team_->gather(*loop_);
   if (path == "/flows") co_return Admin::Answer{200, "application/json", print_flows(snapshot)};
-  const Limited limited{shared_.limiter, shared_.associations, shared_.next_associations, shared_.sessions, shared_.bind_deadline};
+  const Limited limited{shared_.limiter, shared_.associations, shared_.next_associations, shared_.sessions, shared_.bind_deadline, shared_.warm};
   co_return Admin::Answer{200, "text/plain; version=0.0.4; charset=utf-8", print_metrics(snapshot, table, open_descriptors()) + print_limits(limited)};
 }
 
