@@ -121,7 +121,7 @@ def busy(seconds=1.0):
     all_after, idle_after = times()
     share = 1 - (idle_after - idle_before) / max(1, all_after - all_before)
     if share > BUSY:
-        print(f"bench: other programs use {share:.0%} of the cores: what follows measures them, too")
+        print(f"bench: other programs use {share:.0%} of the cores: they come after what is measured, but disturb it")
     return share
 
 

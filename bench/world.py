@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests"))
 from lab import Lab, epif, wait_until  # noqa: E402
+from priority import starts_first_in_line  # noqa: E402
 
 SERVER = "10.73.0.20"
 PROXY = "10.71.0.2"
@@ -48,6 +49,8 @@ class World:
     def _build(self):
         lab = self.lab
         self.client, self.proxy, self.server = lab.node("client"), lab.router("proxy"), lab.node("server")
+        for node in (self.client, self.proxy, self.server):
+            starts_first_in_line(node)
         ends = [(self.client, "10.71.0.10/24", self.proxy, "10.71.0.2/24", "cp"),
                 (self.proxy, "10.72.0.2/24", self.server, "10.72.0.20/24", "ps"),
                 (self.client, "10.73.0.10/24", self.server, "10.73.0.20/24", "cs")]

@@ -26,8 +26,8 @@ def preface(machine):
         rate = f"{machine['rate']:g} Mbit/s" if machine["rate"] else "no limit of their rate"
         out.append(Text(f"Links with a delay lose {machine['loss']:g} % of their packets and have {rate}."))
     if machine.get("busy_before", 0) > 0.1:
-        out.append(Text(f"Other programs used {machine['busy_before']:.0%} of the cores when it began: all numbers are worse than on a quiet machine, "
-                        "and differ more."))
+        out.append(Text(f"Other programs used {machine['busy_before']:.0%} of the cores when it began. What is measured goes before them (nice), "
+                        "but numbers are worse than on a quiet machine, and differ more."))
     if not machine["socksx"]:
         out.append(Text("The authors' own programs (socksx) were not measured: SOCKSX_DIR, the folder with their `proxy` and `redirector`, was not given."))
     if machine["left_out"]:
