@@ -12,6 +12,7 @@ import weakref
 
 from campaign import Step
 from lab import write_json
+from priority import first_in_line, new_ones_first_in_line
 from world import HTTP_PORT, PROXY, SERVER, epif
 
 from .latency import httping
@@ -94,9 +95,12 @@ def containers(world, size):
         words += [f"{half}-{i}={half}" for half in ("encrypt", "decrypt") for i in range(most.get("pair", 0) // 2)]
         process = world.proxy.start(os.path.join(os.path.dirname(epif()), "bf_containers"), world.lab.path("functions", "x")[:-2], *words)
         world.lab.at_end(lambda: process.stop(within=PATIENCE_S))  # killed before its end it would leave containers
-        process.wait_for_log('{"ready": true}', within=PATIENCE_S)
+        with new_ones_first_in_line([world.proxy]):
+            process.wait_for_log('{"ready": true}', within=PATIENCE_S)
         found = [json.loads(line) for line in process.output().splitlines() if line.startswith("{")]
         _containers[world] = {one["name"]: one for one in found if "name" in one}
+        for one in _containers[world].values():
+            first_in_line(one["peer_pid"])
     return _containers[world]
 
 

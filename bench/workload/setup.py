@@ -14,6 +14,7 @@ import time
 from campaign import Step
 from control_world import DOMAINS, World, exchange
 from lab import Failure, epif, wait_until
+from priority import new_ones_first_in_line
 
 from .control_client import Api, Phases
 
@@ -55,6 +56,7 @@ def steps(lengths, topologies, competitors):
 def once(world, rival, step, lengths):
     repeats = REPEATS[lengths.kind][1]
     with World("bench-setup") as control, contextlib.ExitStack() as stack:
+        stack.enter_context(new_ones_first_in_line(control.hosts.values()))
         control.start()
         api = stack.enter_context(contextlib.closing(Api(control)))
         phases = stack.enter_context(contextlib.closing(Phases(api)))
