@@ -33,7 +33,9 @@ bool Assigned::listed(const store::Listing& all) {
                            heard_.empty() ? "without identity" : heard_, store_));
   }
   const auto mine = std::ranges::find(all.records, node_, &store::Record::name);
-  if (mine != all.records.end()) return take(*mine);
+  const auto removal = mine == all.records.end() ? std::nullopt : parse_removal(mine->spec);
+  if (mine != all.records.end() && !removal) return take(*mine);
+  if (removal && is_proof(*removal)) return withdraw();
   if (wanted_) return unknown();
   const bool news = !informed_ || !trouble_.empty();
   informed_ = true;
@@ -48,7 +50,12 @@ bool Assigned::unknown() {
 
 bool Assigned::changed(const store::Event& event) {
   if (foreign_ || event.record.name != node_) return false;
-  return event.type == store::Event::Type::removed ? withdraw() : take(event.record);
+  if (event.type == store::Event::Type::removed) return withdraw();
+  const auto removal = parse_removal(event.record.spec);
+  if (!removal) return take(event.record);
+  // An old note comes again with every report that this agent writes beside it.
+  if (is_proof(*removal)) return withdraw();
+  return wanted_ && unknown();
 }
 
 bool Assigned::withdraw() {
@@ -63,14 +70,11 @@ bool Assigned::withdraw() {
   return news;
 }
 
-bool Assigned::take_removal(const Removal& removal) {
-  // The proof of a store that was put back to before this node was added again says nothing about what came after.
-  if (wanted_ && (store_ != heard_ || removal.revision < version_)) return unknown();
-  return withdraw();
-}
+/// The note of a store that was put back to before this node was added again says nothing about what came after. Where nothing
+/// is known of what was assigned, nobody can tell.
+bool Assigned::is_proof(const Removal& removal) const { return wanted_ && store_ == heard_ && removal.revision >= version_; }
 
 bool Assigned::take(const store::Record& record) {
-  if (const auto removal = parse_removal(record.spec)) return take_removal(*removal);
   auto assignment = parse_assignment(record.spec);
   if (!assignment) return refuse(record, assignment.error().text());
   const bool news = !informed_ || wanted_ != *assignment || generation_ != record.generation || store_ != heard_ || !trouble_.empty();

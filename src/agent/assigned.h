@@ -54,7 +54,7 @@ class Assigned {
 
  private:
   bool take(const store::Record& record);
-  bool take_removal(const Removal& removal);
+  [[nodiscard]] bool is_proof(const Removal& removal) const;
   bool unknown();
   bool withdraw();
   bool refuse(const store::Record& record, const std::string& why);

@@ -75,10 +75,17 @@ TEST(AssignedByAnOrchestrator, an_agent_that_was_away_hears_of_the_removal_when_
   EXPECT_EQ(before_the_backup.wanted(), assignment()) << "a backup of a time when the node was removed, before it was added again";
   EXPECT_THAT(before_the_backup.trouble(), HasSubstr("says nothing of a removal"));
 
+  EXPECT_FALSE(before_the_backup.changed({.type = store::Event::Type::put, .revision = 901, .record = proof(55)})) << "with a new status";
+  EXPECT_EQ(before_the_backup.wanted(), assignment());
+
   Assigned elsewhere(node);
   elsewhere.restore({.assignment = assignment(), .generation = 3, .version = 40, .store = "A"});
   EXPECT_TRUE(elsewhere.listed({.revision = 900, .records = {proof(55)}, .store = "B"}));
   EXPECT_EQ(elsewhere.wanted(), assignment()) << "another store's word";
+
+  Assigned knows_nothing(node);
+  EXPECT_TRUE(knows_nothing.listed({.revision = 900, .records = {proof(55)}, .store = "A"}));
+  EXPECT_FALSE(knows_nothing.removed()) << "what an earlier run left stays shut";
 
   auto listening = heard();
   EXPECT_TRUE(listening.changed({.type = store::Event::Type::put, .revision = 56, .record = proof(55)}));
