@@ -129,6 +129,11 @@ def describe(folder, left_out, spent_s, busy_before):
     """machine.json: on what, under which conditions, and what the time did not suffice for."""
     with open(os.path.join(folder, BEGUN), encoding="utf-8") as file:
         conditions = json.load(file)
+    path, before = os.path.join(folder, MACHINE), {}
+    if os.path.exists(path):  # a campaign that goes on
+        with open(path, encoding="utf-8") as file:
+            before = json.load(file)
+    spent_s, busy_before = spent_s + before.get("spent_s", 0), max(busy_before, before.get("busy_before", 0))
 
     def first(path, prefix):
         with open(path, encoding="utf-8") as file:
@@ -136,7 +141,7 @@ def describe(folder, left_out, spent_s, busy_before):
 
     commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True).stdout.strip()
     listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES], capture_output=True, text=True).stdout
-    with open(os.path.join(folder, MACHINE), "w", encoding="utf-8") as file:
+    with open(path, "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
                    "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
                    "versions": sorted(listed.split("\n")[:-1]), **conditions, "left_out": left_out, "spent_s": round(spent_s),
