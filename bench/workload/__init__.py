@@ -9,6 +9,7 @@
 and, where they fit:
     NOTE     a sentence for below the heading
     NEEDS    programs that must be there
+    PORTS    of this machine, outside of all namespaces, that must be free
     STARTS   True: it starts (and stops) its rival itself; rival is then the competitor, made but not started
     SHARES   True: in a quick run a competitor that runs already is taken as it is
     FIGURE   False: the table says it all
