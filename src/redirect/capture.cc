@@ -136,6 +136,7 @@ void inet_table(Script& script, const CaptureRules& rules, std::string_view name
   script.line("table inet {} {{", name);
   target_chains(script, rules, "target", true);
   target_chains(script, rules, "leave", false);  // a reset cannot be sent from postrouting
+  if (rules.untracked) untracked_chains(script, rules);
   capture_chain(script, rules);
   reroute_chain(script, rules);
   divert_chain(script, rules);

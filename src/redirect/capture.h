@@ -56,6 +56,7 @@ struct CaptureRules {
   /// leg politely, and what was cut would look complete.
   std::vector<SocketAddress> retired{};
   bool gateway = false;        ///< what the node forwards is taken as its own is
+  bool untracked = false;      ///< the redirector's own connections stay out of connection tracking
   friend bool operator==(const CaptureRules&, const CaptureRules&) = default;
 };
 

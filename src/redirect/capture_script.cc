@@ -28,6 +28,24 @@ void own_traffic(Script& script, const CaptureRules& rules, std::string_view ver
   for (const auto& own : rules.own_datagrams) script.line("    meta mark {:#x} {} {}", rules.mark, transport_match(own, "udp"), verdict);
 }
 
+void untracked_chains(Script& script, const CaptureRules& rules) {
+  constexpr int before_tracking = -300;
+  script.line("  chain untracked_out {{");
+  script.line("    type filter hook output priority {}; policy accept;", before_tracking);
+  for (const auto& own : rules.own) script.line("    meta mark {:#x} {} notrack", rules.mark, transport_match(own, "tcp"));
+  script.line("  }}");
+  script.line("  chain untracked_in {{");
+  script.line("    type filter hook prerouting priority {}; policy accept;", before_tracking);
+  script.line("    iif lo return");
+  for (const auto& own : rules.own) {
+    const auto from = fmt::format("{} saddr {}", family_of(own.block.address.is_v6()), own.block.text());
+    const auto ports = own.ports.is_all() ? std::string("0-65535") : ports_text(own.ports);
+    // What opens a connection is no answer to ours.
+    script.line("    {} tcp sport {} tcp flags & (syn | ack) != syn fib daddr type local notrack", from, ports);
+  }
+  script.line("  }}");
+}
+
 void own_answers(Script& script, const CaptureRules& rules) {
   for (const auto& target : rules.targets) {
     const auto family = family_of(target.block.address.is_v6());

@@ -33,6 +33,8 @@ class Script {
 [[nodiscard]] std::string any_match(const CaptureTarget& target);
 
 /// Marked traffic alone could be anybody's; marked traffic to a proxy only reaches someone who asks for a certificate.
+/// The redirector's own connections leave no entry in connection tracking, neither for what they send nor for what comes back.
+void untracked_chains(Script& script, const CaptureRules& rules);
 void own_traffic(Script& script, const CaptureRules& rules, std::string_view verdict);
 /// Datagrams of the redirector to programs of this node, in the name of the destinations that it took over.
 void own_answers(Script& script, const CaptureRules& rules);

@@ -133,6 +133,18 @@ TEST(Capture, DiversionsGoToNginxInTheKernelAndRetiredPortsNowhere) {
   EXPECT_THAT(chain(script, "inet", "guard_forward"), Not(HasSubstr("21000")));
 }
 
+TEST(Capture, OnlyOwnConnectionsAndOnlyWhereAskedForAreUntracked) {
+  auto wish = rules({target("10.2.0.20:80")});
+  wish.own = {target("10.1.0.2:1083"), target("[fd01::2]:1083")};
+  EXPECT_THAT(install_script(wish, {}), Not(HasSubstr("notrack")));
+  wish.untracked = true;
+  const auto script = install_script(wish, {});
+  EXPECT_THAT(chain(script, "inet", "untracked_out"), HasSubstr(fmt::format("meta mark {:#x} ip daddr 10.1.0.2/32 tcp dport 1083 notrack", wish.mark)));
+  const auto in = chain(script, "inet", "untracked_in");
+  EXPECT_THAT(in, HasSubstr("ip6 saddr fd01::2/128 tcp sport 1083 tcp flags & (syn | ack) != syn fib daddr type local notrack"));
+  EXPECT_LT(in.find("iif lo return"), in.find("notrack")) << "what was redirected needs its entry";
+}
+
 TEST(Capture, WithoutDevicesThereIsNoEgressChain) {
   const auto script = install_script(rules({target("10.2.0.20")}), {});
   EXPECT_THAT(script, Not(HasSubstr("table netdev epif_redirect_15001 {")));
