@@ -1,6 +1,7 @@
 """What must be there before anything starts, and what the measurements were made on."""
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -88,26 +89,42 @@ def _in_use(port):
     return False
 
 
-def results_folder(parent, kind, today):
-    """That of an interrupted campaign of this kind (no machine.json yet), the last one; else today's."""
+def results_folder(parent, kind, today, mine):
+    """That of an interrupted campaign (no machine.json yet) under the conditions `mine`, the last one; else today's, with a
+    number behind it where today's holds results under other conditions."""
     ending = "" if kind == "full" else f"-{kind}"
-    names = sorted(n for n in (os.listdir(parent) if os.path.isdir(parent) else []) if re.fullmatch(rf"\d{{4}}-\d\d-\d\d{ending}", n))
-    interrupted = [n for n in names if os.path.exists(os.path.join(parent, n, BEGUN)) and not os.path.exists(os.path.join(parent, n, MACHINE))]
-    return os.path.join(parent, interrupted[-1] if interrupted else f"{today}{ending}")
+    names = sorted(n for n in (os.listdir(parent) if os.path.isdir(parent) else []) if re.fullmatch(rf"\d{{4}}-\d\d-\d\d{ending}(\.\d+)?", n))
+    interrupted = [n for n in names if conditions_of(os.path.join(parent, n)) == mine and not os.path.exists(os.path.join(parent, n, MACHINE))]
+    if interrupted:
+        return os.path.join(parent, interrupted[-1])
+    for number in itertools.count(1):
+        folder = os.path.join(parent, f"{today}{ending}{f'.{number}' if number > 1 else ''}")
+        if conditions_of(folder) in (None, mine):
+            return folder
 
 
-def begin(folder, **conditions):
-    """Notes under which conditions the folder's results are made; raises Unfit if it has results of others: they must not mix."""
+def conditions(**more):
+    """What results must have in common to stand in one report: the program, and what else is given."""
     with open(epif(), "rb") as program:
-        mine = {"program": hashlib.file_digest(program, "sha256").hexdigest(), **conditions}
+        return {"program": hashlib.file_digest(program, "sha256").hexdigest(), **more}
+
+
+def conditions_of(folder):
+    """Those of the results in `folder`; None if it has none."""
     path = os.path.join(folder, BEGUN)
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            theirs = json.load(file)
-        other = [name for name, value in mine.items() if theirs.get(name) != value]
-        if other:
-            raise Unfit(f"{folder} holds results with another {' and another '.join(other)}; remove it, or give --out another folder")
-    with open(path, "w", encoding="utf-8") as file:
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def begin(folder, mine):
+    """Notes under which conditions the folder's results are made; raises Unfit if it has results of others: they must not mix."""
+    theirs = conditions_of(folder)
+    other = [name for name, value in mine.items() if theirs and theirs.get(name) != value]
+    if other:
+        raise Unfit(f"{folder} holds results with another {' and another '.join(other)}; remove it, or give --out another folder")
+    with open(os.path.join(folder, BEGUN), "w", encoding="utf-8") as file:
         json.dump(mine, file, indent=2)
 
 
@@ -127,8 +144,6 @@ def busy(seconds=1.0):
 
 def describe(folder, left_out, spent_s, busy_before):
     """machine.json: on what, under which conditions, and what the time did not suffice for."""
-    with open(os.path.join(folder, BEGUN), encoding="utf-8") as file:
-        conditions = json.load(file)
     path, before = os.path.join(folder, MACHINE), {}
     if os.path.exists(path):  # a campaign that goes on
         with open(path, encoding="utf-8") as file:
@@ -144,8 +159,8 @@ def describe(folder, left_out, spent_s, busy_before):
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
                    "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
-                   "versions": sorted(listed.split("\n")[:-1]), **conditions, "left_out": left_out, "spent_s": round(spent_s),
+                   "versions": sorted(listed.split("\n")[:-1]), **conditions_of(folder), "left_out": left_out, "spent_s": round(spent_s),
                    "busy_before": round(busy_before, 3), "socksx": bool(os.environ.get("SOCKSX_DIR"))}, file, indent=2)
 
 
-__all__ = ["begin", "busy", "check", "describe", "results_folder"]
+__all__ = ["begin", "busy", "check", "conditions", "describe", "results_folder"]

@@ -176,21 +176,32 @@ def rendering():
 
 @promise("an interrupted campaign goes on in its folder, and results of another program or other conditions are never mixed in")
 def resumed():
+    mine, other = preflight.conditions(kind="quick", loss=0.0), preflight.conditions(kind="quick", loss=1.0)
     with tempfile.TemporaryDirectory() as parent:
-        equal(preflight.results_folder(parent, "full", "2026-02-03"), os.path.join(parent, "2026-02-03"), "the first")
-        for name, finished in (("2026-01-01", True), ("2026-01-30-quick", False), ("2026-02-02", False)):
-            os.mkdir(os.path.join(parent, name))
-            for file in ("begun.json", *(["machine.json"] if finished else [])):
-                with open(os.path.join(parent, name, file), "w", encoding="ascii") as out:
+        def begun(name, conditions, finished):
+            folder = os.path.join(parent, name)
+            os.mkdir(folder)
+            preflight.begin(folder, conditions)
+            if finished:
+                with open(os.path.join(folder, "machine.json"), "w", encoding="ascii") as out:
                     out.write("{}")
-        equal(preflight.results_folder(parent, "full", "2026-02-03"), os.path.join(parent, "2026-02-02"), "the interrupted one")
-        equal(preflight.results_folder(parent, "paper", "2026-02-03"), os.path.join(parent, "2026-02-03-paper"), "another kind")
-        folder = os.path.join(parent, "new")
-        os.mkdir(folder)
-        preflight.begin(folder, kind="quick", loss=0.0)
-        preflight.begin(folder, kind="quick", loss=0.0)
+
+        def chosen(kind="full", today="2026-02-03"):
+            return os.path.basename(preflight.results_folder(parent, kind, today, mine))
+        equal(chosen(), "2026-02-03", "the first")
+        begun("2026-01-01", mine, True)
+        begun("2026-02-01", other, False)
+        equal(chosen(), "2026-02-03", "none was interrupted under these conditions")
+        begun("2026-01-30-quick", mine, False)
+        begun("2026-02-02", mine, False)
+        equal(chosen(), "2026-02-02", "the interrupted one")
+        equal(chosen("quick"), "2026-01-30-quick", "the interrupted quick one")
+        equal(chosen("paper"), "2026-02-03-paper", "another kind")
+        begun("2026-02-03-paper", other, True)
+        equal(chosen("paper"), "2026-02-03-paper.2", "beside results under other conditions")
+        preflight.begin(os.path.join(parent, "2026-02-02"), mine)
         try:
-            preflight.begin(folder, kind="quick", loss=1.0)
+            preflight.begin(os.path.join(parent, "2026-02-02"), other)
         except Unfit as refused:
             check("another loss" in str(refused), str(refused))
         else:
