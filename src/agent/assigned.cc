@@ -50,10 +50,9 @@ bool Assigned::unknown() {
 
 bool Assigned::changed(const store::Event& event) {
   if (foreign_ || event.record.name != node_) return false;
-  if (event.type == store::Event::Type::removed) return withdraw();
   const auto removal = parse_removal(event.record.spec);
-  if (!removal) return take(event.record);
-  // An old note comes again with every report that this agent writes beside it.
+  if (!removal) return event.type == store::Event::Type::removed ? withdraw() : take(event.record);
+  // An old note comes again with every report that this agent writes beside it, and once more when its time is over.
   if (is_proof(*removal)) return withdraw();
   return wanted_ && unknown();
 }
@@ -77,11 +76,13 @@ bool Assigned::is_proof(const Removal& removal) const { return wanted_ && store_
 bool Assigned::take(const store::Record& record) {
   auto assignment = parse_assignment(record.spec);
   if (!assignment) return refuse(record, assignment.error().text());
-  const bool news = !informed_ || wanted_ != *assignment || generation_ != record.generation || store_ != heard_ || !trouble_.empty();
+  const bool same = wanted_ == *assignment && generation_ == record.generation && store_ == heard_;
+  const bool news = !informed_ || !same || !trouble_.empty();
+  // Every report beside it raises the record's version; the note of a removal may be written from what was read before that.
+  if (!same || version_ == 0 || record.version < version_) version_ = record.version;
   wanted_ = std::move(*assignment);
   removed_ = false;
   generation_ = record.generation;
-  version_ = record.version;
   store_ = heard_;
   informed_ = true;
   trouble_.clear();

@@ -13,7 +13,7 @@ namespace epif::agent {
 struct SavedAssignment {
   Assignment assignment;
   std::uint64_t generation = 0;  ///< of its resource
-  store::Revision version = 0;   ///< of that resource when it was taken; 0: not known
+  store::Revision version = 0;   ///< of that resource when this generation was first heard; 0: not known
   std::string store{};           ///< identity of the orchestrator's store (api/store_identity.h)
   std::vector<KnownInstance> running{};  ///< what ran when it was saved
 };

@@ -77,6 +77,8 @@ TEST(AssignedByAnOrchestrator, an_agent_that_was_away_hears_of_the_removal_when_
 
   EXPECT_FALSE(before_the_backup.changed({.type = store::Event::Type::put, .revision = 901, .record = proof(55)})) << "with a new status";
   EXPECT_EQ(before_the_backup.wanted(), assignment());
+  EXPECT_FALSE(before_the_backup.changed({.type = store::Event::Type::removed, .revision = 902, .record = proof(55)})) << "its time is over";
+  EXPECT_EQ(before_the_backup.wanted(), assignment());
 
   Assigned elsewhere(node);
   elsewhere.restore({.assignment = assignment(), .generation = 3, .version = 40, .store = "A"});
@@ -92,6 +94,15 @@ TEST(AssignedByAnOrchestrator, an_agent_that_was_away_hears_of_the_removal_when_
   EXPECT_TRUE(listening.removed());
   EXPECT_TRUE(listening.changed({.type = store::Event::Type::put, .revision = 57, .record = record(5, assignment(), 57)}));
   EXPECT_EQ(listening.wanted(), assignment()) << "added again";
+}
+
+TEST(AssignedByAnOrchestrator, a_report_that_was_written_beside_the_removal_does_not_hide_it) {
+  const auto proof = record(4, print(Removal{node, 55, std::chrono::sys_seconds(std::chrono::seconds(1))}), 57);
+  auto one = heard();
+  EXPECT_FALSE(one.changed({.type = store::Event::Type::put, .revision = 56, .record = record(3, assignment(), 56)})) << "its own report";
+  EXPECT_EQ(one.version(), 40u) << "of the assignment, not of what is said of it";
+  EXPECT_TRUE(one.changed({.type = store::Event::Type::put, .revision = 57, .record = proof}));
+  EXPECT_TRUE(one.removed());
 }
 
 TEST(AssignedByAnOrchestrator, a_store_without_the_node_removed_nothing_of_which_nothing_is_known) {

@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <map>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -60,9 +62,20 @@ bool runs_another_program(std::int64_t pid, const std::string& program) {
   return runs.st_dev != wished.st_dev || runs.st_ino != wished.st_ino;
 }
 
-/// Calls `each` with every living process `PROGRAM NAME ... MARK` of this user.
+/// 0 if there is no such process.
+std::int64_t parent_of(std::int64_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const auto name_end = text.rfind(") ");  // "PID (NAME) STATE PARENT"; the name may hold anything
+  return name_end == text.npos || name_end + 4 > text.size() ? 0 : std::strtoll(text.c_str() + name_end + 4, nullptr, 10);
+}
+
+/// Calls `each` with every living process `PROGRAM NAME ... MARK` of this user, but not with what one of them has just forked: that
+/// carries its arguments until it runs another program.
 void each_process(const std::string& name, const std::string& mark,
                   const std::function<void(std::int64_t, std::vector<std::string>)>& each) {
+  std::map<std::int64_t, std::vector<std::string>> found;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
     const auto number = entry.path().filename().string();
@@ -72,7 +85,10 @@ void each_process(const std::string& name, const std::string& mark,
     auto arguments = arguments_of(entry.path());
     // argv[1] is the subcommand: a shell or a wrapper that merely carries the same words is not the daemon itself.
     if (arguments.size() < 3 || arguments[1] != name || std::ranges::find(arguments, mark) == arguments.end()) continue;
-    each(std::stoll(number), std::move(arguments));
+    found.emplace(std::stoll(number), std::move(arguments));
+  }
+  for (auto& [pid, arguments] : found) {
+    if (!found.contains(parent_of(pid))) each(pid, std::move(arguments));
   }
 }
 
@@ -126,7 +142,8 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
     pid_ = 0;
     pidfd_.reset();
   }
-  if (!pidfd_ && back_off_.count() == 0) {
+  // Looked for again after each early end: another one may serve, that of a take-over which did not come about.
+  if (!pidfd_ && Clock::now() >= retry_at_) {
     find();
     other_program_ = pidfd_ && runs_another_program(pid_, command.front());
   }
@@ -209,10 +226,13 @@ Result<> Daemon::start(const std::vector<std::string>& command) {
   return {};
 }
 
-Result<> Daemon::run(const std::vector<std::string>& command) {
+Result<> Daemon::run(const std::vector<std::string>& command, std::chrono::milliseconds patience) {
   if (auto started = start(command); !started) return started;
   pollfd look{pidfd_.get(), POLLIN, 0};
-  if (::poll(&look, 1, static_cast<int>(limits::daemon_stop_ms)) == 0) return stop();
+  if (::poll(&look, 1, static_cast<int>(patience.count())) == 0) {
+    if (auto stopped = stop(); !stopped) return stopped;
+    return fail(Code::timeout, name_ + " was stopped before it was done", log_, last_line());
+  }
   siginfo_t how{};
   ::waitid(P_PID, static_cast<id_t>(pid_), &how, WEXITED | WNOHANG);
   pid_ = 0;

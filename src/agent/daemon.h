@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/limits.h"
 
 namespace epif::agent {
 
@@ -25,8 +26,9 @@ class Daemon {
   /// that does not serve in time, the old one is ended first. Not more often than once per back-off (0.1 s doubled to 5 s) after
   /// it died early.
   [[nodiscard]] Result<> ensure(const std::vector<std::string>& command);
-  /// Runs `command` to its end, for short work; an error with its last words if it fails.
-  [[nodiscard]] Result<> run(const std::vector<std::string>& command);
+  /// Runs `command` to its end, for short work; an error with its last words if it fails, or is not done after `patience`.
+  [[nodiscard]] Result<> run(const std::vector<std::string>& command,
+                             std::chrono::milliseconds patience = std::chrono::milliseconds(limits::daemon_stop_ms));
   /// SIGTERM, after 8 s SIGKILL; finds the process although it was never started here, and those that drain. Returns once they are gone.
   [[nodiscard]] Result<> stop();
   /// SIGKILL: the flows are reset, and the capture rules of a redirector stay and refuse. trouble() is `why` until ensure().

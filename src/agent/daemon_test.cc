@@ -60,6 +60,19 @@ TEST_F(Sleeping, what_an_earlier_agent_started_is_adopted_and_never_doubled) {
   EXPECT_TRUE(next.running());
 }
 
+TEST_F(Daemons, what_the_process_has_just_forked_is_not_taken_for_it) {
+  std::filesystem::current_path(folder);
+  std::ofstream("proxy") << "(while :; do sleep 1; done) & trap 'kill $!; exit 0' TERM; echo ready; wait\n";
+  ASSERT_TRUE(daemon.ensure(sleeper(mark)));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  std::string said;
+  while (said != "ready" && std::chrono::steady_clock::now() < deadline) std::ifstream(log) >> said;
+  Daemon next("proxy", log, mark);
+  ASSERT_TRUE(next.ensure(sleeper(mark)));
+  EXPECT_EQ(next.pid(), daemon.pid());
+  std::filesystem::current_path("/");
+}
+
 TEST_F(Sleeping, other_arguments_replace_the_process) {
   ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
   const auto pid = daemon.pid();
@@ -81,6 +94,31 @@ TEST_F(Sleeping, a_successor_that_does_not_serve_is_followed_by_a_new_start) {
   ASSERT_TRUE(daemon.ensure(sleeper(mark, "broken")));
   EXPECT_TRUE(daemon.running());
   EXPECT_NE(daemon.pid(), pid);
+}
+
+TEST_F(Sleeping, when_an_unfinished_successor_ends_the_one_that_serves_is_found_again) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
+  const auto serves = daemon.pid();
+  Daemon unfinished("another name", log, mark);  // as an agent leaves it that died while it replaced
+  ASSERT_TRUE(unfinished.ensure(sleeper(mark, "b")));
+  Daemon next("proxy", log, mark);
+  ASSERT_TRUE(next.ensure(sleeper(mark, "b")));
+  ASSERT_EQ(next.pid(), unfinished.pid());
+  ASSERT_TRUE(next.running());
+  ASSERT_EQ(::kill(static_cast<pid_t>(next.pid()), SIGKILL), 0);
+  pollfd look{next.watch_fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&look, 1, 5000), 1);
+  std::ofstream("pid") << serves << std::endl;
+  auto again = next.ensure(sleeper(mark, "b"));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (!again && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_until(next.retry_at());
+    again = next.ensure(sleeper(mark, "b"));
+  }
+  ASSERT_TRUE(again);
+  std::string name;
+  std::ifstream("/proc/" + std::to_string(serves) + "/comm") >> name;
+  EXPECT_EQ(name, "epif-draining") << "a second one was started beside the one that serves";
 }
 
 TEST_F(Sleeping, what_an_earlier_agent_started_from_another_program_is_replaced) {
@@ -127,6 +165,14 @@ TEST_F(Daemons, a_process_that_dies_at_once_gives_its_last_words) {
   ASSERT_EQ(::poll(&look, 1, 5000), 1);
   EXPECT_FALSE(daemon.ensure({"/bin/sh", "proxy-that-is-not-there", mark}));
   EXPECT_THAT(daemon.trouble(), testing::HasSubstr("proxy-that-is-not-there"));
+}
+
+TEST_F(Daemons, short_work_that_is_not_done_in_time_is_an_error) {
+  EXPECT_TRUE(daemon.run({"/bin/sh", "-c", "exit 0"}));
+  const auto late = daemon.run({"/bin/sleep", "60"}, std::chrono::milliseconds(100));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::timeout);
+  EXPECT_FALSE(daemon.running());
 }
 
 TEST_F(Daemons, a_program_that_is_not_there_is_an_error_with_its_path) {
