@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""client ── gate ── server and proxy: what makes set-up fast can be switched off, each alone."""
+import threading
+
+from lab import check, equal, promise, run, wait_until
+from redirect_world import Service, World, certificates, echo, read_all
+
+TARGET = "10.2.0.20"
+
+
+def ask_five_times(w):
+    for _ in range(5):
+        with w.client.connect(TARGET, 7001) as out:
+            out.sendall(b"hello")
+            equal(read_all(out, 5), b"hello", "echo")
+
+
+@promise("TLS sessions with the proxy are resumed, and are not if either side says so")
+def resumption():
+    with World("resume", proxy=False) as w, Service(w.server, 7001, echo):
+        made, ca = certificates(w.lab, "umc/node", "umc/proxy")
+        words = {name: ["--cert", cert, "--key", key, "--ca", ca] for name, (cert, key) in made.items()}
+        for at_proxy, at_redirector in (([], []), (["--no-resumption"], []), ([], ["--no-resumption"])):
+            proxy = w.start_proxy("--tls-listen", "10.3.0.30:1083", "--allow-all", *words["umc/proxy"], *at_proxy, port=1083)
+            redirector = w.redirect("--capture", TARGET, "--warm", "0", "--threads", "1", *words["umc/node"], *at_redirector, proxy="10.3.0.30:1083")
+            ask_five_times(w)
+            counts = [w.metric(f'tls_handshakes_total{{resumed="{word}"}}') for word in ("no", "yes")]
+            equal(counts, [5, 0] if at_proxy or at_redirector else [1, 4], f"handshakes anew and resumed with {at_proxy + at_redirector}")
+            redirector.stop()
+            proxy.stop()
+
+
+@promise("without a warm pool no connection stands ready")
+def warm():
+    with World("warm") as w, Service(w.server, 7001, echo):
+        redirector = w.redirect("--capture", TARGET)
+        wait_until(lambda: w.metric("pool_idle") > 0, "connections stand ready")
+        ask_five_times(w)
+        check(w.metric('pool_total{result="hit"}') > 0, "no connection was warm")
+        redirector.stop()
+        w.redirect("--capture", TARGET, "--warm", "0")
+        ask_five_times(w)
+        equal((w.metric("pool_idle"), w.metric('pool_total{result="hit"}')), (0, 0), "warm connections with --warm 0")
+
+
+@promise("the program's first bytes go with the request if they come within the wait, and 0 waits for none")
+def first_bytes():
+    with World("firstbytes", proxy=False) as w:
+        requests, spoken = [], threading.Event()
+
+        def proxy(peer):
+            requests.append(peer.recv(65536))
+            spoken.wait(5)
+        with Service(w.proxy_node, 1080, proxy):
+            for flags, together in ((["--first-bytes-wait", "1000"], True), (["--first-bytes-wait", "0"], False)):
+                redirector = w.redirect("--capture", TARGET, "--warm", "0", *flags)
+                spoken.clear()
+                with w.client.connect(TARGET, 7001) as out:
+                    if not together:
+                        wait_until(lambda: len(requests) == 1, "a request without data has come")
+                    out.sendall(b"first bytes")
+                    wait_until(lambda: len(requests) == 1, "the request has come")
+                spoken.set()
+                equal(requests.pop().endswith(b"first bytes"), together, f"the first bytes are in the request with {flags}")
+                redirector.stop()
+
+
+if __name__ == "__main__":
+    run()
