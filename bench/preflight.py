@@ -20,7 +20,7 @@ PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shado
             "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev")
 LEAST_FREE_BYTES = 2 << 30
 BUSY = 0.1
-BEGUN, MACHINE = "begun.json", "machine.json"
+BEGUN, PARTS, MACHINE = "begun.json", "parts.json", "machine.json"
 
 
 def check(workloads, competitors, topologies):
@@ -104,9 +104,24 @@ def results_folder(parent, kind, today, mine):
 
 
 def conditions(**more):
-    """What results must have in common to stand in one report: the program, and what else is given."""
-    with open(epif(), "rb") as program:
-        return {"program": hashlib.file_digest(program, "sha256").hexdigest(), **more}
+    """What results must have in common to stand in one report: the program, the benchmark's own, and what else is given."""
+    return {"program": _digest([epif()]), "benchmark": _digest(_measuring()), "socksx": bool(os.environ.get("SOCKSX_DIR")), **more}
+
+
+def _measuring():
+    """All that makes the numbers beside the program itself: the benchmark's scripts, but for those that only report, and its tools."""
+    scripts = [os.path.join(folder, name) for folder, _, names in os.walk(HERE) for name in names if name.endswith(".py")]
+    reporting = (os.path.join(HERE, "report"), os.path.join(HERE, "results"))
+    tools = [os.path.join(os.path.dirname(epif()), name) for name in ("epif-bf", "link_emulator", "mqtt_load", "bf_containers")]
+    return sorted(path for path in scripts if not path.startswith(reporting)) + [path for path in tools if os.path.exists(path)]
+
+
+def _digest(paths):
+    whole = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def conditions_of(folder):
@@ -142,13 +157,20 @@ def busy(seconds=1.0):
     return share
 
 
-def describe(folder, left_out, spent_s, busy_before):
-    """machine.json: on what, under which conditions, and what the time did not suffice for."""
-    path, before = os.path.join(folder, MACHINE), {}
+def note(folder, spent_s, busy_before):
+    """Notes how long this part of the campaign took, and how busy the machine was before it; {} of all parts together."""
+    path, before = os.path.join(folder, PARTS), {}
     if os.path.exists(path):  # a campaign that goes on
         with open(path, encoding="utf-8") as file:
             before = json.load(file)
-    spent_s, busy_before = spent_s + before.get("spent_s", 0), max(busy_before, before.get("busy_before", 0))
+    all_parts = {"spent_s": round(spent_s + before.get("spent_s", 0)), "busy_before": round(max(busy_before, before.get("busy_before", 0)), 3)}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(all_parts, file)
+    return all_parts
+
+
+def describe(folder, left_out, parts):
+    """machine.json: on what, under which conditions, and what the time did not suffice for. `parts`: what note() said."""
 
     def first(path, prefix):
         with open(path, encoding="utf-8") as file:
@@ -156,11 +178,10 @@ def describe(folder, left_out, spent_s, busy_before):
 
     commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True).stdout.strip()
     listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES], capture_output=True, text=True).stdout
-    with open(path, "w", encoding="utf-8") as file:
+    with open(os.path.join(folder, MACHINE), "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
                    "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
-                   "versions": sorted(listed.split("\n")[:-1]), **conditions_of(folder), "left_out": left_out, "spent_s": round(spent_s),
-                   "busy_before": round(busy_before, 3), "socksx": bool(os.environ.get("SOCKSX_DIR"))}, file, indent=2)
+                   "versions": sorted(listed.split("\n")[:-1]), **conditions_of(folder), "left_out": left_out, **parts}, file, indent=2)
 
 
-__all__ = ["begin", "busy", "check", "conditions", "describe", "results_folder"]
+__all__ = ["begin", "busy", "check", "conditions", "describe", "note", "results_folder"]

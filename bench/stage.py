@@ -1,11 +1,15 @@
 """Where a campaign's steps are taken: the world of a topology stands from one step to the next, a competitor runs for its turn."""
-import subprocess
-
 from world import Unfit, World  # first: it puts the tests' lab on the path
 import campaign
 import competitor
 from lab.promise import Failure
 from paper.topology import named
+
+
+def reason(failure):
+    """What stands in a row; of a failure that nobody thought of its kind as well."""
+    text = " ".join(str(failure).split())[:400]
+    return text if text and isinstance(failure, (Unfit, Failure, OSError, ValueError)) else f"{type(failure).__name__}: {text}"
 
 
 class Stage:
@@ -20,7 +24,15 @@ class Stage:
     def end_rival(self):
         running, self.running = self.running, None
         if running:
-            running[1].stop(self.world)
+            self.stop(running[1])
+
+    def stop(self, rival):
+        """One that cannot be stopped must not disturb the next: its world ends with it."""
+        try:
+            rival.stop(self.world)
+        except Exception as failure:  # noqa: BLE001
+            print(f"bench: {rival.title or type(rival).__name__} cannot be stopped, so its world is taken down: {reason(failure)}")
+            self.close()
 
     def close(self):
         self.end_rival()
@@ -38,9 +50,9 @@ class Stage:
             world = World(named(step.topology) if step.topology else None, self.given.loss / 100, self.given.rate)
             try:
                 world.__enter__()
-            except Unfit as why:
-                self.unfit[step.topology, step.round] = why
-                raise
+            except Exception as why:  # noqa: BLE001 - whatever broke, the other worlds are made
+                self.unfit[step.topology, step.round] = Unfit(reason(why))
+                raise self.unfit[step.topology, step.round] from why
             self.world, self.place = world, (step.topology, step.round)
         return self.world
 
@@ -76,11 +88,11 @@ class Stage:
             if shares and started:
                 self.running = ((step.competitor, step.topology, step.round), rival)
             else:
-                rival.stop(world)
+                self.stop(rival)
 
     @staticmethod
     def guarded(measure):
         try:
             return measure()
-        except (Unfit, Failure, subprocess.SubprocessError, OSError, ValueError) as failure:
-            return {"error": " ".join(str(failure).split())[:400]}
+        except Exception as failure:  # noqa: BLE001 - whatever broke is a row
+            return {"error": reason(failure)}

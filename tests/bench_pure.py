@@ -7,7 +7,7 @@ import sys
 import tempfile
 import types
 
-from lab import check, equal, promise, repository, run
+from lab import Failure, check, equal, promise, repository, run
 
 sys.path.insert(0, str(repository / "bench"))
 import campaign  # noqa: E402
@@ -153,6 +153,15 @@ def ticks():
     equal(table2.winners({"a": None}, False, ("a",)), [], "nothing measured")
 
 
+@promise("where more comes through a proxy than without any, the page says that the ratios there are worth nothing")
+def doubts():
+    def said(quantity, ours):
+        rows = [row(n, {quantity: v}, "", 8, kind="rate") for n, v in (("direct", 100.0), ("epif", ours))]
+        return " ".join(block.text for block in tables.doubtful(Measured(rows, "rate"), quantity))
+    check("Doubtful" in said("rate", 150.0) and "epif" in said("rate", 150.0), said("rate", 150.0))
+    equal((said("rate", 110.0), said("mean_ms", 150.0)), ("", ""), "no reason for doubt")
+
+
 @promise("an error is a row and a reason, and tables of every shape come out")
 def shapes():
     class Module:
@@ -206,6 +215,9 @@ def resumed():
             check("another loss" in str(refused), str(refused))
         else:
             check(False, "results with another loss were taken")
+        check({"program", "benchmark", "socksx"} <= set(mine), f"what must be the same: {sorted(mine)}")
+        preflight.note(parent, 10.2, 0.5)
+        equal(preflight.note(parent, 5.0, 0.1), {"spent_s": 15, "busy_before": 0.5}, "time and mood of both parts")
 
 
 @promise("what fails is a row with its reason, what is not there as well, and the rest goes on")
@@ -217,12 +229,47 @@ def rows_of_failures():
         def once(world, rival, step, lengths):
             if step.setting == 1:
                 raise Unfit("the port\n is taken")
-            return {"ms": 2.0}
+            return {"ms": {2: 2.0}[step.setting]}
     given = types.SimpleNamespace(kind="quick", workloads={"alone": Alone, "absent": Alone}, loss=0.0, rate=None)
     lacking = {("workload", "alone"): "", ("workload", "absent"): "not installed: podman"}
     on = stage.Stage(given, lacking)
-    seen = [on.take(campaign.Step(name, "epif", "", setting, 0)) for name, setting in (("alone", 1), ("absent", 2), ("alone", 2))]
-    equal(seen, [{"error": "the port is taken"}, {"error": "not installed: podman"}, {"ms": 2.0}], "results")
+    seen = [on.take(campaign.Step(name, "epif", "", setting, 0)) for name, setting in (("alone", 1), ("absent", 2), ("alone", 3), ("alone", 2))]
+    equal(seen, [{"error": "the port is taken"}, {"error": "not installed: podman"}, {"error": "KeyError: 3"}, {"ms": 2.0}], "results")
+
+
+@promise("a world that cannot be made, and a rival that cannot be stopped, are no end of the campaign")
+def broken_worlds():
+    class Broken:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            raise Failure("the emulator is not ready")
+
+    class Sound(Broken):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            gone.append(self)
+
+    class Stuck(competitor.Base):
+        def stop(self, world):
+            raise KeyError("gone")
+
+    one = types.SimpleNamespace(once=lambda *_: {"ms": 1.0}, RIVALS={"stuck": Stuck})
+    given = types.SimpleNamespace(kind="full", workloads={"one": one}, loss=0.0, rate=None)
+    gone, before = [], stage.World
+    try:
+        on = stage.Stage(given, {("workload", "one"): ""})
+        stage.World = Broken
+        equal(on.take(campaign.Step("one", "stuck", "", 1, 0)), {"error": "not measured: the emulator is not ready"}, "without a world")
+        stage.World = Sound
+        step = campaign.Step("one", "stuck", "", 1, 1)
+        equal([on.take(step), on.take(step)], [{"ms": 1.0}] * 2, "with a rival that stays")
+        equal(len(gone), 2, "worlds that ended with it")
+    finally:
+        stage.World = before
 
 
 @promise("the authors' programs are offered when their folder is given, and what is missing in it is named")

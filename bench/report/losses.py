@@ -1,14 +1,11 @@
 """Where epif loses: whoever is ahead of it, in each table's first number. Pure."""
 from .document import Bullets, Heading, Text
+from .records import less_is_better
 from .tables import BASE, counted
 
 OURS = "epif"
 MARGIN = 0.05  # less than that is no loss
 TITLE = "Where epif as shipped is behind"
-
-
-def less_is_better(quantity):
-    return quantity in ("ms", "ports") or quantity.endswith(("_ms", "_kib", "_us", "_s_gib")) or quantity.startswith("cpu")
 
 
 def ahead(measured, quantity, topology, setting):

@@ -84,6 +84,10 @@ def starved(values):
     return len(values) > 1 and min(values) < 0.5 * max(values)
 
 
+def less_is_better(quantity):
+    return quantity in ("ms", "ports") or quantity.endswith(("_ms", "_kib", "_us", "_s_gib")) or quantity.startswith("cpu")
+
+
 def off_equation(measured_ms, predicted_ms):
     """True if a mean lies outside of 1.5 ms plus 5 % around what the article's equation says."""
     return abs(measured_ms - predicted_ms) > 1.5 + 0.05 * predicted_ms

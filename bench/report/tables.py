@@ -1,8 +1,9 @@
 """Tables of a workload that has no section of its own, and what they share with those that have."""
 from .document import FAILED, Bullets, Heading, Table, Text
-from .records import deviation, number, ratio, starved
+from .records import deviation, less_is_better, number, ratio, starved
 
 BASE = "direct"
+AHEAD_OF_NONE = 1.25  # no proxy adds so much to what comes through
 
 
 def cell(measured, name, topology, setting, quantity, with_ratio=False):
@@ -44,6 +45,21 @@ def void(measured, quantity):
                  "cores ran out, so the ratios there mean nothing.")] if places else []
 
 
+def doubtful(measured, quantity):
+    """A warning for each place where no proxy was held up by something else: more came through a proxy."""
+    if less_is_better(quantity):
+        return []
+    places = []
+    for topology in measured.topologies:
+        for setting in measured.settings:
+            base = measured.median(BASE, topology, setting, quantity)
+            ahead = [title for name, title in measured.titles.items()
+                     if base and (measured.median(name, topology, setting, quantity) or 0) > AHEAD_OF_NONE * base]
+            places += [f"{topology or 'no delay'}, {setting}: {', '.join(ahead)}"] if ahead else []
+    return [Text(f"Doubtful: more came through a proxy than without any ({'; '.join(places)}). Something else held no proxy up then, so the "
+                 "ratios to it there are too high, for everybody.")] if places else []
+
+
 def counted(setting, name):
     """"1 stream", "2 streams"."""
     return f"{setting} {name[:-1] if setting == 1 and name.endswith('s') else name}".strip()
@@ -64,7 +80,7 @@ def section(measured, module):
     if getattr(module, "NOTE", ""):
         out.append(Text(module.NOTE))
     if quantities:
-        out += void(measured, quantities[0]) if BASE in measured.titles else []
+        out += void(measured, quantities[0]) + doubtful(measured, quantities[0]) if BASE in measured.titles else []
     for topology in measured.topologies:
         if len(measured.topologies) > 1:
             out.append(Heading(topology or "no delay", 3))

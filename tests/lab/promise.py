@@ -30,10 +30,14 @@ def equal(seen, wanted, what):
 
 
 def stop_cleanly_on_signals():
-    """SIGTERM and SIGHUP end like Ctrl-C, so that every `with` block cleans up."""
+    """SIGTERM and SIGHUP end like Ctrl-C, so that every `with` block cleans up; a second one does not disturb that."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
     def interrupt(number, frame):
+        for one in numbers:
+            signal.signal(one, lambda *_: None)  # not SIG_IGN, which children would inherit
         raise KeyboardInterrupt(signal.Signals(number).name)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background job starts with SIGINT ignored
+    for number in numbers:  # a shell's background job starts with SIGINT ignored
         signal.signal(number, interrupt)
 
 
