@@ -9,7 +9,7 @@ sys.path.insert(0, str(repository / "bench"))
 import world as benchmark  # noqa: E402
 from campaign import LENGTHS, Step  # noqa: E402
 from competitor import epif_clear, nginx_http  # noqa: E402
-from workload import chain, scale, streams  # noqa: E402
+from workload import chain, comparison, scale, streams  # noqa: E402
 from workload.dialogue import dialogue  # noqa: E402
 
 QUICK = LENGTHS["quick"]
@@ -57,6 +57,16 @@ def held():
                 ours.processes[0].kill()
                 again = ask("again", 60)
                 check(again["alive"] < 20 and again["why"], f"with its proxy dead: {again}")
+
+
+@promise("comparison: over TLS whoever has a certificate is answered by the proxy, and a stranger is not, though it speaks TLS as well")
+def strangers():
+    with benchmark.World() as world:
+        ours = comparison.RIVALS["epif"]()
+        with comparison.running(ours, world, ours.serve_known):
+            cert, key, _ = world.certificates("client/node", "proxy/node")["client/node"]
+            check(comparison.speaks_socks(world, (cert, key)), "one with a certificate was refused, so that a refusal says nothing")
+            check(not ours.stranger(world), "a stranger was served")
 
 
 @promise("chain: a connection passes as many functions as the table says, in containers of their own")

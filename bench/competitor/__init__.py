@@ -7,6 +7,8 @@
     start(world), which leaves it serving; all that it starts in world's nodes ends with it or by stop(world)
     once_only  True: a variant for which one run of each measurement is enough, unless it is named (--only)
     offered() False: it runs only where it is named (--only)
+
+Each uses as many cores as it can, as it does where it is installed: epif has a thread a core, NGINX a process, HAProxy a thread.
 """
 import importlib
 import pkgutil

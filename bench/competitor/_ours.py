@@ -4,6 +4,11 @@ from world import HTTP_PORT, PROXY, SERVER, epif
 from . import Base
 
 
+# Words that switch off what saves round trips or copies; see paper/ideas.py.
+PLAIN = ("--warm", "0", "--no-false-start", "--first-bytes-wait", "0", "--splice", "off")
+PLAIN_PROXY = ("--splice", "off")
+
+
 class Ours(Base):
     proxy_flags = ()
     redirect_flags = ()

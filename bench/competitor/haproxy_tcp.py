@@ -2,7 +2,6 @@
 from . import Base
 
 CONFIG = """global
-  nbthread 1
   maxconn 8500
   maxpipes 500
 defaults

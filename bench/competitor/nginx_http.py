@@ -1,7 +1,7 @@
 """NGINX as the article uses it: an HTTP reverse proxy, which the client has to name."""
 from . import Base
 
-CONFIG = """daemon off; master_process off; worker_processes 1; pid {state}/nginx-http.pid; error_log {state}/nginx-http-error.log;
+CONFIG = """daemon off; user root; worker_processes auto; pid {state}/nginx-http.pid; error_log {state}/nginx-http-error.log;
 events {{ worker_connections 19000; }}
 http {{ access_log off; keepalive_requests 1000000000;
   client_body_temp_path {state}/h1; proxy_temp_path {state}/h2; fastcgi_temp_path {state}/h3;

@@ -5,7 +5,7 @@ from . import Base
 
 MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 CONFIG = """load_module {module};
-daemon off; master_process off; worker_processes 1; pid {state}/{name}.pid; error_log {state}/{name}-error.log;
+daemon off; user root; worker_processes auto; pid {state}/{name}.pid; error_log {state}/{name}-error.log;
 events {{ worker_connections 19000; }}
 stream {{ server {{ listen {listen} backlog=4096; proxy_pass {to}; }} }}
 """

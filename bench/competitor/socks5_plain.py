@@ -1,9 +1,10 @@
-"""SOCKS5 with every accelerator off: the article's own method."""
-from ._ours import Ours
+"""SOCKS5 with every accelerator off but threads: the article's own method."""
+from ._ours import PLAIN, PLAIN_PROXY, Ours
 
 
 class Competitor(Ours):
     title = "SOCKS5 plain"
     method = "socks5"
-    redirect_flags = ("--socks", "5", "--warm", "0")
+    redirect_flags = ("--socks", "5", *PLAIN)
+    proxy_flags = PLAIN_PROXY
     place = 20

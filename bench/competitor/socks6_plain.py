@@ -1,9 +1,10 @@
-"""SOCKS6 with every accelerator off: the article's own method."""
-from ._ours import Ours
+"""SOCKS6 with every accelerator off but threads: the article's own method."""
+from ._ours import PLAIN, PLAIN_PROXY, Ours
 
 
 class Competitor(Ours):
     title = "SOCKS6 plain"
     method = "socks6"
-    redirect_flags = ("--warm", "0", "--no-false-start")
+    redirect_flags = PLAIN
+    proxy_flags = PLAIN_PROXY
     place = 21

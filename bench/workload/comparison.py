@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import socket
+import ssl
 import time
 
 from campaign import Step
@@ -121,9 +122,24 @@ class Socks(Ours):
         self.begin(world, "--allow-all", known=() if self.tls else ("--user-file", secret))
 
     def stranger(self, world):
-        """A program that knows the proxy, but neither word nor certificate."""
-        port = 1083 if self.tls else 1080
-        return world.client.run("curl", "-sf", "-m", "2", "--socks5", f"{PROXY}:{port}", f"http://{address(0)}/", check=False).returncode == 0
+        """A program that knows the proxy, but neither word nor certificate: it speaks TLS where the proxy does."""
+        if self.tls:
+            return speaks_socks(world, None)
+        return world.client.run("curl", "-sf", "-m", "2", "--socks5", f"{PROXY}:1080", f"http://{address(0)}/", check=False).returncode == 0
+
+
+def speaks_socks(world, identity):
+    """True if the proxy answers a SOCKS5 greeting over TLS. `identity`: files of a certificate and its key, or None."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if identity:
+        context.load_cert_chain(*identity)
+    try:
+        with world.client.connect(PROXY, 1083, 2) as plain, context.wrap_socket(plain) as out:
+            out.sendall(b"\x05\x01\x00")
+            return out.recv(2) == b"\x05\x00"
+    except OSError:  # ssl.SSLError is one
+        return False
 
 
 RIVALS = {"nginx": Nginx, "socks5": type("Socks5", (Socks,), {"title": "SOCKS5", "version": "5"}),
