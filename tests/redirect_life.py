@@ -82,6 +82,21 @@ def failed_start():
         check(is_refused(w.client, TARGET, 80), "a connection got through")
 
 
+@promise("--shut of one that was killed is done although another redirector runs, and is refused for that one")
+def shut_beside():
+    with World("shutbeside") as w:
+        w.redirect("--capture", TARGET)
+        other = w.lab.path("other", "")
+        killed = w.client.start(epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", "10.9.9.9", "--listen-port", "15002", "--state", other)
+        killed.wait_for_log("captures")
+        killed.kill()
+        done = w.client.run(epif(), "redirect", "--shut", "--state", other, check=False)
+        equal(done.returncode, 0, f"exit code of the killed one's: {done.stderr}")
+        check("epif_redirect_15002" in w.ruleset(), "its guard went")
+        busy = w.client.run(epif(), "redirect", "--shut", "--state", w.lab.state, check=False)
+        check(busy.returncode == 1 and "another redirector runs" in busy.stderr, f"the running one's: {busy.returncode} {busy.stderr}")
+
+
 @promise("a device that is replaced under its old name is guarded again")
 def replaced_device():
     with World("replaced", proxy=False) as w:
