@@ -5,6 +5,7 @@
 // Starts an engine of its own in STATE-FOLDER. Prints {"name", "function", "trusted", "socket", "peer_pid"} for each, as a
 // route's chain has them, and {"ready": true} when all run. At SIGTERM or SIGINT it removes everything, the folder as well.
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -71,6 +72,7 @@ int run(const std::vector<std::string>& words) {
     fmt::print(stderr, "usage: bf_containers STATE-FOLDER NAME=FUNCTION[,trusted] ...\n");
     return 2;
   }
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // a caller that is killed must not leave containers
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
