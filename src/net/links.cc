@@ -43,7 +43,7 @@ Result<std::vector<NodeAddress>> node_addresses() {
   std::vector<NodeAddress> found;
   constexpr unsigned working = IFF_UP | IFF_RUNNING;
   for (const auto* entry = first; entry != nullptr; entry = entry->ifa_next) {
-    if (entry->ifa_addr == nullptr || (entry->ifa_flags & working) != working || (entry->ifa_flags & IFF_LOOPBACK) != 0) continue;
+    if (entry->ifa_addr == nullptr || (entry->ifa_flags & IFF_LOOPBACK) != 0) continue;
     sockaddr_storage storage{};
     const auto family = entry->ifa_addr->sa_family;
     if (family != AF_INET && family != AF_INET6) continue;
@@ -51,7 +51,7 @@ Result<std::vector<NodeAddress>> node_addresses() {
     const auto ip = from_sockaddr(storage).ip;
     const auto bytes = ip.bytes();
     const bool link_local = ip.is_v6() ? bytes[0] == 0xFE && (bytes[1] & 0xC0) == 0x80 : bytes[0] == 169 && bytes[1] == 254;
-    if (!link_local && !ip.is_loopback()) found.push_back({ip, ::if_nametoindex(entry->ifa_name)});
+    if (!link_local && !ip.is_loopback()) found.push_back({ip, ::if_nametoindex(entry->ifa_name), (entry->ifa_flags & working) == working});
   }
   std::ranges::sort(found);
   return found;

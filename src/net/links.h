@@ -22,13 +22,14 @@ struct Link {
 /// All devices but loopback ones, sorted by name. Errors: io.
 [[nodiscard]] Result<std::vector<Link>> links();
 
-/// An address that other hosts can reach, and the index of its device.
+/// An address for other hosts, and the index of its device.
 struct NodeAddress {
   IpAddress address;
   unsigned device = 0;
+  bool works = false;  ///< the device is up and has a carrier
   friend auto operator<=>(const NodeAddress&, const NodeAddress&) = default;
 };
-/// Those of all devices that are up and have a carrier; neither loopback nor link-local ones. Sorted. Errors: io.
+/// Those of all devices, but loopback and link-local ones. Sorted. Errors: io.
 [[nodiscard]] Result<std::vector<NodeAddress>> node_addresses();
 
 /// Calls back on the loop's thread whenever a device (or an address of one) appeared, vanished or changed (rtnetlink), until its destruction.

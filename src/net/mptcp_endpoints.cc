@@ -109,7 +109,7 @@ Result<> add_mptcp_endpoint(const MptcpEndpoint& endpoint) {
   if (endpoint.connects) flags |= MPTCP_PM_ADDR_FLAG_SUBFLOW | MPTCP_PM_ADDR_FLAG_FULLMESH;
   if (endpoint.announced) flags |= MPTCP_PM_ADDR_FLAG_SIGNAL;
   put<std::uint16_t>(fields, MPTCP_PM_ADDR_ATTR_FAMILY, six ? AF_INET6 : AF_INET);
-  put<std::uint8_t>(fields, MPTCP_PM_ADDR_ATTR_ID, endpoint.id);
+  if (endpoint.id != 0) put<std::uint8_t>(fields, MPTCP_PM_ADDR_ATTR_ID, endpoint.id);
   put_attribute(fields, six ? MPTCP_PM_ADDR_ATTR_ADDR6 : MPTCP_PM_ADDR_ATTR_ADDR4, endpoint.address.bytes());
   put<std::uint32_t>(fields, MPTCP_PM_ADDR_ATTR_FLAGS, flags);
   if (endpoint.device != 0) put<std::uint32_t>(fields, MPTCP_PM_ADDR_ATTR_IF_IDX, endpoint.device);

@@ -13,7 +13,7 @@ namespace epif::net {
 struct MptcpEndpoint {
   IpAddress address;
   unsigned device = 0;   ///< its connections leave there; 0: where the routes say
-  std::uint8_t id = 0;   ///< 1 to 255
+  std::uint8_t id = 0;   ///< 1 to 255; 0 to add it: the kernel's choice
   bool connects = false; ///< this end opens further subflows from it, to every address of the peer (subflow, fullmesh)
   bool announced = false;///< the peer is told of it (signal)
 };

@@ -1,6 +1,9 @@
 #include "net/mptcp_paths.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -8,23 +11,43 @@
 namespace epif::net {
 namespace {
 
-constexpr std::uint8_t first_id(MptcpPaths::End end) { return static_cast<std::uint8_t>(end); }
+bool same(const MptcpEndpoint& one, const MptcpEndpoint& other) { return one.id == other.id && one.address == other.address && one.device == other.device; }
 
-bool in_range(std::uint8_t id, std::uint8_t first) { return id >= first && id < first + limits::mptcp_endpoints; }
-bool is_epifs(const MptcpEndpoint& endpoint) {
-  return in_range(endpoint.id, first_id(MptcpPaths::End::connects)) || in_range(endpoint.id, first_id(MptcpPaths::End::listens));
+bool holds(const std::vector<MptcpEndpoint>& list, const MptcpEndpoint& one) {
+  return std::ranges::any_of(list, [&](const auto& known) { return same(known, one); });
 }
 
-std::uint8_t free_id(const std::vector<MptcpEndpoint>& known, std::uint8_t first) {
-  for (std::uint8_t id = first; in_range(id, first); ++id) {
-    if (std::ranges::find(known, id, &MptcpEndpoint::id) == known.end()) return id;
+/// Lines "limits ACCEPTED SUBFLOWS" and "endpoint ID DEVICE ADDRESS".
+MptcpPaths::Noted read_notes(const std::string& path) {
+  MptcpPaths::Noted noted;
+  if (path.empty()) return noted;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string kind, address;
+    unsigned first = 0;
+    unsigned second = 0;
+    words >> kind >> first >> second >> address;
+    if (kind == "limits" && words.eof()) noted.limits_before = MptcpLimits{first, second};
+    const auto ip = IpAddress::parse(address);
+    if (kind == "endpoint" && ip && first <= 255) noted.endpoints.push_back({*ip, second, static_cast<std::uint8_t>(first), false, false});
   }
-  return 0;
+  return noted;
+}
+
+void remove_noted(const MptcpPaths::Noted& noted) {
+  const auto known = mptcp_endpoints();
+  for (const auto& one : noted.endpoints) {
+    if (!known || !holds(*known, one)) continue;
+    if (auto removed = remove_mptcp_endpoint(one.id); !removed) log::warn("mptcp", "an endpoint stays", {{"why", removed.error().text()}});
+  }
+  if (!noted.limits_before) return;
+  if (auto set = set_mptcp_limits(*noted.limits_before); !set) log::warn("mptcp", "the limits are not set back", {{"why", set.error().text()}});
 }
 
 }  // namespace
 
-MptcpPaths::MptcpPaths(Loop& loop, End end) : end_(end) {
+MptcpPaths::MptcpPaths(Loop& loop, End end, std::string state_file) : end_(end), state_file_(std::move(state_file)), ours_(read_notes(state_file_)) {
   if (!has_mptcp()) {
     log::warn("mptcp", "this kernel has no MPTCP, or it is switched off (sysctl net.mptcp.enabled); TCP is used");
     return;
@@ -41,9 +64,21 @@ MptcpPaths::MptcpPaths(Loop& loop, End end) : end_(end) {
 MptcpPaths::~MptcpPaths() {
   watch_.reset();
   if (left_) return;
-  remove_mptcp_paths(end_);
-  if (!limits_before_) return;
-  if (auto set = set_mptcp_limits(*limits_before_); !set) log::warn("mptcp", "the limits are not set back", {{"why", set.error().text()}});
+  remove_noted(ours_);
+  std::error_code ignored;
+  if (!state_file_.empty()) std::filesystem::remove(state_file_, ignored);
+}
+
+void MptcpPaths::note() const {
+  if (state_file_.empty()) return;
+  std::error_code ignored;
+  std::filesystem::create_directories(std::filesystem::path(state_file_).parent_path(), ignored);
+  const auto fresh = state_file_ + ".new";
+  std::ofstream file(fresh);
+  if (ours_.limits_before) file << "limits " << ours_.limits_before->accepted_addresses << ' ' << ours_.limits_before->subflows << '\n';
+  for (const auto& one : ours_.endpoints) file << "endpoint " << unsigned{one.id} << ' ' << one.device << ' ' << one.address.text() << '\n';
+  file.close();
+  std::filesystem::rename(fresh, state_file_, ignored);
 }
 
 void MptcpPaths::follow() {
@@ -61,49 +96,57 @@ Result<> MptcpPaths::raise_limits() {
   MptcpLimits wish{std::max(limits->accepted_addresses, limits::mptcp_subflows), std::max(limits->subflows, limits::mptcp_subflows)};
   if (wish.accepted_addresses == limits->accepted_addresses && wish.subflows == limits->subflows) return {};
   auto set = set_mptcp_limits(wish);
-  if (set && !limits_before_) limits_before_ = *limits;
+  if (set && !ours_.limits_before) ours_.limits_before = *limits;
+  if (set) note();
   return set;
 }
-
-bool MptcpPaths::is_ours(const MptcpEndpoint& endpoint) const { return in_range(endpoint.id, first_id(end_)); }
 
 Result<> MptcpPaths::adjust() {
   auto known = mptcp_endpoints();
   if (!known) return fail(std::move(known.error()));
-  const bool foreign = std::ranges::any_of(*known, [](const auto& one) { return !is_epifs(one); });
-  if (foreign && !foreign_) log::info("mptcp", "this node has endpoints of its own; they are used as they are");
+  std::erase_if(ours_.endpoints, [&](const auto& one) { return !holds(*known, one); });
+  const bool foreign = std::ranges::any_of(*known, [this](const auto& one) { return !holds(ours_.endpoints, one); });
+  if (foreign && !foreign_) log::info("mptcp", "this node has endpoints that others have set; they are used as they are");
   foreign_ = foreign;
-  auto wished = node_addresses();
-  if (!wished) return fail(std::move(wished.error()));
-  if (foreign) wished->clear();
-  for (const auto& one : *known) {
-    const auto still = [&](const NodeAddress& wish) { return wish.address == one.address && wish.device == one.device; };
-    if (!is_ours(one) || std::ranges::any_of(*wished, still)) continue;
+  auto addresses = node_addresses();
+  if (!addresses) return fail(std::move(addresses.error()));
+  if (foreign) addresses->clear();
+  const auto mine = ours_.endpoints;
+  for (const auto& one : mine) {
+    const auto still = [&](const NodeAddress& there) { return there.address == one.address && there.device == one.device; };
+    if (std::ranges::any_of(*addresses, still)) continue;
     if (auto removed = remove_mptcp_endpoint(one.id); !removed) return removed;
+    std::erase_if(ours_.endpoints, [&](const auto& gone) { return gone.id == one.id; });
+    note();
     log::info("mptcp", "address is not used any more", {{"address", one.address.text()}});
   }
-  // The kernel knows an address once, whoever set it: with a redirector and a proxy in one place the first has it.
-  for (const auto& [address, device] : *wished) {
-    known = mptcp_endpoints();
-    if (!known) return fail(std::move(known.error()));
-    if (std::ranges::find(*known, address, &MptcpEndpoint::address) != known->end()) continue;
-    const auto id = free_id(*known, first_id(end_));
-    if (id == 0 || known->size() >= limits::mptcp_endpoints) break;
-    const bool connects = end_ == End::connects;
-    auto added = add_mptcp_endpoint({address, device, id, connects, !connects});
-    if (!added) return added;
-    log::info("mptcp", "address is used", {{"address", address.text()}});
+  for (const auto& address : *addresses) {
+    const bool known_already = std::ranges::find(ours_.endpoints, address.address, &MptcpEndpoint::address) != ours_.endpoints.end();
+    if (!address.works || known_already || ours_.endpoints.size() >= limits::mptcp_endpoints) continue;
+    if (auto added = add(address); !added) return added;
   }
   return {};
 }
 
-void remove_mptcp_paths(MptcpPaths::End end) {
-  const auto known = mptcp_endpoints();
-  if (!known) return;
-  for (const auto& one : *known) {
-    if (!in_range(one.id, first_id(end))) continue;
-    if (auto removed = remove_mptcp_endpoint(one.id); !removed) log::warn("mptcp", "an endpoint stays", {{"why", removed.error().text()}});
-  }
+/// The kernel gives the id: ids that we chose would push those of others aside.
+Result<> MptcpPaths::add(const NodeAddress& address) {
+  const bool connects = end_ == End::connects;
+  auto added = add_mptcp_endpoint({address.address, address.device, 0, connects, !connects});
+  if (!added) return added;
+  auto known = mptcp_endpoints();
+  if (!known) return fail(std::move(known.error()));
+  const auto made = std::ranges::find(*known, address.address, &MptcpEndpoint::address);
+  if (made == known->end()) return fail(Code::io, "the kernel has forgotten an endpoint", address.address.text());
+  ours_.endpoints.push_back(*made);
+  note();
+  log::info("mptcp", "address is used", {{"address", address.address.text()}});
+  return {};
+}
+
+void remove_mptcp_paths(const std::string& state_file) {
+  remove_noted(read_notes(state_file));
+  std::error_code ignored;
+  std::filesystem::remove(state_file, ignored);
 }
 
 }  // namespace epif::net

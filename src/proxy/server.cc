@@ -116,7 +116,8 @@ Result<> Server::prepare_secrets(Settings& settings) {
   shared_.splice = settings.splice;
   shared_.warm = settings.warm;
   shared_.multipath = settings.multipath;
-  if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens);
+  if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens, settings.admin.empty() ? "" : settings.admin + ".mptcp");
+  if (paths_ && settings.take_over) paths_->leave();  // the predecessor's as well, until it has stepped aside
   if (settings.tls) {
     auto files = CertificateFiles::open(*loop_, *settings.tls, [this](const Certified& renewed) {
       if (team_) team_->renew(renewed);
@@ -295,6 +296,7 @@ Result<> Server::run() {
   net::spawn(follow_signals(*this));
   team_->start();
   if (predecessor_) net::announce(*predecessor_);
+  if (paths_) paths_->stay();
   predecessor_.reset();
   log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
   loop_->run();

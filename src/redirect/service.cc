@@ -138,7 +138,7 @@ Result<> Service::prepare() {
   }
   // Under rules that are in force, only their own mark reaches a proxy.
   options_.settings.mark = capture_.adopted() ? capture_.rules().mark : random_mark();
-  if (options_.settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::connects);
+  if (options_.settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::connects, capture_.state_file(".mptcp"));
   if (paths_ && options_.take_over) paths_->leave();  // the predecessor's as well, until it has stepped aside
   auto routes = load();
   if (!routes) return fail(std::move(routes.error()));
@@ -326,10 +326,11 @@ Result<> uninstall(std::optional<std::uint16_t> listen_port, const std::string& 
   for (const auto port : ports) {
     auto stopped = stop_running(port);
     if (!stopped) return fail(std::move(stopped.error()));
-    auto removed = InstalledCapture(port, state_dir).remove();
+    InstalledCapture capture(port, state_dir);
+    auto removed = capture.remove();
     if (!removed) return removed;
+    net::remove_mptcp_paths(capture.state_file(".mptcp"));
   }
-  if (!ports.empty()) net::remove_mptcp_paths(net::MptcpPaths::End::connects);
   return {};
 }
 
