@@ -88,7 +88,9 @@ Result<> Service::take_place() {
   offer();
   if (paths_) paths_->stay();
   if (!predecessor_) return {};
-  return net::announce_and_wait(*loop_, *predecessor_, fmt::format("{}", options_.drain_s));
+  auto placed = net::announce_and_wait(*loop_, *predecessor_, fmt::format("{}", options_.drain_s));
+  if (placed && !paths_) net::remove_mptcp_paths(capture_.state_file(".mptcp"));  // the predecessor leaves them to this one
+  return placed;
 }
 
 /// A command's process cannot be handed over, so a redirector with --exec offers nothing.
