@@ -66,7 +66,7 @@ def below_no_proxy(measured):
 
 def section(measured, module, methods, drawn):
     out = [Heading(module.TITLE), Text("Mean of the requests of a run, in ms; median of the runs ± their standard deviation. In brackets: what "
-                                       "Eq. 6 to 9 predict for the method. Each link was checked by ping before each run (5 % or 0.25 ms).")]
+                                       "Eq. 6 to 9 predict for the method. Each link was checked by ping before each run (5 % or 0.1 ms).")]
     head = ["method", *[named(t).text() for t in measured.topologies]]
     rows = [floor_row(measured)]
     rows += [[title, *[beside_equation(measured, methods, name, t) for t in measured.topologies]] for name, title in measured.titles.items()]
