@@ -34,6 +34,7 @@ struct Handover::State {
   Calls calls;
   std::unique_ptr<Acceptor> acceptor{};
   SeqPacket* successor = nullptr;  ///< the one that serves
+  bool taken = false;              ///< one has the things in hand, or serves
 
   static Task<bool> give(State& state, SeqPacket& to);
 };
@@ -77,6 +78,11 @@ Task<bool> Handover::State::give(State& state, SeqPacket& to) {
 Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
   const auto who = peer_credentials(connection.get());
   if (!who || who->uid != ::geteuid()) co_return;
+  if (std::exchange(state->taken, true)) {
+    // Both would change what there is once, and the one that gives up first would have it set back under the other.
+    log::warn("handover", "another process takes over already", {{"turned_away", std::to_string(who->pid)}});
+    co_return;
+  }
   SeqPacket successor(state->loop, std::move(connection));
   log::info("handover", "a new process takes over", {{"pid", std::to_string(who->pid)}});
   if (state->calls.asked) state->calls.asked();
@@ -85,6 +91,7 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
   if (given) answer = co_await successor.receive(message_max_bytes, patience());
   if (!answer || !as_text(answer->bytes).starts_with(serving)) {
     log::warn("handover", "the new process did not come to serve; this one goes on", {{"pid", std::to_string(who->pid)}});
+    state->taken = false;
     if (state->calls.abandoned) state->calls.abandoned();
     co_return;
   }
@@ -118,7 +125,12 @@ Task<void> receive_all(Loop& loop, const std::string& path, std::optional<Result
   for (;;) {
     auto message = co_await got.predecessor->receive(message_max_bytes, patience());
     if (!message) {
-      out = fail(std::move(message.error()));
+      const bool turned_away = got.things.empty() && message.error().code == Code::reset;
+      if (turned_away) {
+        out = fail(Code::conflict, "the running process gives nothing away", path, "another one takes over already, or it ends", "try again");
+      } else {
+        out = fail(std::move(message.error()));
+      }
       co_return;
     }
     if (as_text(message->bytes) == end_of_list) break;

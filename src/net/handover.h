@@ -19,7 +19,7 @@ struct Handed {
   Fd descriptor{};
 };
 
-/// The old process's side, on its control loop.
+/// The old process's side, on its control loop. One successor at a time: others are turned away.
 class Handover {
  public:
   /// Each may be empty. All on the loop's thread.
@@ -52,7 +52,7 @@ struct Inheritance {
 };
 
 /// The new process's side, before it serves; runs `loop` meanwhile. Errors: not_found (nobody offers a hand-over there),
-/// protocol, permission (it belongs to another user), timeout.
+/// conflict (another one takes over already), protocol, permission (it belongs to another user), timeout.
 [[nodiscard]] Result<Inheritance> take_over(Loop& loop, const std::string& path);
 /// Tells the predecessor that it may stop accepting. `words`: at most 200 bytes, for its Calls::serving.
 void announce(SeqPacket& predecessor, std::string_view words = {});

@@ -80,6 +80,17 @@ TEST_F(HandoverTest, ASuccessorThatGoesAwayBeforeItServesIsToldOfAndTheNextOneIs
   EXPECT_THAT(calls, ElementsAre("asked", "abandoned", "asked", "serving "));
 }
 
+TEST_F(HandoverTest, WhileOneTakesOverAnotherIsTurnedAwayAndChangesNothing) {
+  const auto old = offer();
+  auto first = take_over(*loop, path);
+  ASSERT_TRUE(first);
+  const auto second = take_over(*loop, path);
+  ASSERT_FALSE(second) << "two processes would put their rules into one place";
+  EXPECT_EQ(second.error().code, Code::conflict);
+  EXPECT_TRUE(announce_and_wait(*loop, *first->predecessor, ""));
+  EXPECT_THAT(calls, ElementsAre("asked", "serving "));
+}
+
 TEST_F(HandoverTest, WithoutAnybodyThereItIsNotFound) {
   const auto got = take_over(*loop, path);
   ASSERT_FALSE(got);

@@ -144,7 +144,7 @@ Loop::Timer Loop::at(TimePoint when, Callback callback) {
 
 void Loop::add(Interest& interest, int fd, Result<>& outcome) {
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   event.data.ptr = &interest;
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) outcome = fail(system_error(errno, "cannot watch a descriptor"));
 }
@@ -173,7 +173,8 @@ Interest::~Interest() { loop_.forget(*this, fd_); }
 void Interest::deliver(std::uint32_t events) {
   // The waiter may destroy this Interest: note both waiters first, and touch nothing after the last resume.
   const bool over = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-  if (over) hung_up_ = true;
+  // At a byte marked urgent a read ends short, too, and more may stand behind it.
+  if (over || (events & EPOLLPRI) != 0) hung_up_ = true;
   if (over || (events & EPOLLIN) != 0) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
   if (writer_ && writable_) wake(writer_);

@@ -282,6 +282,31 @@ TEST_P(RelayTest, APipeWithBytesOfACutFlowIsNeverUsedAgain) {
   EXPECT_EQ(all.size(), limits::splice_pipes) << "a pipe was lost";
 }
 
+/// Programs read past a byte that is marked urgent; splice() stops at it, and a read ends short before it.
+TEST_P(RelayTest, AnUrgentByteNeitherStopsNorEndsWhatFollowsIt) {
+  std::tie(client, a) = tcp_pair();
+  std::tie(b, server) = tcp_pair();
+  const auto bulk = pattern(600'000);
+  const Bytes urgent(1, '!');
+  Sink at_server;
+  spawn(collect(*server, at_server));
+  // All of it waits for the relay before it begins, so that no further event tells of the bytes behind the mark.
+  for (const ByteSpan part : {ByteSpan(bulk).first(30'000), ByteSpan(urgent), ByteSpan(bulk).subspan(30'000, 10'000)}) {
+    const auto flags = MSG_NOSIGNAL | (part.size() == 1 ? MSG_OOB : 0);
+    ASSERT_EQ(::send(client->fd(), part.data(), part.size(), flags), static_cast<ssize_t>(part.size()));
+  }
+  for (int i = 0; i < 5; ++i) loop->run_once(std::chrono::milliseconds(1));
+  spawn(run(*this, {60, 60}, nullptr));
+  until([&] { return at_server.got.size() == 40'000; });
+  // Once more within a bulk transfer, with the end right behind.
+  spawn(say(*client, Bytes(bulk.begin() + 40'000, bulk.end() - 1'000), false));
+  until([&] { return at_server.got.size() == bulk.size() - 1'000; });
+  ASSERT_EQ(::send(client->fd(), urgent.data(), urgent.size(), MSG_OOB), 1);
+  spawn(say(*client, Bytes(bulk.end() - 1'000, bulk.end()), true));
+  until([&] { return at_server.ended; });
+  EXPECT_EQ(at_server.got, bulk) << "bytes are missing, and the end looks complete";
+}
+
 INSTANTIATE_TEST_SUITE_P(Bytes, RelayTest, ::testing::Values(Splice::off, Splice::bulk, Splice::on), [](const auto& mode) {
   return mode.param == Splice::off ? "ThroughUserSpace" : mode.param == Splice::on ? "ByPipe" : "ByPipeInBulk";
 });

@@ -7,6 +7,7 @@
 
 #include <cassert>
 #include <cerrno>
+#include <utility>
 
 #include "base/limits.h"
 #include "net/pipe_pool.h"
@@ -80,18 +81,20 @@ bool SocketStream::can_splice() const {
 Io SocketStream::splice_into(Pipe& pipe) {
   assert(pipe.held == 0 && "EAGAIN would not tell a full pipe from an empty socket");
   if (interest_.error() != nullptr) return {Io::State::failed};
-  for (;;) {
+  for (bool looked = false;;) {
     const auto got = ::splice(fd_.get(), nullptr, pipe.write_end(), nullptr, limits::splice_bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (got > 0) {
       // A short one says nothing: the pipe's slots may have been filled by small pieces.
       pipe.held = static_cast<std::size_t>(got);
       return {Io::State::moved, pipe.held};
     }
-    if (got == 0) return reset_met_ ? fail_with({Code::reset, "the peer broke the connection"}) : Io{Io::State::end};
-    if (errno == EINTR) continue;
-    if (errno == EAGAIN) {
-      interest_.drained_read();
-      return {Io::State::would_block};
+    if (got < 0 && errno == EINTR) continue;
+    if (got == 0 || errno == EAGAIN) {
+      // A byte marked urgent stops splice() for good, with an end behind it even as if it were the end. A read passes over it.
+      const Io there = look();
+      if (there.state != Io::State::moved) return there;
+      if (std::exchange(looked, true)) return {Io::State::failed};
+      continue;
     }
     if (errno == EINVAL || errno == EOPNOTSUPP) return {Io::State::failed};
     return fail_with(system_error(errno, "the peer broke the connection"));

@@ -144,6 +144,8 @@ Task<Result<>> until_established(SocketStream& stream, SocketAddress to, bool mu
   sockaddr_storage storage{};
   const auto length = to_sockaddr(to, storage);
   for (;;) {
+    // After a cut the socket is unconnected: the question would begin a connection anew.
+    if (stream.has_failed()) co_return fail(stream.error());
     // Asked once more, the kernel tells in one call what has become of a connection.
     const bool stands = ::connect(stream.fd(), reinterpret_cast<sockaddr*>(&storage), length) == 0 || errno == EISCONN;
     if (!stands && errno != EALREADY && errno != EINPROGRESS) co_return fail(system_error(errno, "cannot connect", to.text()));

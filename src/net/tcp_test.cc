@@ -1,6 +1,9 @@
 #include "net/tcp.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include "net/resolver.h"
 
@@ -45,6 +48,26 @@ TEST_F(TcpTest, ARefusedConnectionSaysSoAndNamesTheAddress) {
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Code::refused);
   EXPECT_EQ(made.error().where, at.text());
+}
+
+TEST_F(TcpTest, AConnectionThatWasCutIsNotBegunAnew) {
+  const auto listener = listen(*SocketAddress::parse("127.0.0.1:0"), {}).value();
+  auto made = connect_to(local_address(listener.get()));
+  ASSERT_TRUE(made);
+  made->stream->abort({Code::revoked, "consent withdrawn"});
+  std::optional<Result<>> outcome;
+  spawn([](SocketStream& stream, SocketAddress to, std::optional<Result<>>& out) -> Task<> {
+    auto stands = co_await until_established(stream, to, false, Clock::now() + std::chrono::milliseconds(200));
+    out = std::move(stands);
+  }(*made->stream, local_address(listener.get()), outcome));
+  for (int i = 0; i < 100 && !outcome; ++i) loop->run_once(std::chrono::milliseconds(10));
+  ASSERT_TRUE(outcome);
+  ASSERT_FALSE(outcome->has_value());
+  EXPECT_EQ(outcome->error().code, Code::revoked);
+  tcp_info now{};
+  socklen_t size = sizeof now;
+  ASSERT_EQ(::getsockopt(made->stream->fd(), IPPROTO_TCP, TCP_INFO, &now, &size), 0);
+  EXPECT_EQ(now.tcpi_state, TCP_CLOSE) << "a SYN has left";
 }
 
 TEST_F(TcpTest, APortInUseIsAnErrorThatNamesIt) {
