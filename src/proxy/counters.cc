@@ -97,7 +97,23 @@ Counters& Counters::operator+=(const Counters& other) {
   return *this;
 }
 
+namespace {
+
+/// A client may name a host by any bytes; in JSON they would not be text.
+void make_text(std::string& words) {
+  if (std::ranges::all_of(words, [](char byte) { return static_cast<unsigned char>(byte) < 0x80; })) return;
+  std::string text;
+  for (const char byte : words) {
+    const auto value = static_cast<unsigned char>(byte);
+    text += value < 0x80 ? std::string(1, byte) : fmt::format("\\x{:02x}", value);
+  }
+  words = std::move(text);
+}
+
+}  // namespace
+
 void Counters::note(Refused one) {
+  for (auto* words : {&one.source, &one.destination, &one.message}) make_text(*words);
   one.at = std::chrono::system_clock::now();
   if (recent.size() == limits::recent_refusals) recent.pop_front();
   recent.push_back(std::move(one));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <boost/json.hpp>
 
 #include "base/limits.h"
 
@@ -39,6 +40,16 @@ TEST(counters, the_latest_refusals_are_kept_in_order_and_no_more_than_the_limit)
   EXPECT_NE(text.find(R"("source":"umc/modality","destination":"10.2.0.10:0","reason":"denied","message":"consent is missing","flow":"imaging/send","policy":"care")"),
             std::string::npos)
       << text.substr(0, 600);
+}
+
+TEST(counters, a_name_that_is_no_text_leaves_the_list_of_refusals_readable) {
+  Counters counters;
+  counters.note({{}, "10.1.0.9", std::string("\xff\xfe\x01\"\n") + "x:80", Code::no_route, "no route to \xc3("});
+  counters.note({{}, "10.1.0.9", "b\xc3\xbc.example:80", Code::no_route, "no route"});
+  boost::system::error_code failure;
+  const auto read = boost::json::parse(print_flows({counters, {}}), failure);
+  ASSERT_FALSE(failure) << failure.message();
+  EXPECT_EQ(read.at("refusals").at(0).at("destination").as_string(), "\\xff\\xfe\x01\"\nx:80");
 }
 
 }  // namespace
