@@ -40,7 +40,7 @@ class TlsContext : public std::enable_shared_from_this<TlsContext> {
   explicit TlsContext(ssl_ctx_st* context);
   ssl_ctx_st* context_;
   friend class TlsStream;
-  mutable TlsSessions sessions_;  ///< of a client
+  mutable TlsSessions sessions_;
   mutable std::atomic<std::uint64_t> handshakes_ = 0;
 };
 

@@ -7,34 +7,32 @@
 namespace epif::net {
 
 TlsSessions::~TlsSessions() {
-  for (const auto& [peer, session] : by_peer_) ::SSL_SESSION_free(session);
+  for (const auto& [name, kept] : by_name_) ::SSL_SESSION_free(kept.session);
 }
 
-void TlsSessions::remember(const std::string& peer, ssl_session_st* session) {
+void TlsSessions::remember(const std::string& name, ssl_session_st* session) {
   const std::lock_guard lock(mutex_);
-  const auto known = by_peer_.find(peer);
-  if (known != by_peer_.end()) {
-    ::SSL_SESSION_free(std::exchange(known->second, session));
-  } else if (by_peer_.size() < limits::tls_sessions_max) {
-    by_peer_.emplace(peer, session);
-  } else {
-    ::SSL_SESSION_free(session);
-  }
+  if (const auto known = by_name_.find(name); known != by_name_.end()) remove(known);
+  if (by_name_.size() >= limits::tls_sessions_max) remove(by_name_.find(oldest_first_.front()));
+  by_name_.emplace(name, Kept{session, oldest_first_.insert(oldest_first_.end(), name)});
 }
 
-ssl_session_st* TlsSessions::copy(const std::string& peer) const {
+ssl_session_st* TlsSessions::copy(const std::string& name) const {
   const std::lock_guard lock(mutex_);
-  const auto known = by_peer_.find(peer);
+  const auto known = by_name_.find(name);
   // A copy, since OpenSSL writes into the session that a connection uses, and spoils it where that ends without close_notify.
-  return known == by_peer_.end() ? nullptr : ::SSL_SESSION_dup(known->second);
+  return known == by_name_.end() ? nullptr : ::SSL_SESSION_dup(known->second.session);
 }
 
-void TlsSessions::forget(const std::string& peer) {
+void TlsSessions::forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  const auto known = by_peer_.find(peer);
-  if (known == by_peer_.end()) return;
-  ::SSL_SESSION_free(known->second);
-  by_peer_.erase(known);
+  if (const auto known = by_name_.find(name); known != by_name_.end()) remove(known);
+}
+
+void TlsSessions::remove(ByName::iterator kept) {
+  ::SSL_SESSION_free(kept->second.session);
+  oldest_first_.erase(kept->second.age);
+  by_name_.erase(kept);
 }
 
 }  // namespace epif::net
