@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 
-from lab import check, epif, equal, promise, run, wait_until
+from lab import Failure, check, epif, equal, promise, run, wait_until
 from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET, ALIAS = "10.2.0.20", "10.2.0.99"
@@ -25,6 +25,14 @@ def successor(w, *flags, admin=None, **more):
                              "--state", w.lab.state, "--admin", f"unix:{admin}", name=f"successor-{len(w.lab.processes)}")
     process.wait_for_log("captures")
     return process
+
+
+def outlives(process, seconds):
+    try:
+        process.wait(within=seconds)
+    except Failure:
+        return True
+    return False
 
 
 @promise("hundreds of flows, and connections, datagrams and names that are asked for meanwhile, live through three hand-overs, and no packet goes past")
@@ -173,12 +181,18 @@ def another_proxy():
         first = w.redirect(*flags)
         with w.client.connect(TARGET, 7001) as out:
             said(out, b"first")
-            successor(w, *flags, proxy="10.3.0.30:1081")
+            second = successor(w, *flags, proxy="10.3.0.30:1081")
             said(out, b"by the old proxy")
             with w.client.connect(TARGET, 7001) as new:
                 said(new, b"by the new proxy")
                 equal(w.flows()["flows"][0]["proxy"], "10.3.0.30:1081", "the new flow's proxy")
+            third = successor(w, *flags, proxy="10.3.0.30:1081")
+            said(out, b"by the old proxy, two later")
+            check(outlives(second, 2), "the second ended before the first, whose way it keeps open")
+            said(out, b"and still")
             check("dport 1080" in w.ruleset(), "the way to the old proxy is shut under its flow")
+        equal(second.wait(within=10), 0, "exit code of the second")
+        equal(third.alive(), True, "the third serves")
         equal(first.wait(within=10), 0, "exit code of the first")
         wait_until(lambda: "dport 1080" not in w.ruleset(), "the way to the old proxy is shut")
 

@@ -80,17 +80,22 @@ Result<> Service::take_place() {
     if (!redirector) return fail(std::move(redirector.error()));
     const std::lock_guard lock(redirector_mutex_);
     redirector_ = std::move(*redirector);
-    for (const auto* claimed : {&claim_, &dns_claim_}) {
-      if (!*claimed) continue;
-      if (auto renewed = renew_claim(*claimed); !renewed) return renewed;
-    }
   }
   offer();
-  if (paths_) paths_->stay();
-  if (!predecessor_) return {};
+  if (!predecessor_) {
+    if (paths_) paths_->stay();
+    return {};
+  }
   auto placed = net::announce_and_wait(*loop_, *predecessor_, fmt::format("{}", options_.drain_s));
-  if (placed && !paths_) net::remove_mptcp_paths(capture_.state_file(".mptcp"));  // the predecessor leaves them to this one
-  return placed;
+  if (!placed) return placed;
+  // Only now: the predecessor might have gone on, and with it paths and claims.
+  for (const auto* claimed : {&claim_, &dns_claim_}) {
+    if (!*claimed) continue;
+    if (auto renewed = renew_claim(*claimed); !renewed) log::error("redirect", renewed.error());
+  }
+  if (paths_) paths_->stay();
+  if (!paths_) net::remove_mptcp_paths(capture_.state_file(".mptcp"));  // the predecessor leaves them to this one
+  return {};
 }
 
 /// A command's process cannot be handed over, so a redirector with --exec offers nothing.
@@ -150,7 +155,9 @@ void Service::step_aside(std::string_view words) {
 }
 
 void Service::drain(net::TimePoint deadline) {
-  if (!redirector_->idle() && net::Clock::now() < deadline) {
+  // While a predecessor still carries flows, the successor knows of their ways by this process alone.
+  const bool needed = !predecessors_own_.empty() || !predecessors_own_datagrams_.empty();
+  if ((needed || !redirector_->idle()) && net::Clock::now() < deadline) {
     retry_ = loop_->after(std::chrono::milliseconds(limits::handover_look_ms), [this, deadline] { drain(deadline); });
     return;
   }
