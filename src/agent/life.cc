@@ -41,13 +41,12 @@ Result<api::Membership> join_again(const Settings& settings, const Paths& paths)
   if (const auto before = api::open_membership(paths.membership)) {
     if (auto shown = show_identity(*before, paths.identity, false); !shown) return fail(shown.error());
   }
-  auto joined = api::join(settings.orchestrator, settings.token, settings.node, paths.membership);
-  if (!joined) return joined;
-  auto saved = load_assignment(paths.assignment);
-  if (!saved) return joined;
-  saved->store.clear();
-  if (auto done = save_assignment(paths.assignment, *saved); !done) return fail(done.error());
-  return joined;
+  // Before it joins: after a crash in between, the new certificate must not be shown for what the old store assigned.
+  if (auto saved = load_assignment(paths.assignment); saved && !saved->store.empty()) {
+    saved->store.clear();
+    if (auto done = save_assignment(paths.assignment, *saved); !done) return fail(done.error());
+  }
+  return api::join(settings.orchestrator, settings.token, settings.node, paths.membership);
 }
 
 /// The membership is of the orchestrator that made the token, and still valid: there is nothing to join.
