@@ -174,6 +174,13 @@ def shapes():
         check("broken" not in str(chosen) or "failed" in text and "no | port" in text, text)
 
 
+@promise("a run that failed among others that went well is told beside their median")
+def some_runs():
+    rows = [row("epif", {"rate": 10.0}, "", 8, 0, kind="rate"), row("epif", {"error": "it fell"}, "", 8, 1, kind="rate")]
+    said = markdown(tables.failures(Measured(rows, "rate")))
+    check("epif: failed in some runs at 8: it fell" in said, said)
+
+
 @promise("a report is one page that needs nothing beside itself, and no name in it becomes markup")
 def rendering():
     with tempfile.TemporaryDirectory() as folder:

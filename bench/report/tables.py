@@ -18,13 +18,13 @@ def cell(measured, name, topology, setting, quantity, with_ratio=False):
 
 
 def failures(measured):
-    """One line for each competitor and reason, so that no row's error is lost."""
+    """One line for each competitor and reason, so that no row's error is lost; also of one run among others that went well."""
     lines = {}
     for name, found in measured.errors.items():
         for (topology, setting), why in found.items():
-            if not any(measured.values(name, topology, setting, q) for q in measured.quantities):
-                lines.setdefault((measured.titles[name], why), []).append(topology or str(setting))
-    return [Bullets([f"{title}: failed at {', '.join(dict.fromkeys(where))}: {why}" for (title, why), where in lines.items()])] if lines else []
+            others = any(measured.values(name, topology, setting, q) for q in measured.quantities)
+            lines.setdefault((measured.titles[name], why, " in some runs" if others else ""), []).append(topology or str(setting))
+    return [Bullets([f"{title}: failed{when} at {', '.join(dict.fromkeys(where))}: {why}" for (title, why, when), where in lines.items()])] if lines else []
 
 
 def errors(measured):
