@@ -6,6 +6,7 @@
 #include "api/endpoints.h"
 #include "api/tokens.h"
 #include "base/log.h"
+#include "model/assignment.h"
 #include "model/quantity.h"
 
 namespace epif::api {
@@ -52,6 +53,10 @@ Reply renew(const Shared& shared, const Request& request) {
   }
   auto fields = text_fields(request.body, {"request"});
   if (!fields) return error_response(fields.error());
+  // Or whoever has a removed node's key would be a member for ever.
+  if (const auto assigned = shared->services.store->get(assignment_kind, request.caller.name); assigned && parse_removal(assigned->spec)) {
+    return error_response({Code::denied, "the node was removed, so its certificate is not renewed", request.caller.name, {}, "apply the node again"});
+  }
   shared->audit(request.caller, "renewed its certificate", request.caller.name);
   return issue(shared, fields->front(), request.caller.name);
 }

@@ -1,4 +1,5 @@
 #include "api/test_world.h"
+#include "model/assignment.h"
 
 namespace epif::api {
 namespace {
@@ -170,6 +171,20 @@ TEST_F(JoinTest, ANodeJoinsReadsItsMembershipAndRenews) {
   ASSERT_TRUE(renewed) << renewed.error().text();
   EXPECT_NE(renewed->tls.certificate, opened->tls.certificate);
   EXPECT_EQ(open_membership(folder + "/node")->tls.certificate, renewed->tls.certificate);
+}
+
+TEST_F(JoinTest, ARemovedNodesCertificateIsNotRenewed) {
+  const auto token_text = issue_join_token(*store, "a/x", authority->fingerprint())->text();
+  const auto member = join(url, token_text, "a/x", folder + "/node");
+  ASSERT_TRUE(member) << member.error().text();
+  const std::string metadata = R"({"name":"x","domain":"a"})";
+  ASSERT_TRUE(store->put("Assignment", "a/x", metadata, print(Removal{"a/x", 1, std::chrono::sys_seconds(std::chrono::seconds(1))})));
+  const auto renewed = renew(url, *member, folder + "/node");
+  ASSERT_FALSE(renewed);
+  EXPECT_EQ(renewed.error().code, Code::denied) << renewed.error().text();
+  EXPECT_EQ(open_membership(folder + "/node")->tls.certificate, member->tls.certificate) << "the old one stays";
+  ASSERT_TRUE(store->put("Assignment", "a/x", metadata, "{}"));
+  EXPECT_TRUE(renew(url, *member, folder + "/node")) << "added again";
 }
 
 TEST_F(JoinTest, ARefusedJoinLeavesNothingBehind) {
