@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <filesystem>
 
 #include "bridge/engine.h"
@@ -133,6 +134,9 @@ TEST_F(Hostile, as_a_trusted_image_its_lent_sockets_lead_nowhere_else) {
 
 TEST_F(Hostile, a_socket_replaced_by_a_link_is_not_followed) {
   const auto link = contained("symlink", false);
+  // It answers to the start before it replaces its socket.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (!std::filesystem::is_symlink(link.socket) && std::chrono::steady_clock::now() < deadline) ::poll(nullptr, 0, 2);
   const auto refusal = ChainRig({link}, {}).refusal();
   ASSERT_TRUE(refusal);
   EXPECT_EQ(refusal->code, Code::bf_failed) << refusal->text();
