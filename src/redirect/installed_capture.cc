@@ -226,6 +226,19 @@ Result<> InstalledCapture::shut() {
   return end_old_diversions();
 }
 
+std::vector<std::uint16_t> InstalledCapture::remembered(const std::string& state_dir) {
+  const auto stem = fmt::format("redirect-{}-", namespace_number());
+  std::vector<std::uint16_t> ports;
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(state_dir, ignored)) {
+    const auto name = file.path().filename().string();
+    if (!name.starts_with(stem)) continue;
+    const auto port = std::strtoul(name.c_str() + stem.size(), nullptr, 10);
+    if (port > 0 && port <= 65535) ports.push_back(static_cast<std::uint16_t>(port));
+  }
+  return ports;
+}
+
 Result<> InstalledCapture::remove() {
   if (installed_ && !rules_.diversions.empty()) {
     auto wish = rules_;

@@ -47,6 +47,8 @@ class InstalledCapture {
   [[nodiscard]] const CaptureRules& rules() const { return rules_; }
   /// A file of this redirector in the state folder, which install() makes: of this network namespace and port.
   [[nodiscard]] std::string state_file(std::string_view ending) const;
+  /// Ports of this network namespace's redirectors of which the folder holds files, whether or not their rules are in force.
+  [[nodiscard]] static std::vector<std::uint16_t> remembered(const std::string& state_dir);
   /// True if rules of an earlier redirector were in force before the first install(): a failed start leaves them.
   [[nodiscard]] bool adopted() const { return adopted_; }
 

@@ -323,6 +323,13 @@ Result<> uninstall(std::optional<std::uint16_t> listen_port, const std::string& 
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), port);
     if (failure == std::errc{} && end == text.data() + text.size() && !listen_port) ports.push_back(port);
   }
+  if (!listen_port) {
+    // Files whose rules are gone already: removed with another --state, or with the network namespace.
+    for (const auto port : InstalledCapture::remembered(state_dir)) ports.push_back(port);
+    std::ranges::sort(ports);
+    const auto twice = std::ranges::unique(ports);
+    ports.erase(twice.begin(), twice.end());
+  }
   for (const auto port : ports) {
     auto stopped = stop_running(port);
     if (!stopped) return fail(std::move(stopped.error()));
