@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests"))
-from lab import Lab, epif, wait_until  # noqa: E402
+from lab import Lab, Setting, epif, wait_until  # noqa: E402
 from priority import starts_first_in_line  # noqa: E402
 
 SERVER = "10.73.0.20"
@@ -27,27 +27,15 @@ class Unfit(Exception):
     """The measurement cannot be made here, or would be wrong; the text says why."""
 
 
-class World:
+class World(Setting):
     """`topology` None: plain veth, for rates. `build`: folder of the programs."""
 
     def __init__(self, topology=None, loss=0.0, rate_mbit=None):
+        super().__init__(Lab("bench"))
         self.topology, self.loss, self.rate_mbit = topology, loss, rate_mbit
-        self.lab = Lab("bench")
         self._certificates = {}
 
-    def __enter__(self):
-        self.lab.__enter__()
-        try:
-            self._build()
-        except BaseException as failure:
-            self.lab.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        return self
-
-    def __exit__(self, *reason):
-        return self.lab.__exit__(*reason)
-
-    def _build(self):
+    def build(self):
         lab = self.lab
         self.client, self.proxy, self.server = lab.node("client"), lab.router("proxy"), lab.node("server")
         for node in (self.client, self.proxy, self.server):

@@ -10,9 +10,8 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 
-from lab import Failure, Lab, epif, wait_until
+from lab import Failure, Lab, Service, Setting, echo, epif, wait_until
 
 API = "https://10.9.0.7:7443"
 MEMBERS = {"umc/modality": "modality", "umc/proxy": "umc-proxy", "research/pacs": "pacs", "research/proxy": "research-proxy"}
@@ -77,30 +76,11 @@ spec:
 """
 
 
-class Echo:
+class Echo(Service):
     """An unmodified server on a host: sends back what it reads."""
 
     def __init__(self, host, port):
-        self.listener = host.listen(port)
-        self.listener.settimeout(None)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        while True:
-            try:
-                peer, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._echo, args=(peer,), daemon=True).start()
-
-    @staticmethod
-    def _echo(peer):
-        with peer:
-            try:
-                while data := peer.recv(65536):
-                    peer.sendall(data)
-            except OSError:
-                pass
+        super().__init__(host.listen(port), echo)
 
 
 def is_cut(connection, within=5.0):
@@ -126,23 +106,14 @@ def read_only(folder):
         subprocess.run(["umount", folder], check=True)
 
 
-class World:
+class World(Setting):
     """Hosts, orchestrator and agents; `with World("name") as world` cleans up."""
 
     def __init__(self, name):
-        self.lab = Lab(name)
+        super().__init__(Lab(name))
         self.agents, self.orchestrator_process = {}, None
 
-    def __enter__(self):
-        self.lab.__enter__()
-        try:
-            self._build()
-        except BaseException:
-            self.__exit__(*__import__("sys").exc_info())
-            raise
-        return self
-
-    def __exit__(self, *error):
+    def take_down(self):
         for agent in self.agents.values():
             agent.signal(signal.SIGTERM)
         for agent in self.agents.values():
@@ -150,9 +121,8 @@ class World:
         for node in MEMBERS:
             if os.path.isdir(self.state_of(node)):
                 self.host(node).run(epif(), "agent", "--cleanup", "--state", self.state_of(node), check=False, timeout=60)
-        self.lab.__exit__(*error)
 
-    def _build(self):
+    def build(self):
         lab = self.lab
         wan = lab.router("wan")
         for number, domain, hosts in ((1, "umc", {"modality": 10, "umc-proxy": 2}), (2, "research", {"pacs": 10, "research-proxy": 2}),

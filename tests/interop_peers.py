@@ -35,7 +35,7 @@ class Peers(World):
                 done.result()
         for address, port in ((self.server.address, CLOSED), (NOWHERE, ECHO)):
             equal(is_refused(self.client, address, port), resets, f"{what}: a reset where nothing is, {address}:{port}")
-        came_from = {peer.removeprefix("::ffff:") for peer in self.services.peers}
+        came_from = {peer[0].removeprefix("::ffff:") for peer in self.services.peers}
         equal(came_from, {PROXY[family] for family in families}, f"{what}: who connected to the server")
         self.services.peers.clear()
 
@@ -198,7 +198,7 @@ def haproxy_as_client():
             job(4, f"haproxy socks4: {name}")
         wait_until(lambda: len(w.services.peers) > 12, "haproxy checks its server again and again")
         check("DOWN" not in process.output(), process.output)
-        equal({peer.removeprefix("::ffff:") for peer in w.services.peers}, {PROXY[4]}, "who connected to the server")
+        equal({peer[0].removeprefix("::ffff:") for peer in w.services.peers}, {PROXY[4]}, "who connected to the server")
 
 
 @promise("Dante's server with epif proxy above it, and epif redirect below it, is a chain that carries")

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 
-from lab import Failure, Lab, epif, repository, wait_until
+from lab import Failure, Lab, Service, Setting, epif, repository, wait_until
 
 DEADLINE_S = 20.0
 MEGABYTE = 1 << 20
@@ -20,7 +20,7 @@ GO, WORDS = b"go\n", b"words of the server\n"
 PROGRAMS = repository / "tests/interop"
 
 
-class World:
+class World(Setting):
     """
     client 10.1.0.10 fd01::10 ── proxy 10.1.0.1 fd01::1, 10.2.0.1 fd02::1 ── server 10.2.0.20 fd02::20
 
@@ -31,19 +31,8 @@ class World:
     address = {4: "10.2.0.20", 6: "fd02::20"}
 
     def __init__(self, name, proxy=True):
-        self.lab, self.proxy_wanted = Lab(f"interop-{name}"), proxy
-
-    def __enter__(self):
-        self.lab.__enter__()
-        try:
-            self.build()
-        except BaseException as failure:
-            self.lab.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        return self
-
-    def __exit__(self, *reason):
-        return self.lab.__exit__(*reason)
+        super().__init__(Lab(f"interop-{name}"))
+        self.proxy_wanted = proxy
 
     def build(self):
         lab = self.lab
@@ -91,15 +80,15 @@ class World:
 
 class Services:
     """What listens on the server, on both families. `heard` holds the SHA-256 of all that each connection received,
-    `peers` who connected."""
+    `peers` the addresses that connected."""
 
     def __init__(self, world):
         self.world, self.heard, self.peers = world, set(), []
         for port, serve in ((ECHO, self._echo), (LATE, self._late), (FIRST, self._first), (GREETING, self._greeting), (HTTP, self._http)):
             with world.server.inside():
                 listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=256)
-            world.lab.at_end(lambda listener=listener: listener.shutdown(socket.SHUT_RDWR))
-            threading.Thread(target=self._accept, args=(listener, serve), daemon=True).start()
+            service = Service(listener, lambda peer, serve=serve: self._patient(peer, serve), self.peers)
+            world.lab.at_end(service.close)
 
     def start_udp(self):
         """A UDP echo on the port of the TCP echo, on both families."""
@@ -113,23 +102,11 @@ class Services:
         while True:
             echo.sendto(*echo.recvfrom(65536))
 
-    def _accept(self, listener, serve):
-        with listener:
-            while True:
-                try:
-                    peer, address = listener.accept()
-                except OSError:
-                    return
-                self.peers.append(address[0])
-                peer.settimeout(DEADLINE_S)
-                threading.Thread(target=self._one, args=(peer, serve), daemon=True).start()
-
-    def _one(self, peer, serve):
-        with peer:
-            try:
-                serve(peer)
-            except OSError:
-                pass  # the case that meets it fails, with what the client said
+    @staticmethod
+    def _patient(peer, serve):
+        """What breaks here shows in the case that meets it, with what its client said."""
+        peer.settimeout(DEADLINE_S)
+        serve(peer)
 
     def _note(self, parts):
         self.heard.add(digest(b"".join(parts)))

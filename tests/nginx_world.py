@@ -10,31 +10,22 @@ import signal
 import socket
 import threading
 
-from lab import Failure, Lab, check, epif, wait_until, write_json
+from lab import Failure, Lab, Setting, check, epif, wait_until, write_json
 
 PORT, PORT6 = 21000, 21001
 
 
-class World:
+class World(Setting):
     def __init__(self, name):
-        self.lab, self.generation = Lab(name), 0
+        super().__init__(Lab(name))
+        self.generation = 0
 
-    def __enter__(self):
-        self.lab.__enter__()
-        try:
-            self.build()
-        except BaseException as failure:
-            self.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        return self
-
-    def __exit__(self, *reason):
+    def take_down(self):
         if os.path.isdir(self.state):
             for process in self.lab.processes:
                 if " nginx --routes" in " ".join(process.command):
                     process.stop()
             self.proxy.run(epif(), "nginx", "--cleanup", "--state", self.state, check=False)
-        return self.lab.__exit__(*reason)
 
     def build(self):
         lab = self.lab

@@ -7,7 +7,8 @@ import struct
 import sys
 import threading
 
-from lab import Lab, check, epif, wait_until
+import lab
+from lab import Lab, Setting, check, echo, epif, wait_until
 
 LISTEN = 15001
 
@@ -20,27 +21,15 @@ def own_mark(node):
     return int(found.group(1) if found else "0xe91f", 16).to_bytes(4, sys.byteorder)
 
 
-class World:
+class World(Setting):
     """
     client 10.1.0.10 fd01::10 ── gate ── 10.2.0.20 fd02::20 server
                                    └──── 10.3.0.30 fd03::30 proxy     (epif proxy --allow-all, port 1080)
     """
 
     def __init__(self, name, proxy=True):
-        self.lab = Lab(name)
+        super().__init__(Lab(name))
         self.proxy_wanted = proxy
-
-    def __enter__(self):
-        self.lab.__enter__()
-        try:
-            self.build()
-        except BaseException as failure:
-            self.lab.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        return self
-
-    def __exit__(self, *reason):
-        return self.lab.__exit__(*reason)
 
     def build(self):
         lab = self.lab
@@ -92,37 +81,11 @@ class World:
         return self.client.run("nft", "list", "ruleset").stdout
 
 
-class Service:
-    """A TCP service of a node in this process: each connection gets `serve(socket)` on a thread of its own."""
+class Service(lab.Service):
+    """Listens on `port` of a node."""
 
     def __init__(self, node, port, serve, address="0.0.0.0"):
-        self.listener = node.listen(port, address)
-        self.listener.settimeout(None)
-        self.peers = []
-        self._serve = serve
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self):
-        while True:
-            try:
-                peer, address = self.listener.accept()
-            except OSError:
-                return
-            self.peers.append(address)
-            threading.Thread(target=self._one, args=(peer,), daemon=True).start()
-
-    def _one(self, peer):
-        with peer:
-            try:
-                self._serve(peer)
-            except OSError:
-                pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
+        super().__init__(node.listen(port, address), serve)
 
 
 class Datagrams:
@@ -188,12 +151,6 @@ def danted(w, node, address, port):
     server = node.start("danted", "-f", config, "-p", w.lab.path("danted.pid"))
     node.wait_for_port(port, process=server)
     return server
-
-
-def echo(peer):
-    while data := peer.recv(65536):
-        peer.sendall(data)
-    peer.shutdown(socket.SHUT_WR)
 
 
 def greet(peer):

@@ -1,12 +1,13 @@
-"""CPU time of what a competitor started, with all its children."""
+"""CPU time and memory of what a competitor started, with all its children."""
 import os
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_s(processes):
-    """{process's name: CPU seconds so far}. Each of them leads a session, so its children are found, too."""
-    used = {process.pid: 0 for process in processes}
+def _each(processes):
+    """(which of `processes`, id, fields of /proc/ID/stat after the name) of each process of theirs that lives: each of them leads a
+    session, so its children, which lead none, are found, too."""
+    leaders = {process.pid: process for process in processes}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
@@ -14,11 +15,29 @@ def cpu_s(processes):
                     fields = stat.read().rpartition(")")[2].split()
             except OSError:
                 continue
-            session = int(fields[3])
-            if session in used:
-                used[session] += sum(map(int, fields[11:15]))  # its own and that of children that ended
-    return {process.name: used[process.pid] / CLOCK_TICKS for process in processes}
+            if leader := leaders.get(int(fields[3])):
+                yield leader, entry, fields
+
+
+def cpu_s(processes):
+    """{process's name: CPU seconds so far}."""
+    used = {process.name: 0 for process in processes}
+    for leader, _, fields in _each(processes):
+        used[leader.name] += sum(map(int, fields[11:15]))  # its own and that of children that ended
+    return {name: ticks / CLOCK_TICKS for name, ticks in used.items()}
 
 
 def cpu_since(processes, before):
     return {name: used - before.get(name, 0.0) for name, used in cpu_s(processes).items()}
+
+
+def private_kib(processes):
+    """{process's name: KiB of private pages}."""
+    found = {process.name: 0 for process in processes}
+    for leader, pid, _ in _each(processes):
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+                found[leader.name] += sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+        except OSError:
+            continue  # gone meanwhile
+    return found

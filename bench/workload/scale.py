@@ -7,6 +7,7 @@ from campaign import Step
 from world import HTTP_PORT, Unfit
 
 from .dialogue import dialogue
+from .processes import private_kib
 from .serving import instead
 
 TITLE = "Connections held"
@@ -78,22 +79,6 @@ def echo(world, descriptors):
     process = world.server.start("nginx", "-c", path, "-p", world.lab.state, name="echo")
     world.server.wait_for_port(HTTP_PORT, process=process)
     return process
-
-
-def private_kib(processes):
-    """{process's name: private KiB of it and its children}; a child leads no session of its own."""
-    found = {process.pid: 0 for process in processes}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat", encoding="ascii", errors="replace") as stat:
-                    session = int(stat.read().rpartition(")")[2].split()[3])
-                if session in found:
-                    with open(f"/proc/{entry}/smaps_rollup", encoding="ascii") as file:
-                        found[session] += sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
-            except OSError:
-                continue
-    return {process.name: found[process.pid] for process in processes}
 
 
 def settled(processes):

@@ -13,7 +13,7 @@ import time
 
 from campaign import Step
 from control_world import DOMAINS, World, exchange
-from lab import Failure, epif, wait_until
+from lab import Failure, Service, epif, wait_until
 from priority import new_ones_first_in_line
 
 from .control_client import Api, Phases
@@ -210,31 +210,16 @@ class Talk:
         self.over.set()
 
 
-class Talker:
+class Talker(Service):
     """A server: echoes the first message of a connection, then talks."""
     named = {}  # {start of what came first: Talk}
 
     def __init__(self, host, port):
-        self.listener = host.listen(port)
-        self.listener.settimeout(None)
+        super().__init__(host.listen(port), self._talk)
 
-    def __enter__(self):
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *failure):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-    def _serve(self):
-        while True:
-            try:
-                peer, _ = self.listener.accept()
-            except OSError:
-                return
-            try:
-                peer.settimeout(10)
-                first = peer.recv(65536)
-                Talker.named[first[:NAME_BYTES]] = Talk(peer, first)
-            except OSError:
-                peer.close()
+    @staticmethod
+    def _talk(peer):
+        peer.settimeout(10)
+        first = peer.recv(65536)
+        talk = Talker.named[first[:NAME_BYTES]] = Talk(peer, first)
+        talk.over.wait()

@@ -5,7 +5,9 @@ from .network import Lab, Node, Router, Switch
 from .process import Process
 from .program import epif, repository, write_json
 from .promise import Failure, check, equal, promise, run
+from .service import Service, echo
+from .setting import Setting
 from .wait import wait_until
 
-__all__ = ["Capture", "Failure", "Lab", "Node", "Process", "Router", "Switch", "check", "epif", "equal", "promise",
+__all__ = ["Capture", "Failure", "Lab", "Node", "Process", "Router", "Service", "Setting", "Switch", "check", "echo", "epif", "equal", "promise",
            "remove_leftovers", "repository", "run", "wait_until", "write_json"]
