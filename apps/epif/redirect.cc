@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -276,6 +277,8 @@ Exit run(const RedirectArguments& arguments) {
     (*service)->abandon();
     return code;
   }
+  // Not before: one that fails leaves the name to the process that goes on.
+  if (const auto named = admin ? admin->succeed() : Result<>{}; !named) log::error("redirect", named.error());
   log::info("redirect", "captures", {{"port", std::to_string(arguments.listen_port)}});
   // Of a successor the manager knows nothing yet: it started another process.
   net::notify_manager(arguments.take_over ? fmt::format("MAINPID={}\nREADY=1", ::getpid()) : "READY=1");

@@ -42,6 +42,7 @@ class AsioServer final : public Server {
   [[nodiscard]] Result<> open();
   [[nodiscard]] SocketAddress address() const override { return address_; }
   [[nodiscard]] Result<> set_tls(const TlsIdentity& tls) override;
+  [[nodiscard]] Result<> succeed() override;
 
  private:
   [[nodiscard]] Result<> listen_tcp(const SocketAddress& where);
@@ -59,6 +60,7 @@ class AsioServer final : public Server {
   asio::steady_timer pause_;
   TlsContext tls_;  // loop's thread only, once that runs
   SocketAddress address_;
+  std::string unix_name_;
   std::uint64_t unix_inode_ = 0;  ///< of the socket that is ours to remove; a successor has its own under the name
   asio::executor_work_guard<asio::io_context::executor_type> guard_;
   std::thread thread_;
@@ -84,15 +86,14 @@ Result<> AsioServer::listen_tcp(const SocketAddress& where) {
 }
 
 Result<> AsioServer::listen_unix(const std::string& path) {
-  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-    return fail(Code::limit, "the path of the socket is too long", path, fmt::format("at most {} bytes", sizeof(sockaddr_un::sun_path) - 1));
-  }
   struct stat info{};
   ErrorCode error;
-  // Renamed when it listens, so that somebody answers at any moment.
   const bool succeeds = sessions_.options.succeed_unix;
-  const auto bound = succeeds ? path + ".new" : path;
-  if (succeeds) ::unlink(bound.c_str());
+  unix_name_ = succeeds ? path + ".new" : path;
+  if (const auto most = sizeof(sockaddr_un::sun_path) - 1 - (unix_name_.size() - path.size()); path.size() > most) {
+    return fail(Code::limit, "the path of the socket is too long", path, fmt::format("at most {} bytes", most));
+  }
+  if (succeeds) ::unlink(unix_name_.c_str());
   if (!succeeds && ::lstat(path.c_str(), &info) == 0) {
     if (!S_ISSOCK(info.st_mode)) return fail(Code::conflict, "there is a file in the way of the socket", path);
     unix_stream::socket probe(loop_);
@@ -102,12 +103,19 @@ Result<> AsioServer::listen_unix(const std::string& path) {
   }
   const auto old_mask = ::umask(0177);  // 0600 from the first moment
   unix_.open(unix_stream(), error);
-  if (!error) unix_.bind(unix_stream::endpoint(bound), error);
+  if (!error) unix_.bind(unix_stream::endpoint(unix_name_), error);
   ::umask(old_mask);
   if (!error) unix_.listen(asio::socket_base::max_listen_connections, error);
   if (error) return fail(listen_error(error, path));
-  if (succeeds && ::rename(bound.c_str(), path.c_str()) != 0) return fail(system_error(errno, "cannot take over the socket", path));
-  unix_inode_ = net::inode_of(path);
+  unix_inode_ = net::inode_of(unix_name_);
+  return {};
+}
+
+Result<> AsioServer::succeed() {
+  const auto& path = sessions_.options.unix_path;
+  if (unix_name_ == path) return {};
+  if (::rename(unix_name_.c_str(), path.c_str()) != 0) return fail(system_error(errno, "cannot take over the socket", path));
+  unix_name_ = path;
   return {};
 }
 
@@ -144,7 +152,7 @@ AsioServer::~AsioServer() {
     thread_.join();  // ends by itself when the last session has ended
   }
   sessions_.pool.join();
-  net::unlink_own(sessions_.options.unix_path, unix_inode_);
+  net::unlink_own(unix_name_, unix_inode_);
 }
 
 Result<> AsioServer::set_tls(const TlsIdentity& tls) {

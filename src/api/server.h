@@ -103,7 +103,7 @@ struct ServerOptions {
   std::optional<SocketAddress> listen{};///< TCP; port 0 picks one
   std::optional<TlsIdentity> tls{};     ///< TLS 1.3; without it TCP is in clear (loopback metrics only)
   std::string unix_path{};              ///< Unix socket, mode 0600, replaces a dead one; empty: none
-  bool succeed_unix = false;            ///< it replaces a living one's, too, in one step
+  bool succeed_unix = false;            ///< it leaves a living one's in place until succeed()
   unsigned threads = 4;                 ///< pool for handlers
   std::uint32_t deadline_ms = 0;        ///< for handshake, one whole request, one write; 0: limits::api_deadline_ms
   std::uint32_t heartbeat_ms = 0;       ///< of watch streams; 0: limits::watch_heartbeat_s
@@ -122,6 +122,8 @@ class Server {
   [[nodiscard]] virtual SocketAddress address() const = 0;
   /// New connections use this certificate (renewal).
   [[nodiscard]] virtual Result<> set_tls(const TlsIdentity& tls) = 0;
+  /// With succeed_unix: takes the name from the living process that answers there, in one step, so that somebody does at any moment.
+  [[nodiscard]] virtual Result<> succeed() = 0;
 };
 
 }  // namespace epif::api

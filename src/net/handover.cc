@@ -37,21 +37,35 @@ struct Handover::State {
   bool taken = false;              ///< one has the things in hand, or serves
 
   static Task<bool> give(State& state, SeqPacket& to);
+  static void accept_from(const std::shared_ptr<State>& state, Fd listener);
+  static void take_name_back(const std::shared_ptr<State>& state);
 };
 
-Handover::Handover(Loop& loop, Fd listener, std::string path, std::vector<Handed> things, Calls calls) {
-  const auto inode = inode_of(path);
-  state_ = std::make_shared<State>(loop, std::move(path), inode, std::move(things), std::move(calls));
-  state_->acceptor = std::make_unique<Acceptor>(loop, std::move(listener), [weak = std::weak_ptr(state_)](Fd connection, SocketAddress) {
+void Handover::State::accept_from(const std::shared_ptr<State>& state, Fd listener) {
+  state->inode = inode_of(state->path);
+  state->acceptor = std::make_unique<Acceptor>(state->loop, std::move(listener), [weak = std::weak_ptr(state)](Fd connection, SocketAddress) {
     if (auto strong = weak.lock()) spawn(serve(std::move(strong), std::move(connection)));
   });
 }
 
+/// A successor may have put its own socket under the name before it failed; the next one is to find this process again.
+void Handover::State::take_name_back(const std::shared_ptr<State>& state) {
+  if (!state->acceptor || inode_of(state->path) == state->inode) return;
+  auto listener = succeed_unix(state->path, SOCK_SEQPACKET);
+  if (listener) return accept_from(state, std::move(*listener));
+  log::error("handover", listener.error());
+}
+
+Handover::Handover(Loop& loop, Fd listener, std::string path, std::vector<Handed> things, Calls calls) {
+  state_ = std::make_shared<State>(loop, std::move(path), 0, std::move(things), std::move(calls));
+  State::accept_from(state_, std::move(listener));
+}
+
 void Handover::close() {
   if (!state_->acceptor) return;
+  unlink_own(state_->path, state_->inode);  // first: once it is closed, another's socket may have the same inode
   state_->acceptor.reset();
   state_->things.clear();
-  unlink_own(state_->path, state_->inode);
 }
 
 Handover::~Handover() {
@@ -92,6 +106,7 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
   if (!answer || !as_text(answer->bytes).starts_with(serving)) {
     log::warn("handover", "the new process did not come to serve; this one goes on", {{"pid", std::to_string(who->pid)}});
     state->taken = false;
+    State::take_name_back(state);
     if (state->calls.abandoned) state->calls.abandoned();
     co_return;
   }

@@ -30,7 +30,8 @@ class Handover {
     std::function<void(std::string_view)> serving{}; ///< it serves; with what announce() said. At most once
     std::function<void()> stopped{};                 ///< it was asked to stop for good, after it served: see dismiss()
   };
-  /// `listener` is bound to `path`, which the end removes.
+  /// `listener` is bound to `path`, which the end removes. A successor may take the name with succeed_unix() before it serves; if
+  /// it then goes away, the name is taken back.
   Handover(Loop& loop, Fd listener, std::string path, std::vector<Handed> things, Calls calls);
   ~Handover();
   Handover(const Handover&) = delete;

@@ -80,6 +80,20 @@ TEST_F(HandoverTest, ASuccessorThatGoesAwayBeforeItServesIsToldOfAndTheNextOneIs
   EXPECT_THAT(calls, ElementsAre("asked", "abandoned", "asked", "serving "));
 }
 
+TEST_F(HandoverTest, ASuccessorThatFailsAfterItTookTheNameLeavesItToThePredecessor) {
+  const auto old = offer();
+  {
+    auto got = take_over(*loop, path);
+    ASSERT_TRUE(got);
+    ASSERT_TRUE(succeed_unix(path, SOCK_SEQPACKET));
+  }
+  until(2);
+  EXPECT_THAT(calls, ElementsAre("asked", "abandoned"));
+  auto next = take_over(*loop, path);
+  ASSERT_TRUE(next) << next.error().text();
+  EXPECT_TRUE(announce_and_wait(*loop, *next->predecessor, ""));
+}
+
 TEST_F(HandoverTest, WhileOneTakesOverAnotherIsTurnedAwayAndChangesNothing) {
   const auto old = offer();
   auto first = take_over(*loop, path);
