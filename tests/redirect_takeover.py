@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 
@@ -218,17 +219,100 @@ def revoked():
             check(is_refused(w.client, TARGET, 7001), "a connection without a route")
 
 
+def uninstall(w):
+    return w.client.start(epif(), "redirect", "--uninstall", "--state", w.lab.state, name=f"uninstall-{len(w.lab.processes)}")
+
+
+@contextlib.contextmanager
+def two_that_drain(name):
+    """Two processes that drain, each with a flow, and a third that serves."""
+    with World(name) as w, Service(w.server, 7001, echo), contextlib.ExitStack() as stack:
+        processes, flows = [w.redirect("--capture", TARGET)], []
+        for number in range(2):
+            flows.append(stack.enter_context(w.client.connect(TARGET, 7001)))
+            said(flows[-1], b"flow %d" % number)
+            processes.append(successor(w, "--capture", TARGET))
+        yield w, processes, flows
+
+
 @promise("--uninstall stops the serving process and those that drain")
 def uninstalled():
-    with World("uninstall2") as w, Service(w.server, 7001, echo):
-        first = w.redirect("--capture", TARGET)
+    with two_that_drain("uninstall2") as (w, processes, flows):
+        equal(uninstall(w).wait(within=20), 0, "exit code of --uninstall")
+        equal([process.wait(within=10) for process in processes], [0, 0, 0], "exit codes")
+        check(all(is_reset(out) for out in flows), "a flow outlived the stop")
+        check("epif_redirect" not in w.ruleset(), "rules are left")
+
+
+@promise("a stop keeps the rules until the last that drains has reset its flows, however late that is")
+def slow_to_end():
+    for stop in (lambda w, serving: uninstall(w), lambda w, serving: serving.ask_to_stop() or serving):
+        with two_that_drain("slowend") as (w, processes, flows):
+            for process in processes[:2]:
+                process.signal(signal.SIGSTOP)
+            stopping = stop(w, processes[2])
+            wait_until(lambda: not w.client.listens(15001), "the serving process hears nobody any more")
+            check("epif_redirect" in w.ruleset(), "the rules went before those that drain")
+            for process in processes[:2]:
+                process.signal(signal.SIGCONT)
+            equal(stopping.wait(within=20), 0, "exit code of the stop")
+            equal([process.wait(within=10) for process in processes], [0, 0, 0], "exit codes")
+            check(all(is_reset(out) for out in flows), "a flow outlived the stop")
+            check("epif_redirect" not in w.ruleset(), "rules are left")
+
+
+@promise("a stop kills one that drains and hangs, and then removes the rules")
+def hung():
+    with two_that_drain("hung") as (w, processes, flows):
+        processes[0].signal(signal.SIGSTOP)
+        equal(processes[2].stop(within=20), 0, "exit code of the one that served")
+        equal([process.wait(within=10) for process in processes[:2]], [-signal.SIGKILL, 0], "exit codes of those that drained")
+        check(is_reset(flows[1]), "the flow of the one that was well outlived the stop")
+        flows[0].settimeout(5)
+        with contextlib.suppress(ConnectionError):
+            equal(flows[0].recv(1), b"", "what the flow of the hung one still carries")
+        check("epif_redirect" not in w.ruleset(), "rules are left")
+
+
+@promise("--uninstall finds those that drain although the serving process was killed; so does the stop of one that started anew")
+def orphaned():
+    for anew in (False, True):
+        with two_that_drain("orphaned") as (w, processes, flows):
+            processes[2].kill()
+            serving = w.redirect("--capture", TARGET) if anew else None
+            for number, out in enumerate(flows):
+                said(out, b"flow %d goes on" % number)
+            stopping = serving or uninstall(w)
+            if serving:
+                serving.ask_to_stop()
+            equal(stopping.wait(within=20), 0, "exit code of the stop")
+            equal([process.wait(within=10) for process in processes[:2]], [0, 0], "exit codes")
+            check(all(is_reset(out) for out in flows), "a flow outlived the stop")
+            check("epif_redirect" not in w.ruleset(), "rules are left")
+
+
+@promise("wherever a successor fails for want of descriptors, the old process goes on, answers under its admin name, and hands over to the next")
+def failed_late():
+    with World("late") as w, Service(w.server, 7001, echo):
+        first = w.redirect("--capture", TARGET, "--threads", "1")
         with w.client.connect(TARGET, 7001) as out:
             said(out, b"first")
-            second = successor(w, "--capture", TARGET)
-            w.client.run(epif(), "redirect", "--uninstall", "--state", w.lab.state)
-            equal((first.wait(within=10), second.wait(within=10)), (0, 0), "exit codes")
-            check(is_reset(out), "the flow outlived the stop")
-        check("epif_redirect" not in w.ruleset(), "rules are left")
+            failures = []
+            for most in range(16, 64, 3):
+                new = w.client.start("prlimit", f"--nofile={most}", epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, "--warm", "0",
+                                     "--take-over", "--state", w.lab.state, "--admin", f"unix:{w.admin}", name=f"short-{most}")
+                wait_until(lambda: not new.alive() or "captures" in new.output(), f"the successor with {most} descriptors serves or ends", 20)
+                if new.alive():
+                    break
+                check("epif:" in new.output() and first.alive(), f"with {most} descriptors: {new.tail()}")
+                failures.append(most)
+                equal(w.metric("connections_active"), 1, f"flows after the failure with {most} descriptors")
+                said(out, b"goes on")
+            check(len(failures) >= 3 and new.alive(), f"failed with {failures} descriptors")
+            said(out, b"to the end")
+            equal(w.metric("connections_active"), 0, "flows of the successor")
+        equal(first.wait(within=10), 0, "exit code of the first")
+        equal(new.stop(), 0, "exit code of the successor")
 
 
 if __name__ == "__main__":

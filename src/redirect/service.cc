@@ -306,6 +306,7 @@ Result<int> Service::run() {
   if (stage_ != Stage::serving) return 0;  // the rules are the successor's, or about to be
   // A failed start must not open what an earlier redirector, killed without a word, still guards.
   if (!served && capture_.adopted()) return fail(std::move(served.error()));
+  if (auto ended = stop_draining(options_.settings.listen_port); !ended) return fail(std::move(ended.error()));
   auto removed = capture_.remove();
   if (!served) return fail(std::move(served.error()));
   if (!removed) return fail(std::move(removed.error()));
@@ -333,6 +334,7 @@ Result<> uninstall(std::optional<std::uint16_t> listen_port, const std::string& 
   for (const auto port : ports) {
     auto stopped = stop_running(port);
     if (!stopped) return fail(std::move(stopped.error()));
+    if (auto ended = stop_draining(port); !ended) return ended;
     InstalledCapture capture(port, state_dir);
     auto removed = capture.remove();
     if (!removed) return removed;

@@ -90,6 +90,7 @@ class Service {
   InstalledCapture capture_;
   Fd claim_;
   Fd dns_claim_;
+  Fd draining_claim_;  ///< once handed over
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<net::CertificateFiles> certificate_;
   std::optional<net::MemoryTrim> trim_;

@@ -141,6 +141,10 @@ void Service::resume() {
 
 void Service::step_aside(std::string_view words) {
   stage_ = Stage::handed_over;
+  // Before the successor goes on: whoever stops it from then on is to find this process as well.
+  auto draining = claim_draining(options_.settings.listen_port);
+  if (draining) draining_claim_ = std::move(*draining);
+  else log::error("redirect", draining.error());
   retry_.cancel();
   expiry_.cancel();
   if (paths_) paths_->leave();
