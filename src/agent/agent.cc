@@ -127,7 +127,7 @@ void Agent::wait() {
   for (const auto& fd : instance_fds_) fds.push_back({fd.get(), POLLIN, 0});
   auto pause = std::chrono::milliseconds(limits::reconcile_interval_ms);
   // A generation that the data plane has not taken yet is asked for again soon; its own event takes milliseconds.
-  if (!daemon_error_.empty()) pause = std::chrono::milliseconds(limits::agent_soon_ms);
+  if (!daemon_error_.empty() || (daemon_ && daemon_->replacing())) pause = std::chrono::milliseconds(limits::agent_soon_ms);
   ::poll(fds.data(), fds.size(), static_cast<int>(pause.count()));
   std::uint64_t count = 0;
   static_cast<void>(!::read(wake_.get(), &count, sizeof count));
@@ -278,7 +278,7 @@ void Agent::keep_daemon(const Assignment& assignment) {
   }
   if (nginx_) nginx_->keep(written_);
   if (auto kept = daemon_->ensure(command(assignment)); !kept) {
-    daemon_error_ = daemon_->trouble();
+    daemon_error_ = daemon_->running() ? kept.error().text() : daemon_->trouble();
     return;
   }
   const auto loaded = loaded_generation(paths_.admin);

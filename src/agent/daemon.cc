@@ -137,6 +137,13 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
     siginfo_t how{};
     return ::waitid(P_PID, static_cast<id_t>(pid), &how, WEXITED | WNOHANG) != 0 || how.si_pid != 0;
   });
+  if (successor_) {
+    if (auto followed = follow_successor(); !followed) {
+      log::warn("agent", name_ + " is started anew, and its flows are lost", {{"why", followed.error().text()}});
+      if (auto ended = end(SIGKILL); !ended) return ended;
+    }
+    if (successor_) return {};  // until it serves, the old one does
+  }
   if (pidfd_ && !running()) note_end();
   if (pidfd_ && is_draining(pid_)) {  // a successor that somebody else started
     pid_ = 0;
@@ -148,11 +155,7 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
     other_program_ = pidfd_ && runs_another_program(pid_, command.front());
   }
   if (pidfd_ && (command_ != command || other_program_)) {
-    if (takes_over_) {
-      auto replaced = replace(command);
-      if (replaced) return replaced;
-      log::warn("agent", name_ + " is started anew, and its flows are lost", {{"why", replaced.error().text()}});
-    }
+    if (takes_over_) return replace(command);
     // Not a clean stop: that would take the capture rules away, and the node would be open until the next one runs.
     if (auto ended = end(SIGKILL); !ended) return ended;
   }
@@ -165,33 +168,48 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
 }
 
 Result<> Daemon::replace(const std::vector<std::string>& command) {
-  const auto old_pid = pid_;
-  Fd old = std::move(pidfd_);
-  const auto old_command = command_;
   auto words = command;
   words.emplace_back(take_over_flag);
-  auto outcome = start(words);
-  const auto deadline = Clock::now() + std::chrono::milliseconds(limits::handover_serving_ms);
-  while (outcome && Clock::now() < deadline && !ended(pidfd_.get())) {
-    if (is_draining(old_pid) || ended(old.get())) {
-      command_ = command;
-      other_program_ = false;
-      replaced_.push_back(old_pid);
-      log::info("agent", name_ + " took over", {{"pid", std::to_string(pid_)}, {"from", std::to_string(old_pid)}});
-      return {};
-    }
-    pollfd look{pidfd_.get(), POLLIN, 0};
-    ::poll(&look, 1, static_cast<int>(limits::handover_look_ms));
+  auto started = spawn(words);
+  if (!started) return fail(std::move(started.error()));
+  started->command = command;
+  successor_ = std::move(*started);
+  return {};
+}
+
+Result<> Daemon::follow_successor() {
+  const bool handed_over = is_draining(pid_) || ended(pidfd_.get());
+  if (handed_over) {
+    log::info("agent", name_ + " took over", {{"pid", std::to_string(successor_->pid)}, {"from", std::to_string(pid_)}});
+    replaced_.push_back(pid_);
+    adopt(std::move(*successor_));
+    successor_.reset();
+    return {};
   }
-  if (outcome) outcome = fail(Code::io, "the successor does not serve", log_, last_line());
-  if (pidfd_) static_cast<void>(end_one(pid_, pidfd_, SIGKILL));
-  pid_ = old_pid;
-  pidfd_ = std::move(old);
-  command_ = old_command;
-  return outcome;
+  const auto deadline = successor_->started + std::chrono::milliseconds(limits::handover_serving_ms);
+  if (!ended(successor_->process.get()) && Clock::now() < deadline) return {};
+  static_cast<void>(end_one(successor_->pid, successor_->process, SIGKILL));
+  successor_.reset();
+  return fail(Code::io, "the successor does not serve", log_, last_line());
+}
+
+void Daemon::adopt(Started process) {
+  pid_ = process.pid;
+  pidfd_ = std::move(process.process);
+  command_ = std::move(process.command);
+  started_ = process.started;
+  other_program_ = false;
+  trouble_.clear();
 }
 
 Result<> Daemon::start(const std::vector<std::string>& command) {
+  auto started = spawn(command);
+  if (!started) return fail(std::move(started.error()));
+  adopt(std::move(*started));
+  return {};
+}
+
+Result<Daemon::Started> Daemon::spawn(const std::vector<std::string>& command) {
   std::vector<char*> words;
   for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -215,15 +233,11 @@ Result<> Daemon::start(const std::vector<std::string>& command) {
   ::posix_spawn_file_actions_destroy(&files);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) return fail(system_error(error, "cannot start " + name_, command.front()));
-  pid_ = pid;
-  pidfd_ = open_pid(pid);
+  Started made{pid, open_pid(pid), command, Clock::now()};
   // The kernel lets the parent go on a moment before the new arguments can be read; find() knows a process by them.
-  while (arguments_of("/proc/" + std::to_string(pid)).empty() && !ended(pidfd_.get())) ::sched_yield();
-  command_ = command;
-  started_ = Clock::now();
-  trouble_.clear();
+  while (arguments_of("/proc/" + std::to_string(pid)).empty() && !ended(made.process.get())) ::sched_yield();
   log::info("agent", name_ + " started", {{"pid", std::to_string(pid)}});
-  return {};
+  return made;
 }
 
 Result<> Daemon::run(const std::vector<std::string>& command, std::chrono::milliseconds patience) {
@@ -273,6 +287,7 @@ Result<> Daemon::end(int signal) {
     if (!done && first) first = std::move(done);
   }
   if (!first) return first;
+  successor_.reset();
   pid_ = 0;
   pidfd_.reset();
   back_off_ = std::chrono::milliseconds(0);

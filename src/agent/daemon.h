@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,8 @@ class Daemon {
       : name_(std::move(name)), log_(std::move(log)), mark_(std::move(mark)), takes_over_(takes_over) {}
 
   /// Makes `command` run: adopts a process with exactly these arguments and this very program, starts one if there is none. One
-  /// with other arguments, or of another version, is replaced by a successor that takes over from it (`--take-over`) without a lost flow; if
-  /// that does not serve in time, the old one is ended first. Not more often than once per back-off (0.1 s doubled to 5 s) after
+  /// with other arguments, or of another version, is replaced by a successor that takes over from it (`--take-over`) without a lost flow: it
+  /// is started at once, and found to serve by a later call (see replacing()); if it does not in time, the old one is ended first. Not more often than once per back-off (0.1 s doubled to 5 s) after
   /// it died early.
   [[nodiscard]] Result<> ensure(const std::vector<std::string>& command);
   /// Runs `command` to its end, for short work; an error with its last words if it fails, or is not done after `patience`.
@@ -36,18 +37,30 @@ class Daemon {
 
   [[nodiscard]] bool running() const;
   [[nodiscard]] std::int64_t pid() const { return pid_; }
-  [[nodiscard]] int watch_fd() const { return pidfd_.get(); }  ///< readable when the process ended; -1: none
+  /// A successor was started and does not serve yet; the old one does. Soon worth a call of ensure().
+  [[nodiscard]] bool replacing() const { return successor_.has_value(); }
+  /// Readable when the process ended, or the successor; -1: none.
+  [[nodiscard]] int watch_fd() const { return successor_ ? successor_->process.get() : pidfd_.get(); }
   /// Why it does not run, with the last line it wrote; empty while it runs.
   [[nodiscard]] std::string trouble() const;
   /// When ensure() may be worth calling again.
   [[nodiscard]] std::chrono::steady_clock::time_point retry_at() const { return retry_at_; }
 
  private:
+  struct Started {
+    std::int64_t pid = 0;
+    Fd process;
+    std::vector<std::string> command;
+    std::chrono::steady_clock::time_point started;
+  };
   void find();
   /// Processes of this kind but the one that serves.
   [[nodiscard]] std::vector<std::int64_t> draining() const;
   void note_end();
   [[nodiscard]] Result<> replace(const std::vector<std::string>& command);
+  [[nodiscard]] Result<> follow_successor();
+  void adopt(Started process);
+  [[nodiscard]] Result<Started> spawn(const std::vector<std::string>& command);
   /// Ends the process with `signal`, and with SIGKILL if that does not help in time; and those that drain.
   [[nodiscard]] Result<> end(int signal);
   [[nodiscard]] Result<> end_one(std::int64_t pid, const Fd& pidfd, int signal) const;
@@ -61,6 +74,7 @@ class Daemon {
   std::vector<std::string> command_;
   std::int64_t pid_ = 0;
   Fd pidfd_;
+  std::optional<Started> successor_;
   std::vector<std::int64_t> replaced_;  ///< they drain; this agent's children, to be waited for
   bool other_program_ = false;  ///< it was found, and runs another file than the command names
   std::chrono::steady_clock::time_point started_{};

@@ -34,6 +34,18 @@ std::vector<std::string> sleeper(const std::string& mark, const std::string& not
   return {"/bin/sh", "proxy", mark, note};
 }
 
+/// Until a successor, if one is needed, serves or was given up.
+Result<> settle(Daemon& daemon, const std::vector<std::string>& command) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  auto kept = daemon.ensure(command);
+  while (daemon.replacing() && std::chrono::steady_clock::now() < deadline) {
+    pollfd look{daemon.watch_fd(), POLLIN, 0};
+    ::poll(&look, 1, 10);
+    kept = daemon.ensure(command);
+  }
+  return kept;
+}
+
 struct Sleeping : Daemons {
   std::string home = [] { return std::filesystem::current_path().string(); }();
   void SetUp() override {
@@ -41,9 +53,17 @@ struct Sleeping : Daemons {
     // As the real ones do: asked by a successor, it says that it drains; one that was told "broken" does not serve.
     std::ofstream("proxy") << "trap 'exit 0' TERM\n"
                               "trap 'printf epif-draining > /proc/$$/comm' USR1\n"
-                              "case \"$*\" in *broken*--take-over) exit 1;; *--take-over) kill -USR1 $(cat pid);; esac\n"
+                              "case \"$*\" in *broken*--take-over) exit 1;; *slow*--take-over) ;; *--take-over) kill -USR1 $(cat pid);; esac\n"
                               "echo $$ > pid\n"
                               "while :; do sleep 0.02; done\n";
+  }
+  /// A successor asks the process whose number stands there.
+  static void wait_until_it_can_be_asked(std::int64_t pid) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    for (std::int64_t says = 0; says != pid && std::chrono::steady_clock::now() < deadline;) {
+      std::ifstream("pid") >> says;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
   void TearDown() override {
     static_cast<void>(daemon.stop());
@@ -76,7 +96,8 @@ TEST_F(Daemons, what_the_process_has_just_forked_is_not_taken_for_it) {
 TEST_F(Sleeping, other_arguments_replace_the_process) {
   ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
   const auto pid = daemon.pid();
-  ASSERT_TRUE(daemon.ensure(sleeper(mark, "b")));
+  wait_until_it_can_be_asked(pid);
+  ASSERT_TRUE(settle(daemon, sleeper(mark, "b")));
   EXPECT_NE(daemon.pid(), pid);
   EXPECT_EQ(::kill(static_cast<pid_t>(pid), 0), 0) << "the old one does not drain";
   Daemon other("proxy", log, mark);
@@ -91,7 +112,7 @@ TEST_F(Sleeping, other_arguments_replace_the_process) {
 TEST_F(Sleeping, a_successor_that_does_not_serve_is_followed_by_a_new_start) {
   ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
   const auto pid = daemon.pid();
-  ASSERT_TRUE(daemon.ensure(sleeper(mark, "broken")));
+  ASSERT_TRUE(settle(daemon, sleeper(mark, "broken")));
   EXPECT_TRUE(daemon.running());
   EXPECT_NE(daemon.pid(), pid);
 }
@@ -99,21 +120,23 @@ TEST_F(Sleeping, a_successor_that_does_not_serve_is_followed_by_a_new_start) {
 TEST_F(Sleeping, when_an_unfinished_successor_ends_the_one_that_serves_is_found_again) {
   ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
   const auto serves = daemon.pid();
+  wait_until_it_can_be_asked(serves);
   Daemon unfinished("another name", log, mark);  // as an agent leaves it that died while it replaced
   ASSERT_TRUE(unfinished.ensure(sleeper(mark, "b")));
   Daemon next("proxy", log, mark);
   ASSERT_TRUE(next.ensure(sleeper(mark, "b")));
   ASSERT_EQ(next.pid(), unfinished.pid());
+  wait_until_it_can_be_asked(next.pid());
   ASSERT_TRUE(next.running());
   ASSERT_EQ(::kill(static_cast<pid_t>(next.pid()), SIGKILL), 0);
   pollfd look{next.watch_fd(), POLLIN, 0};
   ASSERT_EQ(::poll(&look, 1, 5000), 1);
   std::ofstream("pid") << serves << std::endl;
-  auto again = next.ensure(sleeper(mark, "b"));
+  auto again = settle(next, sleeper(mark, "b"));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   while (!again && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_until(next.retry_at());
-    again = next.ensure(sleeper(mark, "b"));
+    again = settle(next, sleeper(mark, "b"));
   }
   ASSERT_TRUE(again);
   std::string name;
@@ -127,13 +150,29 @@ TEST_F(Sleeping, what_an_earlier_agent_started_from_another_program_is_replaced)
   command.front() = folder + "/sh";
   ASSERT_TRUE(daemon.ensure(command));
   const auto pid = daemon.pid();
+  wait_until_it_can_be_asked(pid);
   std::filesystem::copy("/bin/sh", "sh.new");
   std::filesystem::rename("sh.new", "sh");
   ASSERT_TRUE(daemon.ensure(command));
   EXPECT_EQ(daemon.pid(), pid) << "the agent that started it does not look at the file";
   Daemon next("proxy", log, mark);
-  ASSERT_TRUE(next.ensure(command));
+  ASSERT_TRUE(settle(next, command));
   EXPECT_NE(next.pid(), pid);
+}
+
+TEST_F(Sleeping, while_a_successor_does_not_serve_yet_the_old_one_does_and_nobody_waits) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
+  const auto pid = daemon.pid();
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "slow")));
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "slow")));
+  EXPECT_TRUE(daemon.replacing());
+  EXPECT_TRUE(daemon.running());
+  EXPECT_EQ(daemon.pid(), pid);
+  const Fd successor(::dup(daemon.watch_fd()));
+  ASSERT_TRUE(daemon.stop());
+  EXPECT_FALSE(daemon.replacing());
+  pollfd look{successor.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&look, 1, 0), 1) << "a stop leaves the successor";
 }
 
 TEST_F(Sleeping, stop_ends_a_process_that_another_agent_started) {
