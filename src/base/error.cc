@@ -26,6 +26,7 @@ std::string_view name(Code code) {
     case Code::refused: return "refused";
     case Code::net_unreachable: return "net_unreachable";
     case Code::host_unreachable: return "host_unreachable";
+    case Code::ttl_expired: return "ttl_expired";
     case Code::reset: return "reset";
     case Code::truncated: return "truncated";
     case Code::address_in_use: return "address_in_use";

@@ -26,6 +26,7 @@ enum class Code {
   refused,           ///< connection refused by the other host
   net_unreachable,   ///< no route to the network
   host_unreachable,  ///< host down, or its name does not resolve
+  ttl_expired,       ///< a packet's hops ended on the way: a loop of routes, or a TTL that was asked for
   reset,             ///< the peer reset the connection
   truncated,         ///< a stream ended before its proper end
   address_in_use,    ///< a port or path is taken

@@ -1,6 +1,5 @@
 #include "net/datagrams.h"
 
-#include <linux/errqueue.h>
 #include <linux/filter.h>
 #include <netinet/ip.h>
 
@@ -289,36 +288,6 @@ void PacketSender::send_run(std::size_t first, std::size_t end) {
     }
     ++first;
     again = true;
-  }
-}
-
-std::optional<IcmpError> next_icmp_error(int fd) {
-  for (;;) {
-    std::array<std::uint8_t, 1> ignored{};
-    iovec part{ignored.data(), ignored.size()};
-    sockaddr_storage destination{};
-    alignas(cmsghdr) std::array<std::uint8_t, 512> control;
-    msghdr header{};
-    header.msg_name = &destination;
-    header.msg_namelen = sizeof destination;
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control.data();
-    header.msg_controllen = control.size();
-    if (::recvmsg(fd, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return std::nullopt;
-    for (auto* item = CMSG_FIRSTHDR(&header); item != nullptr; item = CMSG_NXTHDR(&header, item)) {
-      const bool ours = (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_RECVERR) ||
-                        (item->cmsg_level == IPPROTO_IPV6 && item->cmsg_type == IPV6_RECVERR);
-      if (!ours) continue;
-      sock_extended_err report;
-      std::memcpy(&report, CMSG_DATA(item), sizeof report);
-      if (report.ee_origin != SO_EE_ORIGIN_ICMP && report.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
-      sockaddr_storage offender{};
-      std::memcpy(&offender, CMSG_DATA(item) + sizeof report,
-                  std::min<std::size_t>(sizeof(sockaddr_in6), item->cmsg_len - CMSG_LEN(sizeof report)));
-      return IcmpError{plain(destination), plain(offender).ip, report.ee_origin == SO_EE_ORIGIN_ICMP6, report.ee_type,
-                       report.ee_code};
-    }
   }
 }
 

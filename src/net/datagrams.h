@@ -19,7 +19,7 @@ struct DatagramOptions {
   bool reuse_port = false;     ///< one socket a thread
   bool dual_stack = false;     ///< an IPv6 socket carries IPv4, too
   bool local_address = false;  ///< Packet::local is wanted: bound to all addresses, and answers must come from the one asked
-  bool icmp_errors = false;    ///< next_icmp_error() is wanted
+  bool icmp_errors = false;    ///< next_icmp_error() of net/icmp_error.h is wanted
   std::optional<std::uint8_t> tos{};  ///< of both families, as ttl
   std::optional<std::uint8_t> ttl{};
   std::optional<bool> no_fragmentation{};
@@ -138,16 +138,5 @@ struct Yield {
   void await_suspend(std::coroutine_handle<> waiter) const { loop.resume_soon(waiter); }
   void await_resume() const noexcept {}
 };
-
-/// An ICMP message that a datagram of ours met.
-struct IcmpError {
-  SocketAddress destination;  ///< of that datagram
-  IpAddress reporter;
-  bool six = false;           ///< ICMPv6; decides the meaning of type and code
-  std::uint8_t type = 0;
-  std::uint8_t code = 0;
-};
-/// The next one that waits at a socket with icmp_errors. Local refusals are passed over.
-[[nodiscard]] std::optional<IcmpError> next_icmp_error(int fd);
 
 }  // namespace epif::net

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "net/icmp_error.h"
+
 namespace epif::net {
 namespace {
 

@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "net/icmp_error.h"
 
 namespace epif::net {
 namespace {
@@ -45,6 +46,7 @@ Result<> apply(int fd, const SocketAddress& to, const ConnectOptions& options) {
   if (options.tos) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, *options.tos);
   if (options.ttl) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, *options.ttl);
   if (options.no_fragmentation) set_no_fragmentation(fd, *options.no_fragmentation);
+  if (options.icmp_errors && six) keep_icmp_errors(fd, true);
   if (options.source) {
     set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     sockaddr_storage storage{};
@@ -140,6 +142,31 @@ Result<SocketAddress> original_destination(int fd, const SocketAddress& local) {
   return from_sockaddr(storage);
 }
 
+namespace {
+
+std::string_view reported(Code code) {
+  switch (code) {
+    case Code::net_unreachable: return "network unreachable";
+    case Code::refused: return "connection refused";
+    case Code::ttl_expired: return "TTL expired on the way";
+    default: return "host unreachable";
+  }
+}
+
+/// Why a connection that is being made comes to nothing. The kernel gives an ICMP message's exact meaning to the socket's queue
+/// alone; one that arrives while it still sends the SYN (from a router on this machine) it does not take for an end either.
+std::optional<Error> failed_on_the_way(int fd, int error_number, const SocketAddress& to) {
+  const bool over = error_number != EALREADY && error_number != EINPROGRESS;
+  while (const auto met = next_icmp_error(fd)) {
+    const auto code = ends_attempt(*met);
+    if (code) return Error{*code, "cannot connect", to.text(), fmt::format("{}, as {} reports", reported(*code), met->reporter.text()), {}};
+  }
+  if (over) return system_error(error_number, "cannot connect", to.text());
+  return std::nullopt;
+}
+
+}  // namespace
+
 Task<Result<>> until_established(SocketStream& stream, SocketAddress to, bool multipath, TimePoint deadline) {
   sockaddr_storage storage{};
   const auto length = to_sockaddr(to, storage);
@@ -148,7 +175,10 @@ Task<Result<>> until_established(SocketStream& stream, SocketAddress to, bool mu
     if (stream.has_failed()) co_return fail(stream.error());
     // Asked once more, the kernel tells in one call what has become of a connection.
     const bool stands = ::connect(stream.fd(), reinterpret_cast<sockaddr*>(&storage), length) == 0 || errno == EISCONN;
-    if (!stands && errno != EALREADY && errno != EINPROGRESS) co_return fail(system_error(errno, "cannot connect", to.text()));
+    if (!stands) {
+      auto failed = failed_on_the_way(stream.fd(), errno, to);
+      if (failed) co_return fail(std::move(*failed));
+    }
     // An MPTCP socket tells of its first subflow, which may be ahead of it: then it has no peer yet.
     const bool ahead = multipath && peer_address(stream.fd()) == SocketAddress{};
     if (stands && !ahead) co_return Result<>{};

@@ -22,6 +22,7 @@ struct ConnectOptions {
   bool multipath = false;              ///< MPTCP where the kernel has it, else TCP
   std::optional<SocketAddress> source{}; ///< bound with IP_BIND_ADDRESS_NO_PORT
   Cancel* cancel = nullptr;              ///< may end the attempt
+  bool icmp_errors = false;              ///< tells failures on the way apart in IPv6, too; see keep_icmp_errors()
 };
 
 /// A connection and how many bytes of the first data it has already taken.
@@ -31,7 +32,7 @@ struct Connected {
 };
 
 /// Connects. `first` goes with the SYN if options.fast_open, otherwise nothing of it is sent here. Errors: refused,
-/// net_unreachable, host_unreachable, timeout, no_descriptors, address_in_use (ports ran out), permission, io.
+/// net_unreachable, host_unreachable, ttl_expired, timeout, no_descriptors, address_in_use (ports ran out), permission, io.
 [[nodiscard]] Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first,
                                               TimePoint deadline);
 

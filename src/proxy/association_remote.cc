@@ -1,5 +1,6 @@
 #include "base/limits.h"
 #include "base/log.h"
+#include "net/icmp_error.h"
 #include "proxy/association.h"
 #include "proxy/dns_service.h"
 #include "proxy/reverse_limit.h"

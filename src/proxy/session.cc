@@ -40,6 +40,14 @@ bool offers(const ClientRequest& request) {
   }
 }
 
+/// What tells the client why its request failed. A next proxy without BIND makes ours one, too; without a next one `unsupported`
+/// is the address.
+socks::Reply reply_to(const ClientRequest& request, const Route* route, Code why) {
+  const bool next_cannot = why == Code::unsupported && request.command == socks::Command::bind && route != nullptr && route->next &&
+                           !request.target.is_name();
+  return offers(request) && !next_cannot ? socks::reply_for(why) : socks::Reply::command_not_supported;
+}
+
 /// What a client of the socksx dialect says about its way must be what the route says, and nobody unknown may say anything.
 Result<> believes(const ClientRequest& request, const Route& route) {
   if (!request.next_link) return {};
@@ -127,7 +135,7 @@ net::Task<bool> Worker::Session::begin(Fd connection, Listener kind, Dialect dia
   if (!opened) {
     refused(opened.error());
     if (!flow_.cut_reason) {
-      auto answered = co_await talk.answer(offers(*request) ? socks::reply_for(opened.error().code) : socks::Reply::command_not_supported, {});
+      auto answered = co_await talk.answer(reply_to(*request, flow_.route.get(), opened.error().code), {});
       if (answered) co_await close_after_answer(*client_);
     }
     co_return false;

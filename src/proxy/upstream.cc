@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "base/limits.h"
+#include "net/icmp_error.h"
 
 namespace epif::proxy {
 namespace {
@@ -34,6 +35,7 @@ std::vector<IpAddress> interleave(const std::vector<IpAddress>& addresses) {
 net::Task<Result<Upstream>> connect_one(net::Loop& loop, SocketAddress to, net::ConnectOptions options, ByteSpan first,
                                         net::TimePoint deadline) {
   const auto mine = std::min(deadline, net::Clock::now() + milliseconds(limits::connect_deadline_ms));
+  options.icmp_errors = true;
   auto connected = co_await net::connect(loop, to, options, first, mine);
   if (!connected) co_return fail(std::move(connected.error()));
   net::reset_on_close(connected->stream->fd(), true);
@@ -41,6 +43,7 @@ net::Task<Result<Upstream>> connect_one(net::Loop& loop, SocketAddress to, net::
     auto established = co_await net::until_established(*connected->stream, to, options.multipath, mine);
     if (!established) co_return fail(std::move(established.error()));
   }
+  if (to.ip.is_v6()) net::keep_icmp_errors(connected->stream->fd(), false);
   Upstream made;
   made.bound = net::local_address(connected->stream->fd());
   made.sent = connected->sent;

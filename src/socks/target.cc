@@ -24,10 +24,12 @@ Reply reply_for(Code code) {
     case Code::revoked:
     case Code::expired:
     case Code::unfeasible:
-    case Code::bf_denied: return Reply::not_allowed;
+    case Code::bf_denied:
+    case Code::permission: return Reply::not_allowed;
     case Code::net_unreachable: return Reply::network_unreachable;
     case Code::host_unreachable:
     case Code::not_found: return Reply::host_unreachable;
+    case Code::ttl_expired: return Reply::ttl_expired;
     case Code::refused:
     case Code::reset: return Reply::connection_refused;
     case Code::unsupported: return Reply::address_type_not_supported;
@@ -42,7 +44,7 @@ Code code_for(Reply reply) {
     case Reply::network_unreachable: return Code::net_unreachable;
     case Reply::host_unreachable: return Code::host_unreachable;
     case Reply::connection_refused: return Code::refused;
-    case Reply::ttl_expired: return Code::host_unreachable;
+    case Reply::ttl_expired: return Code::ttl_expired;
     case Reply::command_not_supported:
     case Reply::address_type_not_supported: return Code::unsupported;
     case Reply::timed_out: return Code::timeout;
