@@ -11,6 +11,7 @@ import socket
 import struct
 
 from lab import Lab, check, epif, equal, promise, run, wait_until, write_json
+from proxy_datagrams import V6
 from proxy_world import option, read_exactly, v6_reply
 from redirect_world import is_refused
 
@@ -31,7 +32,7 @@ def rejected(version, name):
 
 def rules():
     icmp = {4: "icmp", 6: "icmpv6"}
-    lines = [f"meta nfproto ipv{version} tcp dport {rejected(version, name)} reject with {icmp[version]} type {name}"
+    lines = [f"meta nfproto ipv{version} meta l4proto {{ tcp, udp }} th dport {rejected(version, name)} reject with {icmp[version]} type {name}"
              for version in (4, 6) for name in REJECTED[version]]
     lines += [f"tcp dport {RESET} reject with tcp reset", f"tcp dport {DROPPED} drop"]
     return "table inet says {\nchain f {\ntype filter hook forward priority 0;\n" + "\n".join(lines) + "\n}\n}\n"
@@ -146,6 +147,28 @@ def by_ttl():
             equal(world.code(6, SERVER[version], ANY, option(1, b"\x81\x03\x02\0")), 5, f"IPv{version}: enough hops to be refused")
         equal(world.code(6, SERVER[4], ANY, one, port=1081), 6, "the next proxy's word")
         equal(world.code(5, LOOP[4], ANY, port=1081), 6, "a loop behind the next proxy, in SOCKS5")
+
+
+@promise("UDP Error: each ICMP message that meets a datagram has its code and its reporter, in both families")
+def by_datagram():
+    codes = {"network": 1, "host": 2, "refused": 2, "ttl": 3, "too big": 4}
+    with World("datagrams") as world:
+        world.gate.ip("link", "set", "server", "mtu", "1280")
+        for version in (4, 6):
+            wanted = {name: (SERVER[version], rejected(version, name), reply) for name, reply in REJECTED[version].items()}
+            wanted["a closed port"] = (SERVER[version], ANY, "refused")
+            wanted["a circle of routes"] = (LOOP[version], ANY, "ttl")
+            if version == 6:
+                wanted["a path that is too narrow"] = (SERVER[6], ANY, "too big")
+            for name, (host, port, reply) in wanted.items():
+                with V6(connection=world.connect(), options=option(1, b"\x85\x01\x02\0")) as client:
+                    client.send(host, port, bytes(1400 if reply == "too big" else 4))
+                    client.message()  # the confirmation
+                    kind, _, about, about_port, rest = client.message()
+                    equal((kind, about, about_port, rest[1]), (4, host, port, codes[reply]), f"IPv{version}: {name}")
+                    reporter = socket.inet_ntop(socket.AF_INET if version == 4 else socket.AF_INET6, rest[4:])
+                    # Either router may be the one at which the TTL ends.
+                    check(reporter in ({4: "10.2.0.2", 6: "fd02::2"}[version], SERVER[version]), f"IPv{version}: {name}: {reporter} reports")
 
 
 @promise("a connection that nobody answers is reply 9 in SOCKS6, and 4 in SOCKS5, which has no such code")
