@@ -34,6 +34,13 @@ function(epif_test_pch target)
   target_precompile_headers(${target} REUSE_FROM epif_test_headers)
 endfunction()
 
+# epif_unity(target files): compiles that many source files as one. Their nameless namespaces are one then, too.
+function(epif_unity target files)
+  if(EPIF_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${files})
+  endif()
+endfunction()
+
 # epif_module(name DEPENDS modules... LINKS libraries...): src/<name>/*.cc becomes the library epif_<name>, and
 # src/<name>/*_test.cc the test program <name>_test. DEPENDS is the layering; tests/layering checks includes against it.
 function(epif_module name)

@@ -2,6 +2,7 @@ set(EPIF_SANITIZE "" CACHE STRING "Sanitizers for all targets, as in -fsanitize=
 option(EPIF_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(EPIF_BENCH "Build the benchmarks" OFF)
 option(EPIF_PCH "Precompile the standard library's headers" ON)
+option(EPIF_UNITY "Compile several small files as one where headers weigh more than they do" ON)
 if(EPIF_SANITIZE)
   add_compile_options(-fsanitize=${EPIF_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${EPIF_SANITIZE})

@@ -6,7 +6,7 @@
 namespace epif::app {
 namespace {
 
-constexpr auto examples = R"(Examples:
+constexpr auto completion_examples = R"(Examples:
   epif completion bash > /etc/bash_completion.d/epif
   epif completion zsh > /usr/local/share/zsh/site-functions/_epif
   epif completion fish > ~/.config/fish/completions/epif.fish)";
@@ -128,7 +128,7 @@ void add_completion(CLI::App& root, Exit&) {
   auto* command = root.add_subcommand("completion", "Print the completion script of a shell");
   auto shell = std::make_shared<std::string>();
   command->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
-  command->footer(examples);
+  command->footer(completion_examples);
   command->callback([&root, shell] {
     const auto text = *shell == "bash" ? bash(root) : *shell == "zsh" ? zsh(root) : fish(root);
     fmt::print("{}", text);

@@ -8,7 +8,7 @@
 namespace epif::app {
 namespace {
 
-constexpr auto examples = R"(Examples:
+constexpr auto manual_examples = R"(Examples:
   epif man > epif.1
   epif man orchestrator init | man -l -)";
 
@@ -87,7 +87,7 @@ void add_man(CLI::App& root, Exit& exit) {
   auto all = std::make_shared<bool>(false);
   man->add_option("command", *words, "The command, for example: orchestrator init");
   man->add_flag("--list", *all, "Print the name of each command that has a page, one a line");
-  man->footer(examples);
+  man->footer(manual_examples);
   man->callback([&root, &exit, words, all] {
     if (*all) {
       walk(root, {}, [](const std::string& path, const CLI::App&) { if (!path.empty()) fmt::print("{}\n", path); });
