@@ -7,9 +7,12 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
+#include <thread>
 
 #include "base/fd.h"
 #include "bridge/engine.h"
@@ -67,12 +70,6 @@ class Containers : public testing::Test {
   inline static std::string image_;
 };
 
-TEST_F(Containers, the_engine_says_who_it_is) {
-  const auto version = Engine(service_->socket()).ping();
-  ASSERT_TRUE(version) << version.error().text();
-  EXPECT_NE(version->find("Podman"), std::string::npos) << *version;
-}
-
 TEST_F(Containers, an_image_is_found_by_id_name_and_digest) {
   const Engine engine(service_->socket());
   const auto by_id = engine.inspect_image(image_);
@@ -100,6 +97,28 @@ TEST_F(Containers, an_image_behind_a_tag_is_refused) {
   ASSERT_FALSE(running);
   EXPECT_EQ(running.error().code, Code::invalid_input) << running.error().text();
   EXPECT_FALSE(std::filesystem::exists(state_ / "bf" / "by-tag"));
+}
+
+TEST_F(Containers, a_tag_that_another_image_took_leads_nowhere_and_an_image_that_vanished_is_missed_at_once) {
+  const Engine engine(service_->socket());
+  const auto foreign = make_image(Bytes{1, 2, 3}, tag);
+  const auto loaded = engine.load_image(foreign.archive, tag);
+  ASSERT_TRUE(loaded) << loaded.error().text();
+  EXPECT_EQ(engine.inspect_image(tag)->id, foreign.id) << "the tag moved";
+  auto all = instances();
+  const auto running = all.ensure_running(spec("moved"));
+  ASSERT_TRUE(running) << running.error().text();
+  EXPECT_EQ(running->image, image_) << "the digest decides";
+  EXPECT_TRUE(all.remove_all());
+  ASSERT_TRUE(engine.find_image(foreign.id));
+  ASSERT_TRUE(engine.remove_image(foreign.id));
+  const auto gone = engine.find_image(foreign.id);
+  ASSERT_FALSE(gone) << "nothing is remembered that is not there";
+  EXPECT_EQ(gone.error().code, Code::not_found) << gone.error().text();
+  const auto again = engine.load_image(foreign.archive, tag);
+  ASSERT_TRUE(again) << again.error().text();
+  EXPECT_TRUE(engine.find_image(foreign.id));
+  EXPECT_TRUE(engine.remove_image(foreign.id));
 }
 
 TEST_F(Containers, a_function_runs_confined) {
@@ -190,6 +209,72 @@ TEST_F(Containers, a_function_that_ends_at_once_is_reported_with_its_words) {
   EXPECT_EQ(running.error().code, Code::bf_failed);
   EXPECT_NE(running.error().text().find("no-such-function"), std::string::npos) << running.error().text();
   EXPECT_FALSE(std::filesystem::exists(state_ / "bf" / "mistaken"));
+}
+
+/// Takes connections on `path`, one after the other, and answers each request with what `answer` says; until the end.
+class ScriptedEngine {
+ public:
+  ScriptedEngine(const std::string& path, std::function<std::string(const std::string& request)> answer) : answer_(std::move(answer)) {
+    listener_ = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener_.get(), 8), 0);
+    thread_ = std::jthread([this] { serve(); });
+  }
+  ~ScriptedEngine() { ::shutdown(listener_.get(), SHUT_RDWR); }
+
+ private:
+  void serve() const {
+    for (;;) {
+      const Fd peer(::accept(listener_.get(), nullptr, nullptr));
+      if (!peer) return;
+      std::string request;
+      std::array<char, 4096> part{};
+      for (std::size_t whole = std::string::npos; request.size() < whole;) {
+        const auto got = ::recv(peer.get(), part.data(), part.size(), 0);
+        if (got <= 0) break;
+        request.append(part.data(), static_cast<std::size_t>(got));
+        const auto head = request.find("\r\n\r\n");
+        const auto length = request.find("Content-Length: ");
+        if (head != std::string::npos && length < head) whole = head + 4 + std::stoul(request.substr(length + 16));
+      }
+      const auto said = answer_(request);
+      EXPECT_EQ(::send(peer.get(), said.data(), said.size(), MSG_NOSIGNAL), static_cast<ssize_t>(said.size()));
+    }
+  }
+  std::function<std::string(const std::string&)> answer_;
+  Fd listener_;
+  std::jthread thread_;
+};
+
+TEST(EngineCalls, podman_gets_the_path_of_a_seccomp_profile_and_docker_its_content) {
+  char folder[] = "/tmp/epif-scripted-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  const auto profile = std::string(folder) + "/profile.json";
+  std::ofstream(profile) << R"({"defaultAction": "SCMP_ACT_KILL"})" << std::flush;
+  for (const bool podman : {false, true}) {
+    const auto path = fmt::format("{}/{}.sock", folder, podman);
+    std::string asked;
+    const ScriptedEngine scripted(path, [&](const std::string& request) -> std::string {
+      if (request.find("/libpod/_ping") != std::string::npos && !podman) return "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+      if (request.find("/libpod/_ping") != std::string::npos) return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
+      asked = request;
+      return "HTTP/1.1 201 Created\r\nContent-Length: 12\r\n\r\n{\"Id\":\"abc\"}";
+    });
+    ContainerSpec spec;
+    spec.name = "one";
+    spec.image = "sha256:" + std::string(64, '0');
+    spec.uid = 200'000;
+    spec.seccomp = profile;
+    const auto made = Engine(path).create(spec);
+    ASSERT_TRUE(made) << made.error().text();
+    EXPECT_EQ(*made, "abc");
+    EXPECT_EQ(asked.find("SCMP_ACT_KILL") == std::string::npos, podman) << asked;
+    EXPECT_EQ(asked.find("seccomp=" + profile) != std::string::npos, podman) << asked;
+  }
+  std::filesystem::remove_all(folder);
 }
 
 TEST(EngineCalls, an_engine_that_does_not_answer_is_one_clear_error) {

@@ -130,12 +130,19 @@ json::object create_body(const ContainerSpec& spec, const std::string& seccomp) 
   return out;
 }
 
+// Podman alone serves its own API beside Docker's.
+Result<bool> is_podman(const Call& call) {
+  const auto answer = call("GET", "/libpod/_ping");
+  if (!answer) return fail(answer.error());
+  return answer->status == 200;
+}
+
 // What stands after "seccomp=": a path for Podman, the profile itself for Docker.
-Result<std::string> seccomp_option(const Engine& engine, const ContainerSpec& spec) {
+Result<std::string> seccomp_option(const Call& call, const ContainerSpec& spec) {
   if (spec.seccomp.empty()) return std::string{};
-  const auto version = engine.ping();
-  if (!version) return fail(version.error());
-  if (version->find("Podman") != std::string::npos) return std::filesystem::absolute(spec.seccomp).string();
+  const auto podman = is_podman(call);
+  if (!podman) return fail(podman.error());
+  if (*podman) return std::filesystem::absolute(spec.seccomp).string();
   std::ifstream file(spec.seccomp);
   if (!file) return fail(Code::io, "cannot read the seccomp profile", spec.seccomp.string());
   return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
@@ -143,17 +150,11 @@ Result<std::string> seccomp_option(const Engine& engine, const ContainerSpec& sp
 
 }  // namespace
 
-Result<std::string> Engine::ping() const {
-  const auto answer = Call{socket_, deadline_ms_}("GET", "/version");
+Result<> Engine::ping() const {
+  const auto answer = Call{socket_, deadline_ms_}("GET", "/_ping");
   if (!answer) return fail(answer.error());
-  if (answer->status != 200) return refused(*answer, "the container engine does not tell its version", socket_.string());
-  const auto value = parsed(*answer, socket_.string());
-  if (!value) return fail(value.error());
-  if (!value->is_object()) return fail(Code::engine, "the engine's version is not an object", socket_.string());
-  std::string name = "engine";
-  if (const auto* parts = value->get_object().if_contains("Components"); parts != nullptr && parts->is_array() && !parts->get_array().empty())
-    if (const auto& first = parts->get_array()[0]; first.is_object()) name = text_at(first.get_object(), "Name");
-  return name + " " + text_at(value->get_object(), "Version");
+  if (answer->status != 200) return refused(*answer, "the container engine does not serve", socket_.string());
+  return {};
 }
 
 Result<ImageInfo> Engine::load_image(ByteSpan archive, std::string_view tag) const {
@@ -214,7 +215,7 @@ Result<> Engine::remove_image(std::string_view reference) const {
 
 Result<std::string> Engine::create(const ContainerSpec& spec) const {
   if (spec.uid == 0) return fail(Code::invalid_input, "a bridging function never runs as root", spec.name);
-  const auto seccomp = seccomp_option(*this, spec);
+  const auto seccomp = seccomp_option(Call{socket_, deadline_ms_}, spec);
   if (!seccomp) return fail(seccomp.error());
   const auto answer = Call{socket_, deadline_ms_}.post("/containers/create?name=" + percent_encode(spec.name), create_body(spec, *seccomp));
   if (!answer) return fail(answer.error());
