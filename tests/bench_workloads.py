@@ -1,9 +1,15 @@
 #!/usr/bin/python3
 """The benchmark's workloads do what their tables say: what they count has really happened. No number is judged."""
 import contextlib
+import glob
+import os
+import re
+import signal
+import subprocess
 import sys
 
-from lab import check, equal, promise, repository, run
+from lab import Lab, check, epif, equal, promise, remove_leftovers, repository, run, wait_until
+from lab.names import start_time
 
 sys.path.insert(0, str(repository / "bench"))
 import world as benchmark  # noqa: E402
@@ -80,6 +86,47 @@ def chained():
         proxy = next(process for process in ours.processes if process.name == "proxy/epif-proxy")
         for instance in ("audit-0", "audit-1"):
             proxy.wait_for_log(f"instance={instance}")
+
+
+@promise("of a benchmark that is killed at once with its containers' monitors nothing is left after the next start: process, mount, folder, group")
+def killed():
+    if os.environ.get("VICTIM"):
+        lab = Lab("killed")
+        program, folder = os.path.join(os.path.dirname(epif()), "bf_containers"), lab.path("functions", "x")[:-2]
+        process = lab.node("proxy").start(program, folder, "audit-0=audit")
+        process.wait_for_log('{"ready": true}', within=60)
+        print(lab.state, process.pid, re.search(r'"peer_pid": (\d+)', process.output())[1], flush=True)
+        signal.pause()
+    victim = subprocess.Popen([sys.executable, __file__, "killed"], stdout=subprocess.PIPE, text=True, env={**os.environ, "VICTIM": "1"})
+    state, containers, function = victim.stdout.readline().split()
+    groups = {f"libpod-{name}" for name in os.listdir(f"{state}/functions/engine/storage/overlay-containers")}
+    check(any(group in path for path in control_groups() for group in groups), "control: the container has a control group")
+    for pid in (int(containers), victim.pid, *monitors(state)):  # who could still take down, first
+        os.kill(pid, signal.SIGKILL)
+    victim.wait()
+    check(start_time(function), "control: the function outlives them all")
+    wait_until(lambda: state in remove_leftovers() or not os.path.exists(state), "its folder is removed", within=60)
+    wait_until(lambda: not start_time(function), "the function is gone")
+    wait_until(lambda: not [pid for pid in os.listdir("/proc") if pid.isdigit() and state in command_of(pid)], "no process of it runs")
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        equal([line for line in mounts if state in line], [], "mounts")
+    equal([path for path in control_groups() if any(group in path for group in groups)], [], "control groups")
+
+
+def command_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def monitors(state):
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and "conmon" in command_of(pid).partition("\0")[0] and state in command_of(pid)]
+
+
+def control_groups():
+    return glob.glob("/sys/fs/cgroup/libpod_parent/*") + glob.glob("/sys/fs/cgroup/*/libpod_parent/*")
 
 
 if __name__ == "__main__":

@@ -110,6 +110,16 @@ std::vector<std::string> mounts_below(const std::filesystem::path& folder) {
   return found;
 }
 
+// A container whose monitor was killed leaves its control groups, in each hierarchy (v1) or the only one (v2): nobody else
+// removes them. One that is in use stays.
+void remove_control_groups(const std::string& container) {
+  std::vector<std::filesystem::path> hierarchies{"/sys/fs/cgroup"};
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/fs/cgroup", error))
+    if (entry.is_directory(error)) hierarchies.push_back(entry.path());
+  for (const auto& hierarchy : hierarchies) ::rmdir((hierarchy / "libpod_parent" / ("libpod-" + container)).c_str());
+}
+
 }  // namespace
 
 Result<EngineService> EngineService::ensure(const std::filesystem::path& state) {
@@ -165,6 +175,8 @@ Result<> EngineService::destroy() {
   // A container's monitor cleans up on its own after the removal: it makes the folders and mounts the storage once more.
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(service_start_ms);
   while (!processes_with(folder / "storage", false).empty() && std::chrono::steady_clock::now() < deadline) ::poll(nullptr, 0, 10);
+  if (containers)
+    for (const auto& container : *containers) remove_control_groups(container.id);
   for (const auto& part : {run_folder(folder), folder}) {
     for (;;) {
       for (const auto& point : mounts_below(part)) ::umount2(point.c_str(), MNT_DETACH);

@@ -4,6 +4,7 @@ import ctypes
 import ipaddress
 import itertools
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -135,6 +136,11 @@ class Node:
                             return True
         return False
 
+    def listener(self, port):
+        """Name and id of what listens on TCP `port` here, for messages."""
+        found = re.search(r'"([^"]+)",pid=(\d+)', self.run("ss", "-Hltnp", f"sport = :{port}").stdout)
+        return f"{found[1]}, process {found[2]}" if found else "another process"
+
     def wait_for_port(self, port, within=10.0, process=None):
         wait = process.wait_for if process else wait_until
         wait(lambda: self.listens(port), f"{self.name} listens on {port}", within)
@@ -180,9 +186,9 @@ class Lab:
             os.makedirs(state, exist_ok=True)
             self.state, self._own_state = str(state), False
         else:
-            parent = repository / "build/lab"
-            parent.mkdir(parents=True, exist_ok=True)
-            self.state, self._own_state = tempfile.mkdtemp(prefix=f"{name}-", dir=parent), True
+            names.STATE_PARENT.mkdir(parents=True, exist_ok=True)
+            self.state, self._own_state = tempfile.mkdtemp(prefix=f"{name}-", dir=names.STATE_PARENT), True
+            names.own_folder(self.state)
 
     def node(self, name):
         return self._add(Node(self, name))
@@ -261,4 +267,5 @@ class Lab:
         if kind is None or kind is KeyboardInterrupt:
             shutil.rmtree(self.state, ignore_errors=True)
         else:
+            names.disown_folder(self.state)
             error.add_note(f"logs are in {os.path.relpath(self.state, repository)}")
