@@ -7,12 +7,12 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
+import sys
 import time
 
 from paper.topology import named
-from world import Unfit, epif
+from world import HTTP_PORT, Unfit, epif
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
@@ -20,14 +20,21 @@ PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shado
             "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev")
 LEAST_FREE_BYTES = 2 << 30
 BUSY = 0.1
+TRY_PORTS = """import socket, sys
+taken = []
+for port in map(int, sys.argv[1:]):
+    try:
+        socket.create_server(("0.0.0.0", port)).close()
+    except (OSError, OverflowError) as why:
+        taken.append(f"{port} ({why})")
+sys.exit("not these: " + ", ".join(taken) if taken else 0)"""
 BEGUN, PARTS, MACHINE = "begun.json", "parts.json", "machine.json"
 
 
 def check(workloads, competitors, topologies):
     """Raises Unfit with all that is missing here. Returns {("workload" or "competitor", name): what it misses, or ""}: those
     become rows with that error."""
-    if os.geteuid() != 0:
-        raise Unfit("network namespaces need root")
+    needs_root()
     wrong = [f"the program {tool} is missing (tools/setup bench installs it)" for tool in TOOLS if not shutil.which(tool)]
     if not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
         wrong.append("link_emulator is not built beside epif (`make bench` builds it)")
@@ -36,10 +43,7 @@ def check(workloads, competitors, topologies):
     for topology in topologies:
         named(topology)
     if not wrong:
-        wrong += _kernel()
-    for port in sorted({port for module in workloads.values() for port in getattr(module, "PORTS", ())}):
-        if _in_use(port):
-            wrong.append(f"port {port} of this machine is in use, and a workload needs it")
+        wrong += kernel_lacks(sorted({port for made in competitors.values() for ports in made().ports.values() for port in ports} | {HTTP_PORT}))
     if shutil.disk_usage(HERE).free < LEAST_FREE_BYTES:
         wrong.append(f"less than {LEAST_FREE_BYTES >> 30} GiB are free in {HERE}")
     if wrong:
@@ -57,8 +61,14 @@ def check(workloads, competitors, topologies):
     return lacking
 
 
-def _kernel():
-    """Tries, in a namespace of its own, what the worlds are made of; names what this kernel has not."""
+def needs_root():
+    if os.geteuid() != 0:
+        raise Unfit("network namespaces need root")
+
+
+def kernel_lacks(ports):
+    """Tries, in a namespace of its own, what the worlds are made of; names what this kernel has not, and which of `ports` cannot be
+    had there: nobody listens in a new namespace, but the machine may keep them for something else."""
     netns = f"benchcheck{os.getpid()}"
 
     def tried(what, *words):
@@ -74,33 +84,34 @@ def _kernel():
                        "add table ip b; add chain ip b o { type nat hook output priority -100; }; add rule ip b o tcp dport 80 redirect to :81")
         wrong += tried("TCP Fast Open", "ip", "netns", "exec", netns, "sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
         wrong += tried("TUN/TAP devices (/dev/net/tun)", "ip", "-n", netns, "tuntap", "add", "dev", "t0", "mode", "tap")
+        wrong += tried("ports", "ip", "netns", "exec", netns, sys.executable, "-c", TRY_PORTS, *map(str, ports))
     finally:
         subprocess.run(["ip", "netns", "delete", netns], capture_output=True)
     return wrong
 
 
-def _in_use(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            return True
-    return False
-
-
 def results_folder(parent, kind, today, mine):
-    """That of an interrupted campaign (no machine.json yet) under the conditions `mine`, the last one; else today's, with a
-    number behind it where today's holds results under other conditions."""
+    """That of an unfinished campaign under the conditions `mine`, the last one: it was interrupted (no machine.json yet), or lacks
+    what the time did not suffice for or was refused. Else today's, with a number behind it where today's holds results under other
+    conditions."""
     ending = "" if kind == "full" else f"-{kind}"
     names = sorted(n for n in (os.listdir(parent) if os.path.isdir(parent) else []) if re.fullmatch(rf"\d{{4}}-\d\d-\d\d{ending}(\.\d+)?", n))
-    interrupted = [n for n in names if conditions_of(os.path.join(parent, n)) == mine and not os.path.exists(os.path.join(parent, n, MACHINE))]
-    if interrupted:
-        return os.path.join(parent, interrupted[-1])
+    unfinished = [n for n in names if conditions_of(os.path.join(parent, n)) == mine and lacks_some(os.path.join(parent, n))]
+    if unfinished:
+        return os.path.join(parent, unfinished[-1])
     for number in itertools.count(1):
         folder = os.path.join(parent, f"{today}{ending}{f'.{number}' if number > 1 else ''}")
         if conditions_of(folder) in (None, mine):
             return folder
+
+
+def lacks_some(folder):
+    path = os.path.join(folder, MACHINE)
+    if not os.path.exists(path):
+        return True
+    with open(path, encoding="utf-8") as file:
+        machine = json.load(file)
+    return bool(machine.get("left_out") or machine.get("refused"))
 
 
 def conditions(**more):
@@ -157,20 +168,23 @@ def busy(seconds=1.0):
     return share
 
 
-def note(folder, spent_s, busy_before):
-    """Notes how long this part of the campaign took, and how busy the machine was before it; {} of all parts together."""
+def note(folder, spent_s, expected_s, busy_before):
+    """Notes how long this part of the campaign took and should have taken, and how busy the machine was before it; {} of all parts
+    together."""
     path, before = os.path.join(folder, PARTS), {}
     if os.path.exists(path):  # a campaign that goes on
         with open(path, encoding="utf-8") as file:
             before = json.load(file)
-    all_parts = {"spent_s": round(spent_s + before.get("spent_s", 0)), "busy_before": round(max(busy_before, before.get("busy_before", 0)), 3)}
+    all_parts = {"spent_s": round(spent_s + before.get("spent_s", 0)), "expected_s": round(expected_s + before.get("expected_s", 0)),
+                 "busy_before": round(max(busy_before, before.get("busy_before", 0)), 3)}
     with open(path, "w", encoding="utf-8") as file:
         json.dump(all_parts, file)
     return all_parts
 
 
-def describe(folder, left_out, parts):
-    """machine.json: on what, under which conditions, and what the time did not suffice for. `parts`: what note() said."""
+def describe(folder, left_out, refused, parts):
+    """machine.json: on what, under which conditions, what the time did not suffice for, and where measuring was refused. `parts`:
+    what note() said."""
 
     def first(path, prefix):
         with open(path, encoding="utf-8") as file:
@@ -181,7 +195,7 @@ def describe(folder, left_out, parts):
     with open(os.path.join(folder, MACHINE), "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
                    "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
-                   "versions": sorted(listed.split("\n")[:-1]), **conditions_of(folder), "left_out": left_out, **parts}, file, indent=2)
+                   "versions": sorted(listed.split("\n")[:-1]), **conditions_of(folder), "left_out": left_out, "refused": refused, **parts}, file, indent=2)
 
 
 __all__ = ["begin", "busy", "check", "conditions", "describe", "note", "results_folder"]

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """The benchmark's own world: client, proxy and server with links of a known delay (bench/world.py, bench/link)."""
 import dataclasses
+import subprocess
 import sys
 
 from lab import check, equal, promise, repository, run
 
 sys.path.insert(0, str(repository / "bench"))
+import competitor  # noqa: E402
+import preflight  # noqa: E402
 import world as benchmark  # noqa: E402
 from paper.topology import named  # noqa: E402
 
@@ -31,6 +34,51 @@ def answers():
             equal(node.run("curl", "-sS", f"http://{benchmark.SERVER}/").stdout, "the server's answer\n", f"what {node.name} gets")
         way = world.proxy.ip("route", "get", benchmark.SERVER)
         check("dev ps" in way, way)
+
+
+@promise("a competitor whose port is in use is refused with node, port and who has it, and nothing of it starts")
+def taken():
+    with benchmark.World() as world:
+        for name, made in competitor.everyone().items():
+            rival = made()
+            for node, ports in rival.ports.items():
+                for port in ports:
+                    with getattr(world, node).listen(port):
+                        before = list(world.lab.processes)
+                        try:
+                            rival.start(world)
+                        except benchmark.Unfit as refused:
+                            check(f"port {port} of {node} is in use by python3, process " in str(refused), f"{name}: {refused}")
+                        else:
+                            check(False, f"{name} took port {port} of {node}, which is in use")
+                        equal(world.lab.processes, before, f"processes of {name}")
+
+
+@promise("each of ours, NGINX, HAProxy and the SOCKS pairs listens on the ports that its file names, and gives them back")
+def named_ports():
+    with benchmark.World() as world:
+        for name, made in competitor.everyone().items():
+            rival = made()
+            if rival.missing():
+                continue
+            rival.start(world)
+            try:
+                for node, ports in rival.ports.items():
+                    for port in ports:
+                        check(getattr(world, node).listens(port), f"{name} does not listen on {port} of {node}")
+            finally:
+                rival.stop(world)
+            for node, ports in rival.ports.items():
+                for port in ports:
+                    check(not getattr(world, node).listens(port), f"{name} still has {port} of {node}")
+
+
+@promise("ports that a new namespace does not give are named before anything starts, and the namespace is gone")
+def forbidden():
+    equal(preflight.kernel_lacks([80, 8080]), [], "what is missing")
+    said = preflight.kernel_lacks([80, 70000])
+    check(len(said) == 1 and "70000" in said[0] and " 80 " not in said[0], said)
+    check("benchcheck" not in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout, "its namespace is left")
 
 
 if __name__ == "__main__":

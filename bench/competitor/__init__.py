@@ -3,6 +3,7 @@
     title    for tables and figures
     method   whose equation of the article it follows (paper.topology.predicted_ms), or "" for none
     needs    programs that must be there
+    ports    {node of the world: TCP ports that its programs listen on there}
     url      what the client asks for; the server itself unless the proxy has to be named
     start(world), which leaves it serving; all that it starts in world's nodes ends with it or by stop(world)
     once_only  True: a variant for which one run of each measurement is enough, unless it is named (--only)
@@ -14,11 +15,14 @@ import importlib
 import pkgutil
 import shutil
 
+from world import Unfit
+
 
 class Base:
     title = ""
     method = ""
     needs = ()
+    ports = {}
     once_only = False
     url = "http://10.73.0.20/"
 
@@ -33,9 +37,16 @@ class Base:
         return [name for name in self.needs if not shutil.which(name)]
 
     def start(self, world):
+        """Raises Unfit before anything starts if one of its ports is in use: what answers there would be measured in its place."""
         self.processes = []
+        for name, ports in self.ports.items():
+            node = getattr(world, name)
+            for port in ports:
+                if node.listens(port):
+                    raise Unfit(f"port {port} of {name} is in use by {node.listener(port)}")
 
     def run(self, node, *words, port=None, name=None):
+        assert port is None or port in self.ports.get(node.name, ()), f"{type(self).__module__}: ports lacks {port} of {node.name}"
         process = node.start(*words, name=name)
         self.processes.append(process)
         if port:

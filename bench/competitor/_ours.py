@@ -15,9 +15,13 @@ class Ours(Base):
     rules = ("--allow-all",)
     tls = False
 
+    @property
+    def ports(self):
+        return {"proxy": (1083 if self.tls else 1080,), "client": (15001,)}
+
     def start(self, world):
         super().start(world)
-        port = 1083 if self.tls else 1080
+        port, = self.ports["proxy"]
         near, far = [], []
         if self.tls:
             files = world.certificates("client/node", "proxy/node")

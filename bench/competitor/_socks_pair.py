@@ -21,6 +21,7 @@ def release(world):
 class SocksPair(Base):
     method = "socks5"
     port = 1090
+    ports = {"proxy": (port,), "client": (12345,)}
 
     def start(self, world):
         super().start(world)

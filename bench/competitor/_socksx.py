@@ -36,6 +36,7 @@ def usage(world, node, path):
 
 class Socksx(Base):
     version = 0
+    ports = {"proxy": (PORT,), "client": (LISTEN,)}
 
     @staticmethod
     def offered():

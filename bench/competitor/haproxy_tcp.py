@@ -20,6 +20,7 @@ class Competitor(Base):
     title = "HAProxy tcp"
     method = "nginx"
     needs = ("haproxy",)
+    ports = {"proxy": (8082,)}
     url = "http://10.71.0.2:8082/"
     place = 12
 

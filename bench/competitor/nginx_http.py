@@ -15,6 +15,7 @@ class Competitor(Base):
     title = "NGINX http"
     method = "nginx"
     needs = ("nginx",)
+    ports = {"proxy": (8080,)}
     url = "http://10.71.0.2:8080/"
     place = 10
 

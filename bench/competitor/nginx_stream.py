@@ -16,6 +16,7 @@ class Competitor(Base):
     title = "NGINX stream"
     method = "nginx"
     needs = ("nginx",)
+    ports = {"proxy": (8081,)}
     url = f"http://{PROXY}/"
     place = 11
 

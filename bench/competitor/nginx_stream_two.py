@@ -8,6 +8,7 @@ CLIENT = "127.0.0.1:8082"
 class Competitor(nginx_stream.Competitor):
     title = "NGINX stream, two hops"
     method = ""
+    ports = {"proxy": (8081,), "client": (8082,)}
     url = f"http://{CLIENT}/"
     once_only = True
     place = 12

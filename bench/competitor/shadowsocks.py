@@ -8,6 +8,7 @@ SETTINGS = ("-k", "bench", "-m", "aes-128-gcm")
 class Competitor(Base):
     title = "ss-redir + ss-server"
     needs = ("ss-redir", "ss-server")
+    ports = {"proxy": (8388,), "client": (12346,)}
     place = 42
 
     def start(self, world):

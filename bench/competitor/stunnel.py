@@ -21,6 +21,7 @@ sslVersionMin = TLSv1.3
 class Competitor(Base):
     title = "stunnel + stunnel"
     needs = ("stunnel4",)
+    ports = {"proxy": (8443,), "client": (12347,)}
     url = "http://127.0.0.1:12347/"
     place = 43
 

@@ -5,11 +5,12 @@
     SETTING  what a step's `setting` counts ("connections"), for the tables; "" if there is only one
     COLUMNS  {quantity of a result: heading with its unit}; what else a result holds goes to JSON and CSV alone
     steps(lengths, topologies, competitors) -> [campaign.Step]; topologies: names, or [] for "as always"
+    seconds(step, lengths) -> what once() should take, from the lengths of what it runs: for the estimate before a campaign
     once(world, rival, step, lengths) -> {quantity: number or None}; raises world.Unfit with a reason for the row
 and, where they fit:
+    PARTS    {prefix of quantities: heading}: those of each process, PREFIX + NODE/PROCESS, which get a table of their own
     NOTE     a sentence for below the heading
     NEEDS    programs that must be there
-    PORTS    of this machine, outside of all namespaces, that must be free
     STARTS   True: it starts (and stops) its rival itself; rival is then the competitor, made but not started
     SHARES   True: in a quick run a competitor that runs already is taken as it is
     FIGURE   False: the table says it all

@@ -51,6 +51,7 @@ class Nginx(Base):
     title = "NGINX"
     needs = ("nginx",)
     first_port = 9000
+    ports = {"proxy": range(first_port, first_port + 9)}
 
     def where(self, number):
         return PROXY, self.first_port + number
@@ -151,6 +152,10 @@ def steps(lengths, topologies, competitors):
     return [Step("comparison", name, "", 1, r) for r in range(ROUNDS[lengths.kind]) for name in RIVALS] if "epif" in competitors else []
 
 
+def seconds(step, lengths):
+    return 3.5  # three starts, a stranger's patience
+
+
 def once(world, rival, step, lengths):
     addresses = world.server.ip("address", "show", "dev", "cs")
     for number in range(1, SERVERS + 1):
@@ -162,7 +167,7 @@ def once(world, rival, step, lengths):
 
 @contextlib.contextmanager
 def running(rival, world, serve, *words):
-    rival.processes = []
+    Base.start(rival, world)
     try:
         serve(world, *words)
         yield
