@@ -1,11 +1,8 @@
 #!/usr/bin/python3
 """Limits of epif proxy: what is too much is refused quickly, in the client's dialect, and takes nothing from others.
-client 127.0.0.1 and others of 127.0.0.0/8 ── proxy ── server, on loopback.
-
-EPIF_MUTATIONS sets how many mutated handshakes the last promise sends (default 50000), EPIF_SEED their seed."""
+client 127.0.0.1 and others of 127.0.0.0/8 ── proxy ── server, on loopback."""
 import contextlib
 import os
-import random
 import resource
 import socket
 import struct
@@ -13,6 +10,7 @@ import tempfile
 import time
 
 from lab import check, equal, promise, run, wait_until, write_json
+from mutations import COUNT, SEED, in_two_processes, send_mutated
 from proxy_world import (TIMEOUT, Proxy, Server, echo, is_reset, open_v5, option, read_all, read_exactly, v4_request, v4a_request,
                          v5_credentials, v5_name_request, v5_request, v6_name_request, v6_reply, v6_request)
 
@@ -180,59 +178,8 @@ def originals(port):
             b"\x06\x01\0\0\0\x50\0\x04" + bytes(15) + b"\x01" + b"ping"]
 
 
-def mutate(message, chance):
-    made = bytearray(message)
-    for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        at = chance.randrange(len(made)) if made else 0
-        what = chance.randrange(5)
-        if what == 0 and made:
-            made[at] = chance.randrange(256)
-        elif what == 1 and made:
-            made[at] ^= 1 << chance.randrange(8)
-        elif what == 2:
-            made[at:at] = chance.randbytes(chance.randrange(1, 9))
-        elif what == 3:
-            del made[at:at + chance.randrange(1, 9)]
-        else:
-            del made[at:]
-    return bytes(made) or b"\x06"
-
-
-def send_mutated(address, messages, count, seed):
-    """In a process of its own. Cut anywhere, ended by FIN or RST, read or not."""
-    chance = random.Random(seed)
-    abort = struct.pack("ii", 1, 0)
-    for _ in range(count):
-        message = mutate(chance.choice(messages), chance)
-        manner = chance.randrange(8)
-        with contextlib.suppress(OSError), socket.socket() as client:
-            client.settimeout(TIMEOUT)
-            client.connect(address)
-            cut = chance.randrange(len(message)) if manner & 1 else 0
-            if cut:
-                client.sendall(message[:cut])
-            client.sendall(message[cut:])
-            if manner & 2:
-                client.shutdown(socket.SHUT_WR)
-                while client.recv(4096):
-                    pass
-            if manner & 4:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abort)
-
-
 def storm(proxy, messages, count, seed):
-    """Two processes at once."""
-    children = []
-    for part in range(2):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                send_mutated(("127.0.0.1", proxy.port), messages, count // 2, seed * 2 + part)
-            finally:
-                os._exit(0)
-        children.append(pid)
-    for pid in children:
-        os.waitpid(pid, 0)
+    in_two_processes(lambda part: send_mutated(("127.0.0.1", proxy.port), messages, count // 2, seed * 2 + part))
 
 
 def held(proxy):
@@ -242,7 +189,7 @@ def held(proxy):
 
 @promise("mutated handshakes without number leave descriptors, timers and memory where they were")
 def mutated():
-    count, seed = int(os.environ.get("EPIF_MUTATIONS", "50000")), int(os.environ.get("EPIF_SEED", "6"))
+    count = COUNT
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     with tempfile.TemporaryDirectory(prefix="epif-mutated-") as folder, Server(echo) as server:
         path = os.path.join(folder, "routes.json")
@@ -250,13 +197,13 @@ def mutated():
                                       "name": "server.example", "bind": True}]})
         with Proxy("--routes", path) as proxy:
             messages = originals(server.port)
-            storm(proxy, messages, 5000, seed + 1)
+            storm(proxy, messages, 5000, SEED + 1)
             before, began = held(proxy), time.monotonic()
             seen = proxy.metric("epif_proxy_connections_total")
-            storm(proxy, messages, count, seed)
+            storm(proxy, messages, count, SEED)
             after = held(proxy)
             arrived = proxy.metric("epif_proxy_connections_total") - seen
-            print(f"      {arrived:.0f} handshakes in {time.monotonic() - began:.0f} s, seed {seed}: {before} -> {after}; "
+            print(f"      {arrived:.0f} handshakes in {time.monotonic() - began:.0f} s, seed {SEED}: {before} -> {after}; "
                   f"{proxy.metric('epif_proxy_requests_total'):.0f} requests read whole, {proxy.metric('epif_proxy_refused_total'):.0f} refused, "
                   f"{proxy.metric('epif_proxy_flows_opened_total'):.0f} flows", flush=True)
             check(arrived > count * 0.99, f"only {arrived} of {count} arrived")

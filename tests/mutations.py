@@ -1,0 +1,85 @@
+"""Handshakes with a few bytes changed, and processes that send them.
+
+EPIF_MUTATIONS sets how many (default 50000; some tests send a part of it), EPIF_SEED their seed."""
+import contextlib
+import os
+import random
+import socket
+import struct
+
+from proxy_world import TIMEOUT
+
+COUNT, SEED = int(os.environ.get("EPIF_MUTATIONS", "50000")), int(os.environ.get("EPIF_SEED", "6"))
+ABORT = struct.pack("ii", 1, 0)
+
+
+def mutate(message, chance):
+    made = bytearray(message)
+    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+        at = chance.randrange(len(made)) if made else 0
+        what = chance.randrange(5)
+        if what == 0 and made:
+            made[at] = chance.randrange(256)
+        elif what == 1 and made:
+            made[at] ^= 1 << chance.randrange(8)
+        elif what == 2:
+            made[at:at] = chance.randbytes(chance.randrange(1, 9))
+        elif what == 3:
+            del made[at:at + chance.randrange(1, 9)]
+        else:
+            del made[at:]
+    return bytes(made) or b"\x06"
+
+
+def tell(connection, message, chance):
+    """Sends it, cut anywhere, ended by FIN or RST or neither; then reads the answer or not."""
+    manner = chance.randrange(8)
+    cut = chance.randrange(len(message)) if manner & 1 else 0
+    if cut:
+        connection.sendall(message[:cut])
+    connection.sendall(message[cut:])
+    if manner & 2:
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+    if manner & 4:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+
+
+def send_mutated(address, messages, count, seed):
+    chance = random.Random(seed)
+    for _ in range(count):
+        message = mutate(chance.choice(messages), chance)
+        with contextlib.suppress(OSError), socket.socket() as client:
+            client.settimeout(TIMEOUT)
+            client.connect(address)
+            tell(client, message, chance)
+
+
+def answer_mutated(listener, answers, seed):
+    """A hostile peer: reads once, and answers with one of `answers`, changed or (one in eight) as it is. Never ends."""
+    chance = random.Random(seed)
+    while True:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(TIMEOUT)
+            if chance.randrange(8) and not connection.recv(4096):
+                continue  # a warm connection that was not used
+            message = chance.choice(answers)
+            tell(connection, mutate(message, chance) if chance.randrange(8) else message, chance)
+
+
+def child(work):
+    """Runs `work` in a process of its own; gives its number."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def in_two_processes(work):
+    for pid in [child(lambda part=part: work(part)) for part in range(2)]:
+        os.waitpid(pid, 0)
