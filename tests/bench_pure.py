@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What the benchmark computes, without measuring anything: equations, records, turns, tables. No root, no network, no plots."""
 import contextlib
+import io
 import json
 import os
 import sys
@@ -12,13 +13,15 @@ from lab import Failure, check, equal, promise, repository, run
 sys.path.insert(0, str(repository / "bench"))
 import campaign  # noqa: E402
 import competitor  # noqa: E402
+import measure  # noqa: E402
 import preflight  # noqa: E402
+import report  # noqa: E402
 import stage  # noqa: E402
 import workload  # noqa: E402
 from paper import ideas  # noqa: E402
 from paper.published import TABLE_II  # noqa: E402
 from paper.topology import PAPER, named, predicted_ms  # noqa: E402
-from report import latency, table2, tables  # noqa: E402
+from report import ablation, latency, table2, tables  # noqa: E402
 from report.document import Bullets, Heading, Table, Text, markdown, page  # noqa: E402
 from report.records import Measured, deviation, end_half_line, median, number, off_equation, ratio, read, starved  # noqa: E402
 from world import Unfit  # noqa: E402
@@ -110,6 +113,71 @@ def turns():
         check(module.TITLE and module.COLUMNS and module.__doc__, f"{module.__name__} says what it is")
 
 
+@promise("every workload says how long a step takes, and what is announced of all steps is their sum with the worlds")
+def lengths_of_steps():
+    names = list(competitor.everyone())
+    for kind, lengths in campaign.LENGTHS.items():
+        planned = campaign.steps(lengths, workload.everyone(), [], names)
+        turns = campaign.turns(planned, workload.everyone())
+        equal([step for turn in turns for step in turn], planned, f"{kind}: steps of all turns")
+        each = campaign.expected_s(lengths, turns, workload.everyone())
+        check(len(each) == len(turns) and all(seconds > 0 for seconds in each), f"{kind}: seconds of each")
+    step = campaign.Step("rate", "epif", "", 16, 0)
+    full, rate = campaign.LENGTHS["full"], {"rate": workload.everyone()["rate"]}
+    equal(campaign.expected_s(full, [[step], [step]], rate), [full.seconds + campaign.TURN_S + campaign.WORLD_S, full.seconds + campaign.TURN_S], "two steps in one world")
+    equal(measure.announcement(3, 90, None), "3 measurements, about 90 s", "a short one")
+    equal(measure.announcement(3, 9000, 6000), "3 measurements, about 150 minutes; what would start after 100 minutes is left out", "a long one")
+
+
+@promise("a competitor is measured at once in several topologies only where its workload says so, and each then has its own result")
+def at_once():
+    begun, ended = [], []
+
+    class Small:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            ended.append(self)
+
+    def begin(world, rival, step, lengths):
+        begun.append(step.topology)
+        if step.topology == "docker3":
+            raise Unfit("it fell")
+        return lambda: {"ms": float(step.topology[-1]), "others": len(begun)}
+    apart = types.SimpleNamespace(once=lambda *_: {"ms": 0.0}, RIVALS={"one": competitor.Base})
+    beside = types.SimpleNamespace(**vars(apart), begin=begin, BESIDE=3)
+    planned = [campaign.Step(kind, "one", topology, 1, 0) for kind in ("beside", "apart") for topology in ("docker1", "docker2", "docker3", "docker4")]
+    planned.insert(4, campaign.Step("beside", "one", "docker4", 1, 1))
+    made = campaign.turns(planned, {"beside": beside, "apart": apart})
+    equal([len(turn) for turn in made], [3, 1, 1, 1, 1, 1, 1], "steps of each turn")
+    before = stage.World
+    try:
+        stage.World = Small
+        on = stage.Stage(types.SimpleNamespace(kind="full", workloads={"beside": beside}, loss=0.0, rate=None), {("workload", "beside"): ""})
+        equal(on.take(made[0]), [{"ms": 1.0, "others": 3}, {"ms": 2.0, "others": 3}, {"error": "it fell"}], "results")
+        equal(on.take(made[1]), [{"ms": 4.0, "others": 4}], "another topology")
+        equal(len(ended), 3, "worlds that are not needed any more")
+        on.close()
+        equal(len(ended), 4, "all worlds")
+    finally:
+        stage.World = before
+
+
+@promise("the full campaign fits into two hours, and the quick one into five minutes, with a tenth to spare")
+def in_time():
+    everyone = competitor.everyone()
+    names = [name for name, made in everyone.items() if made.offered()]
+    for kind, most_s in (("full", 7200), ("quick", 300)):
+        lengths = campaign.LENGTHS[kind]
+        planned = campaign.steps(lengths, workload.everyone(), [], names, [name for name in names if everyone[name].once_only])
+        seconds = sum(campaign.expected_s(lengths, campaign.turns(planned, workload.everyone()), workload.everyone()))
+        check(seconds < 0.9 * most_s, f"{kind}: {seconds:.0f} s expected")
+
+
 @promise("narrowed steps stay inside of what was asked for")
 def narrowed():
     chosen = {"latency": workload.everyone()["latency"]}
@@ -174,6 +242,51 @@ def shapes():
         check("broken" not in str(chosen) or "failed" in text and "no | port" in text, text)
 
 
+def titled(**tables_of):
+    return types.SimpleNamespace(TITLE="Title", NOTE="", SETTING="", **tables_of)
+
+
+@promise("every table of a report with several runs says how far they differ: also what is added, each idea, and Table II")
+def spreads():
+    latencies = Measured([row(n, v, number_of_round=i) for n, values in {"direct": (20.0, 22.0), "epif": (25.0, 26.0), "socks6_plain": (26.0, 28.0),
+                                                                         "socks5_plain": (31.0, 32.0), "nginx_http": (22.0, 22.4)}.items()
+                          for i, v in enumerate(values)], "latency")
+    equal(latency.overhead_rows(latencies)[0], ["epif", "4.50 ± 0.50"], "Δt of two runs, each against no proxy of the same run")
+    lines, _ = latency.against_equations(latencies, {"socks6_plain": "socks6"})
+    equal(lines[0][4], "27.00 ± 1.00", "beside the equations")
+    rates = Measured([row(n, {"rate": v}, "", 8, i, "rate") for n in ("direct", "epif", "nginx_http", "socks5_plain", "socks6_plain")
+                      for i, v in enumerate((100.0, 120.0))], "rate")
+    tried = Measured([row(n, {"ports": 1, "reconfigure_ms": v, "reached": 8, "stranger_refused": 1, "unchanged_passes": 1}, "", 1, i, "comparison")
+                      for n in ("nginx", "socks5", "socks6", "epif") for i, v in enumerate((10.0, 30.0))], "comparison")
+    text = markdown(table2.section(latencies, rates, tried))
+    check("110 ± 10 /s" in text.replace("/s", " /s").replace("  ", " ") and "20 ± 10 ms" in text and "4.50 ± 0.50 ms" in text, text)
+    ideas_seen = Measured([row(n, {"mean_ms": v}, "docker5", "latency", i, "ablation") for n in ("tls-off", "tls-warm-pool")
+                           for i, v in enumerate((30.0, 32.0))], "ablation")
+    text = markdown(ablation.section(ideas_seen, titled(COLUMNS={"mean_ms": "ms", "rate": "/s", "mbit_s": "Mbit/s"})))
+    check("31 ± 1 |" in text, text)
+
+
+@promise("the CPU and memory of each process stand in a table of their own, a row for each process of each method")
+def processes():
+    rows = [row(n, {"mbit_s": 10.0, **{f"cpu_s_gib of {p}": 0.5 * (i + 1) for i, p in enumerate(found)}}, "", way, kind="throughput")
+            for n, found in {"direct": ("client/curl",), "epif": ("client/curl", "proxy/epif-proxy")}.items() for way in ("down", "up")]
+    text = markdown(tables.section(Measured(rows, "throughput"), titled(COLUMNS={"mbit_s": "Mbit/s"}, PARTS={"cpu_s_gib of ": "Of each"})))
+    for line in ("| method | process | down | up |", "| direct | client/curl | 0.50 | 0.50 |", "| epif | client/curl | 0.50 | 0.50 |",
+                 "| epif | proxy/epif-proxy | 1 | 1 |"):
+        check(line in text, f"{line}: {text}")
+
+
+@promise("a report says on what it was measured, how long it took and should have, what was refused, and why SOCKS plain has threads")
+def prefaces():
+    machine = {"processor": "a CPU", "cores": 2, "memory": "4 GiB", "kernel": "6.1", "libc": "glibc", "commit": "abc", "kind": "quick", "spent_s": 100,
+               "expected_s": 90, "socksx": False, "left_out": [], "refused": {"docker1, run 1": "the RTT is 9 ms, not 5 ms"}, "versions": ["wrk 4"]}
+    text = markdown(report.preface(machine, {"SOCKS5 plain"}))
+    for words in ("a CPU, 2 cores, 4 GiB, kernel 6.1, glibc; commit abc; lengths: quick", "took 100 s, and was expected to take 90 s",
+                  "docker1, run 1: the RTT is 9 ms, not 5 ms", "a thread for each core as well", "no spread"):
+        check(words in text, f"{words}: {text}")
+    check("a thread for each core" not in markdown(report.preface({**machine, "kind": "full"}, {"epif"})), "a note on who was not measured")
+
+
 @promise("a run that failed among others that went well is told beside their median")
 def some_runs():
     rows = [row("epif", {"rate": 10.0}, "", 8, 0, kind="rate"), row("epif", {"error": "it fell"}, "", 8, 1, kind="rate")]
@@ -223,8 +336,14 @@ def resumed():
         else:
             check(False, "results with another loss were taken")
         check({"program", "benchmark", "socksx"} <= set(mine), f"what must be the same: {sorted(mine)}")
-        preflight.note(parent, 10.2, 0.5)
-        equal(preflight.note(parent, 5.0, 0.1), {"spent_s": 15, "busy_before": 0.5}, "time and mood of both parts")
+        preflight.note(parent, 10.2, 9.0, 0.5)
+        equal(preflight.note(parent, 5.0, 4.0, 0.1), {"spent_s": 15, "expected_s": 13, "busy_before": 0.5}, "time and mood of both parts")
+        preflight.describe(os.path.join(parent, "2026-02-02"), [], {"docker1, run 2": "the RTT is off"}, {})
+        equal(chosen(), "2026-02-02", "the one that was refused something")
+        preflight.describe(os.path.join(parent, "2026-02-02"), ["rate//epif/1/4"], {}, {})
+        equal(chosen(), "2026-02-02", "the one that the time did not suffice for")
+        preflight.describe(os.path.join(parent, "2026-02-02"), [], {}, {})
+        equal(chosen(), "2026-02-03", "none, since all are complete")
 
 
 @promise("what fails is a row with its reason, what is not there as well, and the rest goes on")
@@ -240,11 +359,11 @@ def rows_of_failures():
     given = types.SimpleNamespace(kind="quick", workloads={"alone": Alone, "absent": Alone}, loss=0.0, rate=None)
     lacking = {("workload", "alone"): "", ("workload", "absent"): "not installed: podman"}
     on = stage.Stage(given, lacking)
-    seen = [on.take(campaign.Step(name, "epif", "", setting, 0)) for name, setting in (("alone", 1), ("absent", 2), ("alone", 3), ("alone", 2))]
+    seen = [on.take([campaign.Step(name, "epif", "", setting, 0)])[0] for name, setting in (("alone", 1), ("absent", 2), ("alone", 3), ("alone", 2))]
     equal(seen, [{"error": "the port is taken"}, {"error": "not installed: podman"}, {"error": "KeyError: 3"}, {"ms": 2.0}], "results")
 
 
-@promise("a world that cannot be made, and a rival that cannot be stopped, are no end of the campaign")
+@promise("where a world is not what it says, nothing is measured and no row tells of a failure; it is named once, and the rest goes on")
 def broken_worlds():
     class Broken:
         def __init__(self, *_):
@@ -258,22 +377,51 @@ def broken_worlds():
             return self
 
         def __exit__(self, *_):
+            pass
+
+    one = types.SimpleNamespace(once=lambda *_: {"ms": 1.0}, RIVALS={"stuck": competitor.Base}, TITLES={"stuck": "Stuck"})
+    given = types.SimpleNamespace(kind="full", workloads={"one": one}, loss=0.0, rate=None)
+    before = stage.World
+    try:
+        on = stage.Stage(given, {("workload", "one"): ""})
+        stage.World = Broken
+        outcome, out, said = measure.Outcome(), io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(said):
+            for setting in (1, 2):
+                measure.take(on, [campaign.Step("one", "stuck", "docker1", setting, 0)], out, outcome)
+        equal((out.getvalue(), outcome.refused), ("", {"docker1, run 1": "the emulator is not ready"}), "rows, and what was refused")
+        equal(said.getvalue().count("docker1, run 1: the emulator is not ready"), 1, "how often it is said")
+        stage.World = Sound
+        measure.take(on, [campaign.Step("one", "stuck", "docker1", 1, 1)], out, outcome)
+        equal(json.loads(out.getvalue())["result"], {"ms": 1.0}, "in the next run, whose world is right")
+    finally:
+        stage.World = before
+
+
+@promise("a rival that cannot be stopped is no end of the campaign, but of its world")
+def stuck():
+    gone, before = [], stage.World
+
+    class Sound:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
             gone.append(self)
 
     class Stuck(competitor.Base):
         def stop(self, world):
             raise KeyError("gone")
-
     one = types.SimpleNamespace(once=lambda *_: {"ms": 1.0}, RIVALS={"stuck": Stuck})
-    given = types.SimpleNamespace(kind="full", workloads={"one": one}, loss=0.0, rate=None)
-    gone, before = [], stage.World
     try:
-        on = stage.Stage(given, {("workload", "one"): ""})
-        stage.World = Broken
-        equal(on.take(campaign.Step("one", "stuck", "", 1, 0)), {"error": "not measured: the emulator is not ready"}, "without a world")
         stage.World = Sound
+        on = stage.Stage(types.SimpleNamespace(kind="full", workloads={"one": one}, loss=0.0, rate=None), {("workload", "one"): ""})
         step = campaign.Step("one", "stuck", "", 1, 1)
-        equal([on.take(step), on.take(step)], [{"ms": 1.0}] * 2, "with a rival that stays")
+        with contextlib.redirect_stdout(io.StringIO()):
+            equal([on.take([step]), on.take([step])], [[{"ms": 1.0}]] * 2, "results")
         equal(len(gone), 2, "worlds that ended with it")
     finally:
         stage.World = before

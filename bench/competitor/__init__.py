@@ -6,6 +6,7 @@
     ports    {node of the world: TCP ports that its programs listen on there}
     url      what the client asks for; the server itself unless the proxy has to be named
     start(world), which leaves it serving; all that it starts in world's nodes ends with it or by stop(world)
+    note     what a reader of the report has to know about it
     once_only  True: a variant for which one run of each measurement is enough, unless it is named (--only)
     offered() False: it runs only where it is named (--only)
 
@@ -23,6 +24,7 @@ class Base:
     method = ""
     needs = ()
     ports = {}
+    note = ""
     once_only = False
     url = "http://10.73.0.20/"
 

@@ -5,21 +5,27 @@ import csv
 import json
 import os
 
+import campaign
 import competitor
 import workload
 
 from . import ablation, latency, losses, table2, tables
 from .document import Figure, Heading, Text, markdown, page
-from .records import Measured, end_half_line, read
+from .records import Measured, end_half_line, made_on, read
 
 RESULTS, MACHINE = "results.jsonl", "machine.json"
 
 
-def preface(machine):
+RUNS = {"one": "Each number is of one run, so there is no spread of runs; full lengths have several.",
+        "several": "Numbers are medians of the runs, ± their standard deviation; one without it was measured in one run."}
+
+
+def preface(machine, titles):
+    """`titles`: of the competitors that were measured."""
     cores = machine["cores"]
     out = [Heading("Measured", 1),
-           Text(f"{machine['processor']}, {cores} cores, {machine['memory']}, kernel {machine['kernel']}, {machine['libc']}; commit {machine['commit']}; "
-                f"lengths: {machine['kind']}; it took {machine['spent_s']} s."),
+           Text(f"{made_on(machine)}; it took {machine['spent_s']} s, and was expected to take {machine['expected_s']} s."),
+           Text(RUNS["one" if campaign.LENGTHS[machine["kind"]].rounds == 1 else "several"]),
            Text(f"Client, proxy and server share these {cores} cores. So a rate says as well how much of the cores client and server "
                 "leave to the proxy; the CPU that a method's own programs need for a request stands beside it.")]
     if machine.get("loss") or machine.get("rate"):
@@ -28,6 +34,8 @@ def preface(machine):
     if machine.get("busy_before", 0) > 0.1:
         out.append(Text(f"Other programs used {machine['busy_before']:.0%} of the cores when it began. What is measured goes before them (nice), "
                         "but numbers are worse than on a quiet machine, and differ more."))
+    out += [Text(f"{where}: {why}. Nothing was measured there.") for where, why in machine["refused"].items()]
+    out += [Text(note) for note in dict.fromkeys(made.note for made in competitor.everyone().values() if made.note and made.title in titles)]
     if not machine["socksx"]:
         out.append(Text("The authors' own programs (socksx) were not measured: SOCKSX_DIR, the folder with their `proxy` and `redirector`, was not given."))
     if machine["left_out"]:
@@ -40,14 +48,14 @@ def blocks(rows, machine, folder, meaning=None):
     """The whole report; draws the figures on the way. `meaning`: {workload: what it means}, each below its heading."""
     from . import figures  # needs a plotting package, which whoever only reads records does not
     methods = {name: made.method for name, made in competitor.everyone().items()}
-    out = preface(machine)
-    found = []
+    out = preface(machine, {row["title"] for row in rows})
+    found, paper = [], figures.Paper(folder, machine)
     for name, module in workload.everyone().items():
         measured = Measured(rows, name)
         if not measured:
             continue
         found.append((module, measured))
-        made = figured(name, module, measured, methods, folder, figures)
+        made = figured(name, module, measured, methods, paper, figures)
         out += made[:1] + ([Text(meaning[name])] if meaning and meaning.get(name) else []) + made[1:]
     latencies, rates, compared = (Measured(rows, name) for name in ("latency", "rate", "comparison"))
     if latencies and rates and compared:
@@ -58,18 +66,18 @@ def blocks(rows, machine, folder, meaning=None):
     return out
 
 
-def figured(name, module, measured, methods, folder, figures):
-    """A workload's section with its figure."""
+def figured(name, module, measured, methods, paper, figures):
+    """A workload's section with its figure, drawn on `paper`."""
     if name == "latency":
-        drawn = [figure for figure, in_between in (("fig11", True), ("fig12", False)) if figures.latency_figure(measured, folder, figure, in_between)]
+        drawn = [figure for figure, in_between in (("fig11", True), ("fig12", False)) if figures.latency_figure(measured, paper, figure, in_between)]
         return latency.section(measured, module, methods, drawn)
     if name == "rate":
-        return with_figure(tables.section(measured, module), figures.rate_figure(measured, folder, "fig13"), "fig13",
+        return with_figure(tables.section(measured, module), figures.rate_figure(measured, paper, "fig13"), "fig13",
                            "Fig. 13: requests a second over connections, and the reduction compared with no proxy.")
     if name == "ablation":
-        return with_figure(ablation.section(measured, module), figures.gains_figure(measured, folder, name, ablation.gain, ablation.METRICS), name,
+        return with_figure(ablation.section(measured, module), figures.gains_figure(measured, paper, name, ablation.gain, ablation.METRICS), name,
                            "What each idea is worth, alone and with all others.")
-    drawn = getattr(module, "FIGURE", True) and figures.generic_figure(measured, folder, name, module)
+    drawn = getattr(module, "FIGURE", True) and figures.generic_figure(measured, paper, name, module)
     return with_figure(tables.section(measured, module), drawn, name, module.TITLE + ".")
 
 

@@ -2,15 +2,19 @@
 from paper import ideas
 
 from .document import FAILED, Heading, Table, Text
-from .records import number, ratio
+from .records import median, ratio, spread
 from .tables import failures
 
 METRICS = (("mean_ms", "latency", "latency"), ("rate", "load", "rate"), ("mbit_s", "load", "throughput"))  # quantity, setting, label
 
 
+def values(measured, name, quantity, setting):
+    """Those of all runs, from the topology in which it was measured."""
+    return next((found for topology in measured.topologies if (found := measured.values(name, topology, setting, quantity))), [])
+
+
 def value(measured, name, quantity, setting):
-    found = [measured.median(name, topology, setting, quantity) for topology in measured.topologies]
-    return next((v for v in found if v is not None), None)
+    return median(values(measured, name, quantity, setting))
 
 
 def base_of(name):
@@ -31,7 +35,7 @@ def section(measured, module):
     for name, title in measured.titles.items():
         row = [title]
         for quantity, setting, _ in METRICS:
-            seen, better = value(measured, name, quantity, setting), gain(measured, name, quantity, setting)
-            row += [number(seen) if seen is not None else FAILED, f"{better:.2f}" if better is not None else "–"]
+            seen, better = values(measured, name, quantity, setting), gain(measured, name, quantity, setting)
+            row += [spread(seen) if seen else FAILED, f"{better:.2f}" if better is not None else "–"]
         rows.append([*row, why.get(name, "")])
     return [Heading(module.TITLE), Text(module.NOTE), Table(head, rows)] + failures(measured)

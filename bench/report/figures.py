@@ -9,6 +9,7 @@ import matplotlib.pyplot as plot  # noqa: E402 - the backend must be chosen firs
 from paper.topology import named  # noqa: E402
 
 from . import latency  # noqa: E402
+from .records import made_on  # noqa: E402
 from .tables import BASE, counted  # noqa: E402
 
 plot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
@@ -25,11 +26,19 @@ def colour(name):
     return COLOURS.get(name, "#78909c")
 
 
-def save(folder, name):
-    for kind, more in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 130})):
-        plot.savefig(os.path.join(folder, f"{name}.{kind}"), bbox_inches="tight", **more)
-    plot.close()
-    return True
+class Paper:
+    """Where figures are drawn: a folder, and in the corner of each figure on what it was measured (`machine`: of machine.json)."""
+
+    def __init__(self, folder, machine):
+        self.folder, self.corner, self.versions = folder, made_on(machine), ", ".join(machine["versions"])
+
+    def save(self, name):
+        plot.figtext(0.0, -0.01, self.corner, fontsize=6, color="#777777", va="top")
+        about = {"svg": {"Date": None, "Description": f"{self.corner}. {self.versions}"}, "png": {"Comment": f"{self.corner}. {self.versions}"}}
+        for kind, metadata in about.items():
+            plot.savefig(os.path.join(self.folder, f"{name}.{kind}"), bbox_inches="tight", dpi=130, metadata=metadata)
+        plot.close()
+        return True
 
 
 def or_nan(value):
@@ -45,7 +54,7 @@ def grouped_bars(axes, groups, names, value, titles):
     axes.set_xticks(range(len(groups)))
 
 
-def latency_figure(measured, folder, name, in_between):
+def latency_figure(measured, paper, name, in_between):
     """(a) the time of a request, (b) Δt, as Fig. 11 and 12."""
     places = [t for t in measured.topologies if t and named(t).in_between == in_between
               and any(latency.means(measured, n, t) is not None for n in measured.titles)]
@@ -62,19 +71,20 @@ def latency_figure(measured, folder, name, in_between):
     below.set_ylabel("(b) Δt, ms")
     below.set_xticklabels([f"{named(t).name.upper()}\n{named(t).cp:g}/{named(t).ps:g}/{named(t).cs:g}" for t in places])
     above.legend(fontsize=7, ncol=1, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return save(folder, name)
+    return paper.save(name)
 
 
-def rate_figure(measured, folder, name, quantity="rate"):
+def rate_figure(measured, paper, name, quantity="rate"):
     """(a) requests a second over connections, (b) the reduction compared with no proxy, as Fig. 13."""
-    if not any(measured.median(n, "", s, quantity) for n in measured.titles for s in measured.settings):
+    topology = measured.topologies[0]
+    if not any(measured.median(n, topology, s, quantity) for n in measured.titles for s in measured.settings):
         return False
     figure, (left, right) = plot.subplots(1, 2, figsize=(12, 4.8))
     for at, (rival, title) in enumerate(measured.titles.items()):
-        values = [measured.median(rival, "", s, quantity) for s in measured.settings]
+        values = [measured.median(rival, topology, s, quantity) for s in measured.settings]
         style = {"marker": MARKERS[at % len(MARKERS)], "markersize": 4, "color": colour(rival), "linewidth": 2.2 if rival == "epif" else 1.2}
         left.plot(measured.settings, list(map(or_nan, values)), label=title, **style)
-        base = [measured.median(BASE, "", s, quantity) for s in measured.settings]
+        base = [measured.median(BASE, topology, s, quantity) for s in measured.settings]
         if rival != BASE and any(base):
             right.plot(measured.settings, [b - v if b is not None and v is not None else math.nan for v, b in zip(values, base)], **style)
     for axes, label in ((left, "(a) requests a second"), (right, "(b) fewer than without a proxy")):
@@ -84,10 +94,10 @@ def rate_figure(measured, folder, name, quantity="rate"):
         axes.set_ylabel(label)
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     left.legend(fontsize=7, loc="upper left", bbox_to_anchor=(2.2, 1.0))
-    return save(folder, name)
+    return paper.save(name)
 
 
-def bars_figure(measured, folder, name, quantity, heading, settings, setting_name, topology):
+def bars_figure(measured, paper, name, quantity, heading, settings, setting_name, topology):
     """Horizontal bars of one quantity, longest above; with several `settings` each bar says which."""
     found = [(n, s, measured.median(n, topology, s, quantity)) for n in measured.titles for s in settings]
     found = sorted(((n, s, value) for n, s, value in found if value is not None), key=lambda each: each[2])
@@ -98,10 +108,10 @@ def bars_figure(measured, folder, name, quantity, heading, settings, setting_nam
     bars = plot.barh(labels, [value for _, _, value in found], color=[colour(n) for n, _, _ in found])
     plot.bar_label(bars, fmt="%.4g", padding=3, fontsize=7)
     plot.xlabel(heading)
-    return save(folder, name)
+    return paper.save(name)
 
 
-def lines_figure(measured, folder, name, quantity, heading, over, topology):
+def lines_figure(measured, paper, name, quantity, heading, over, topology):
     """One quantity over numeric settings, a line for each method; logarithmic where it spans more than two decades."""
     rows = {n: [(s, measured.median(n, topology, s, quantity)) for s in measured.settings] for n in measured.titles}
     rows = {n: [(s, v) for s, v in row if v is not None] for n, row in rows.items()}
@@ -122,10 +132,10 @@ def lines_figure(measured, folder, name, quantity, heading, over, topology):
     plot.xlabel(over)
     plot.ylabel(heading)
     plot.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return save(folder, name)
+    return paper.save(name)
 
 
-def generic_figure(measured, folder, name, module):
+def generic_figure(measured, paper, name, module):
     """Of the quantity that was measured most often: lines over numeric settings, else bars."""
     topology = measured.topologies[0]
 
@@ -134,14 +144,14 @@ def generic_figure(measured, folder, name, module):
     quantity = max(module.COLUMNS, key=lambda q: sum(map(len, points(q))))  # the first of equals
     heading = module.COLUMNS[quantity]
     if all(isinstance(s, (int, float)) for s in measured.settings) and max(map(len, points(quantity)), default=0) > 1:
-        return lines_figure(measured, folder, name, quantity, heading, module.SETTING, topology)
+        return lines_figure(measured, paper, name, quantity, heading, module.SETTING, topology)
     if any(isinstance(s, str) for s in measured.settings) and len(measured.settings) > 1:
         setting = max(measured.settings, key=lambda s: sum(s in row for row in points(quantity)))
-        return bars_figure(measured, folder, name, quantity, f"{heading}, {counted(setting, module.SETTING)}", [setting], module.SETTING, topology)
-    return bars_figure(measured, folder, name, quantity, heading, measured.settings, module.SETTING, topology)
+        return bars_figure(measured, paper, name, quantity, f"{heading}, {counted(setting, module.SETTING)}", [setting], module.SETTING, topology)
+    return bars_figure(measured, paper, name, quantity, heading, measured.settings, module.SETTING, topology)
 
 
-def gains_figure(measured, folder, name, gain, metrics):
+def gains_figure(measured, paper, name, gain, metrics):
     """For each idea how many times as good as all off, a bar for each of `metrics` ((quantity, setting, label), ...)."""
     names = [n for n in measured.titles if not n.endswith("-off") and any(gain(measured, n, q, s) for q, s, _ in metrics)]
     if not names:
@@ -156,4 +166,4 @@ def gains_figure(measured, folder, name, gain, metrics):
     axes.invert_yaxis()
     axes.set_xlabel("times as good as with all ideas off")
     axes.legend(fontsize=7)
-    return save(folder, name)
+    return paper.save(name)

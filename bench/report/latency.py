@@ -3,8 +3,9 @@ from paper.published import DELTA_MS
 from paper.topology import named, predicted_ms
 
 from .document import Bullets, Figure, Heading, Table, Text
-from .records import median, number, off_equation
+from .records import deviation, median, number, off_equation, spread
 from .tables import BASE, cell, failures
+from world import RTT_TOLERANCE, RTT_TOLERANCE_MS
 
 QUANTITY = "mean_ms"
 
@@ -19,6 +20,12 @@ def delta(measured, name, topology):
     return value - base if value is not None and base is not None else None
 
 
+def deltas(measured, name, topology):
+    """{number of the run: Δt in it}."""
+    with_it, without = (measured.by_run(which, topology, 1, QUANTITY) for which in (name, BASE))
+    return {run: with_it[run] - without[run] for run in with_it if run in without}
+
+
 def floor_row(measured):
     return ["floor of any proxy, RTT_CP + RTT_PS", *[number(named(t).floor) for t in measured.topologies]]
 
@@ -29,8 +36,12 @@ def beside_equation(measured, methods, name, topology):
 
 
 def overhead_rows(measured):
-    return [[title, *[number(delta(measured, name, t), 2) for t in measured.topologies]]
+    return [[title, *[number(delta(measured, name, t), 2) + around(deltas(measured, name, t)) for t in measured.topologies]]
             for name, title in measured.titles.items() if name != BASE]
+
+
+def around(by_run):
+    return f" ± {number(deviation(list(by_run.values())), 2)}" if len(by_run) > 1 else ""
 
 
 def against_equations(measured, methods):
@@ -46,7 +57,7 @@ def against_equations(measured, methods):
             if value is not None:
                 wanted = predicted_ms(method, named(topology))
                 bad = off_equation(value, wanted)
-                line = [title, equations[method], named(topology).text(), number(wanted), number(value, 2), f"{value - wanted:+.2f}", "no" if bad else "yes"]
+                line = [title, equations[method], named(topology).text(), number(wanted), spread(measured.values(name, topology, 1, QUANTITY), 2), f"{value - wanted:+.2f}", "no" if bad else "yes"]
                 lines.append(line)
                 off += [line] if bad else []
     return lines, off
@@ -66,7 +77,8 @@ def below_no_proxy(measured):
 
 def section(measured, module, methods, drawn):
     out = [Heading(module.TITLE), Text("Mean of the requests of a run, in ms; median of the runs ± their standard deviation. In brackets: what "
-                                       "Eq. 6 to 9 predict for the method. Each link was checked by ping before each run (5 % or 0.1 ms).")]
+                                       f"Eq. 6 to 9 predict for the method. Each link was checked by ping before each run: within {RTT_TOLERANCE:.0%} "
+                                       f"of its RTT (at least {RTT_TOLERANCE_MS:g} ms), or nothing is measured. " + module.NOTE)]
     head = ["method", *[named(t).text() for t in measured.topologies]]
     rows = [floor_row(measured)]
     rows += [[title, *[beside_equation(measured, methods, name, t) for t in measured.topologies]] for name, title in measured.titles.items()]

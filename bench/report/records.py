@@ -34,7 +34,7 @@ class Measured:
     """The rows of one workload. A value is found by (competitor, topology, setting, quantity)."""
 
     def __init__(self, rows, workload):
-        self.titles, self.errors, self.quantities, self._values = {}, {}, {}, collections.defaultdict(list)
+        self.titles, self.errors, self.quantities, self._values = {}, {}, {}, collections.defaultdict(dict)
         places = {t.name: at for at, t in enumerate(PAPER)}
         topologies, settings = {}, {}
         for row in (r for r in rows if r["workload"] == workload):
@@ -47,7 +47,7 @@ class Measured:
             for quantity, value in result.items():
                 self.quantities[quantity] = True
                 if value is not None:
-                    self._values[name, row["topology"], row["setting"], quantity].append(value)
+                    self._values[name, row["topology"], row["setting"], quantity][row["round"]] = value
         self.topologies = sorted(topologies, key=lambda t: (places.get(t, len(places)), t))
         numbers = all(isinstance(s, (int, float)) for s in settings)
         self.settings = sorted(settings) if numbers else list(settings)
@@ -56,7 +56,11 @@ class Measured:
         return bool(self.titles)
 
     def values(self, name, topology, setting, quantity):
-        return self._values.get((name, topology, setting, quantity), [])
+        return list(self.by_run(name, topology, setting, quantity).values())
+
+    def by_run(self, name, topology, setting, quantity):
+        """{number of the run: value}."""
+        return self._values.get((name, topology, setting, quantity), {})
 
     def median(self, name, topology, setting, quantity):
         """None where nothing was measured."""
@@ -66,6 +70,12 @@ class Measured:
         return self.errors.get(name, {}).get((topology, setting))
 
 
+def made_on(machine):
+    """One line that says on what it was measured; `machine`: of machine.json."""
+    return (f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, kernel {machine['kernel']}, {machine['libc']}; "
+            f"commit {machine['commit']}; lengths: {machine['kind']}")
+
+
 def median(values):
     return statistics.median(values) if values else None
 
@@ -73,6 +83,11 @@ def median(values):
 def deviation(values):
     """Standard deviation of the runs around their mean; None of fewer than two."""
     return statistics.pstdev(values) if len(values) > 1 else None
+
+
+def spread(values, digits=None):
+    """"12.3 ± 0.4": median and deviation of the runs; the median alone of one run, and "–" of none."""
+    return number(median(values), digits) + (f" ± {number(deviation(values), digits)}" if len(values) > 1 else "")
 
 
 def ratio(value, base):

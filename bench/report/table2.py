@@ -2,8 +2,8 @@
 from paper.published import METHODS, TABLE_II
 
 from .document import Heading, Table, Text
-from .latency import delta
-from .records import median, number
+from .latency import deltas
+from .records import median, spread
 
 TITLE = "Table II, from measurement"
 EQUAL = 0.05  # a value this close to the best shares its tick;
@@ -12,21 +12,23 @@ COLUMNS = {"NGINX": ("nginx_http", "nginx"), "SOCKS5": ("socks5_plain", "socks5"
 
 
 def parameters(latency, rate, comparison):
-    """{parameter: (what is compared, unit, True if less is better, {method: value})}; latency ...: records.Measured."""
+    """{parameter: (what is compared, unit, True if less is better, {method: [value of each run]})}; latency ...: records.Measured."""
     def of(measure):
         return {method: measure(*names) for method, names in COLUMNS.items()}
 
     def try_of(*quantities):
         def measure(_, tried):
-            values = [comparison.median(tried, "", 1, quantity) for quantity in quantities]
-            return min(values) if all(v is not None for v in values) else None
+            runs = [comparison.by_run(tried, "", 1, quantity) for quantity in quantities]
+            return [min(by_run[run] for by_run in runs) for run in runs[0] if all(run in by_run for by_run in runs)]
         return of(measure)
 
     def added(name, _):
-        return median([d for d in (delta(latency, name, t) for t in latency.topologies) if d is not None])
+        by_topology = [deltas(latency, name, t) for t in latency.topologies]
+        return [median([by_run[run] for by_run in by_topology if run in by_run]) for run in sorted(set().union(*by_topology))]
 
     def fastest(name, _):
-        return max((r for r in (rate.median(name, "", s, "rate") for s in rate.settings) if r is not None), default=None)
+        runs = [rate.values(name, rate.topologies[0], setting, "rate") for setting in rate.settings]
+        return max((values for values in runs if values), key=median, default=[])
 
     return {"Δt": ("added to no proxy, median of the topologies", "ms", True, of(added)),
             "processing rate": ("new connections a second, at the best number of connections", "/s", False, of(fastest)),
@@ -48,11 +50,12 @@ def winners(values, less_is_better, among, equal=EQUAL):
 
 def section(latency, rate, comparison):
     rows, differs = [], []
-    for parameter, (what, unit, less, values) in parameters(latency, rate, comparison).items():
+    for parameter, (what, unit, less, runs) in parameters(latency, rate, comparison).items():
+        values = {method: median(seen) for method, seen in runs.items()}
         won = winners(values, less, METHODS, EQUAL_FOR.get(parameter, EQUAL))
         known = [values[m] for m in METHODS if values[m] is not None]
         beats = bool(known) and values["epif"] is not None and "epif" in winners(values, less, (*METHODS, "epif"), EQUAL_FOR.get(parameter, EQUAL))
-        cells = [f"{number(values[m])}{' ' + unit if values[m] is not None and unit != '/s' and unit else unit if values[m] is not None else ''}"
+        cells = [f"{spread(runs[m])}{' ' + unit if values[m] is not None and unit != '/s' and unit else unit if values[m] is not None else ''}"
                  f"{' ✓' if m in won or m == 'epif' and beats else ''}" for m in COLUMNS]
         rows.append([parameter, what, *cells, ", ".join(TABLE_II[parameter])])
         if known and set(won) != set(TABLE_II[parameter]):

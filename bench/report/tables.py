@@ -1,6 +1,6 @@
 """Tables of a workload that has no section of its own, and what they share with those that have."""
 from .document import FAILED, Bullets, Heading, Table, Text
-from .records import deviation, less_is_better, number, ratio, starved
+from .records import less_is_better, number, ratio, spread, starved
 
 BASE = "direct"
 AHEAD_OF_NONE = 1.25  # no proxy adds so much to what comes through
@@ -10,10 +10,8 @@ def cell(measured, name, topology, setting, quantity, with_ratio=False):
     values = measured.values(name, topology, setting, quantity)
     if not values:
         return FAILED if measured.error(name, topology, setting) else "–"
-    value = measured.median(name, topology, setting, quantity)
-    spread = deviation(values)
-    text = number(value) + (f" ± {number(spread)}" if spread is not None else "")
-    base = ratio(value, measured.median(BASE, topology, setting, quantity))
+    text = spread(values)
+    base = ratio(measured.median(name, topology, setting, quantity), measured.median(BASE, topology, setting, quantity))
     return f"{text} ({base:.2f})" if with_ratio and base is not None else text
 
 
@@ -72,6 +70,16 @@ def matrix(measured, topology, quantity, heading, setting_name, with_ratio):
     return [Text((heading[0].upper() + heading[1:] if len(heading) > 3 else heading) + (". In brackets: the ratio to no proxy." if with_ratio else ".")), Table(head, rows)]
 
 
+def each_process(measured, topology, prefix, heading, setting_name):
+    """A table of the quantities PREFIX + NODE/PROCESS, a row for each process of each method; [] without any."""
+    names = [quantity for quantity in measured.quantities if quantity.startswith(prefix)]
+    rows = [[title, name.removeprefix(prefix), *[cell(measured, method, topology, setting, name) for setting in measured.settings]]
+            for method, title in measured.titles.items() for name in names
+            if any(measured.values(method, topology, setting, name) for setting in measured.settings)]
+    head = ["method", "process", *[counted(setting, setting_name) for setting in measured.settings]]
+    return [Text(heading + "."), Table(head, rows)] if rows else []
+
+
 def section(measured, module):
     """One heading, the tables that fit the shape of what was measured, the errors."""
     quantities = [q for q in module.COLUMNS if any(measured.values(n, t, s, q) for n in measured.titles for t in measured.topologies
@@ -98,4 +106,6 @@ def section(measured, module):
         else:
             for at, quantity in enumerate(quantities):
                 out += matrix(measured, topology, quantity, module.COLUMNS[quantity], module.SETTING, at == 0 and BASE in measured.titles)
+        for prefix, heading in getattr(module, "PARTS", {}).items():
+            out += each_process(measured, topology, prefix, heading, module.SETTING)
     return out + errors(measured) + failures(measured)

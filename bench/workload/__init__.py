@@ -14,6 +14,8 @@ and, where they fit:
     STARTS   True: it starts (and stops) its rival itself; rival is then the competitor, made but not started
     SHARES   True: in a quick run a competitor that runs already is taken as it is
     FIGURE   False: the table says it all
+    BESIDE   number of topologies in which a competitor is measured at once, since that leaves the cores idle most of the time. Then
+             begin(world, rival, step, lengths) -> a function that waits for the result of once()
     RIVALS   {step.competitor: class}: competitors of its own, in place of those of bench/competitor
     ALONE    True: it needs neither world nor rival (both None), and step.competitor is a name of its own
     TITLES   {step.competitor: title} for rows that are no competitors

@@ -10,7 +10,7 @@ from lab import write_json
 from paper import ideas
 from world import HTTP_PORT, SERVER, Unfit, epif
 
-from .latency import httping
+from .latency import httping, requests_s
 from .rate import wrk
 from .throughput import curl
 
@@ -20,7 +20,7 @@ SETTING = ""
 COLUMNS = {"mean_ms": "latency, ms", "rate": "new connections/s", "mbit_s": "Mbit/s"}
 TOPOLOGY = "docker5"
 CONNECTIONS = 16
-LENGTHS = {"quick": (10, 1, 1), "full": (60, 4, 3), "paper": (120, 10, 5)}  # requests, s of wrk, rounds
+LENGTHS = {"quick": (10, 1, 1), "full": (60, 3, 3), "paper": (120, 10, 5)}  # requests, s of wrk, rounds
 METRICS = {"latency": TOPOLOGY, "load": ""}  # and where it is measured
 NOTE = ("Each idea alone, with all others off, and all together; off: SOCKS6 without any accelerator. Latency in "
         f"{TOPOLOGY}; new connections/s with {CONNECTIONS} connections and Mbit/s of two streams without delay.")
@@ -72,6 +72,13 @@ def steps(lengths, topologies, competitors):
         return []
     rounds = LENGTHS[lengths.kind][-1]
     return [Step("ablation", name, topology, metric, r) for r in range(rounds) for metric, topology in METRICS.items() for name in RIVALS]
+
+
+def seconds(step, lengths):
+    requests, seconds_of_wrk, _ = LENGTHS[lengths.kind]
+    if step.setting == "latency":
+        return requests_s(requests, lengths.pause_s, step.topology)
+    return seconds_of_wrk + lengths.transfer_s
 
 
 def once(world, rival, step, lengths):

@@ -15,7 +15,7 @@ from lab import write_json
 from priority import first_in_line, new_ones_first_in_line
 from world import HTTP_PORT, PROXY, SERVER, epif
 
-from .latency import httping
+from .latency import httping, requests_s
 from .rate import wrk
 from .throughput import curl
 
@@ -33,6 +33,7 @@ STARTS = True
 TITLES = {"passthrough": "pass-through", "passthrough_trusted": "pass-through, trusted, in clear", "audit": "audit", "dpi": "DPI",
           "pair": "encrypt + decrypt"}
 FAR = "10.72.0.20"
+CONTAINER_S = 0.3  # to start one, and to take it down at the run's end
 PATIENCE_S = 120  # for dozens of containers to come or go
 
 
@@ -61,6 +62,13 @@ def steps(lengths, topologies, competitors):
 def built_in():
     said = subprocess.run([epif(), "bf", "list"], capture_output=True, text=True, check=True).stdout
     return [line.split()[0] for line in said.splitlines()[1:]]
+
+
+def seconds(step, lengths):
+    size = SIZES[lengths.kind]
+    steps_of_a_run = sum(map(len, size.settings.values()))
+    return (requests_s(size.requests, size.pause_s, "") + size.seconds + size.transfer_s
+            + CONTAINER_S * sum(map(max, size.settings.values())) / steps_of_a_run)
 
 
 def once(world, rival, step, lengths):

@@ -19,6 +19,10 @@ def steps(lengths, topologies, competitors):
     return [Step("codec", name, "", 1, r) for r in range(LENGTHS[lengths.kind][0]) for name in TITLES] if "epif" in competitors else []
 
 
+def seconds(step, lengths):
+    return 2 * LENGTHS[lengths.kind][1]  # it looks for the number of turns first
+
+
 def once(world, rival, step, lengths):
     found = measured(program("socks", "socks_bench"), f"^{step.competitor}$", LENGTHS[lengths.kind][1])
     return {"requests_s": found["items_per_second"], "allocations": found["allocations"]}

@@ -153,7 +153,7 @@ def steps(lengths, topologies, competitors):
 
 
 def seconds(step, lengths):
-    return 3.5  # three starts, a stranger's patience
+    return 0.5  # three starts
 
 
 def once(world, rival, step, lengths):

@@ -14,5 +14,9 @@ def steps(lengths, topologies, competitors):
             for connections in lengths.kept_connections for name in competitors]
 
 
+def seconds(step, lengths):
+    return lengths.kept_seconds
+
+
 def once(world, rival, step, lengths):
-    return wrk(world, rival, step.setting, lengths.seconds, close=False)
+    return wrk(world, rival, step.setting, lengths.kept_seconds, close=False)

@@ -1,5 +1,6 @@
 """CPU time and memory of what a competitor started, with all its children."""
 import os
+import resource
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -29,6 +30,12 @@ def cpu_s(processes):
 
 def cpu_since(processes, before):
     return {name: used - before.get(name, 0.0) for name, used in cpu_s(processes).items()}
+
+
+def children_s():
+    """CPU seconds of all that this process started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def private_kib(processes):

@@ -10,12 +10,17 @@ TITLE = "New connections: requests with `Connection: Close` (Fig. 13)"
 PLACE = 20
 SETTING = "connections"
 SHARES = True
+NOTE = "No link has a delay, unless a topology is given; with the article's own lengths (--paper) the links have its 1/1/2 ms."
 COLUMNS = {"rate": "requests/s", "cpu_us": "CPU of its programs, µs a request", "latency_ms": "latency, ms"}
 
 
 def steps(lengths, topologies, competitors):
-    return [Step("rate", name, "", connections, r) for r in range(lengths.rate_rounds) for connections in lengths.connections
-            for name in competitors]
+    return [Step("rate", name, topology, connections, r) for r in range(lengths.rate_rounds) for topology in topologies or [lengths.rate_links]
+            for connections in lengths.connections for name in competitors]
+
+
+def seconds(step, lengths):
+    return lengths.seconds
 
 
 def once(world, rival, step, lengths):

@@ -19,8 +19,9 @@ NOTE = ("Each connection asks an NGINX once, idles, and asks again at the end: o
         "(USS) of all processes of a competitor, after minus before, divided by the connections. A process has 20,000 descriptors at most, "
         "two for each connection; \"epif\" has its leg to the proxy under TLS, and holds what its buffers cost released.")
 STARTS = True
+PARTS = {"kib of ": "Private memory of each process, KiB for each connection"}
 QUICK = {"epif_clear": (8000,), "epif": (4000,)}
-SETTINGS = {"full": (1000, 4000, 8000), "paper": (1000, 4000, 8000)}
+SETTINGS = {"full": (1000, 8000), "paper": (1000, 4000, 8000)}
 ROUNDS = {"quick": 1, "full": 2, "paper": 3}
 WARM = 50            # connections that come and go before the memory is read for the first time
 SETTLED_S = 1.2      # memory that did not fall for so long is what idle connections cost
@@ -37,6 +38,10 @@ http {{ access_log off; keepalive_timeout 1h; keepalive_requests 1000000;
 def steps(lengths, topologies, competitors):
     return [Step("scale", name, "", n, r) for r in range(ROUNDS[lengths.kind]) for name in competitors
             for n in (QUICK.get(name, ()) if lengths.kind == "quick" else SETTINGS[lengths.kind])]
+
+
+def seconds(step, lengths):
+    return SETTLED_S + step.setting / 1000  # to open and ask again
 
 
 def once(world, rival, step, lengths):

@@ -53,6 +53,10 @@ def steps(lengths, topologies, competitors):
     return [Step("setup", "control_plane", "", 1, r) for r in range(REPEATS[lengths.kind][0])]
 
 
+def seconds(step, lengths):
+    return 6 + 0.9 * REPEATS[lengths.kind][1]  # orchestrator and agents; each repeat stops, changes and revokes
+
+
 def once(world, rival, step, lengths):
     repeats = REPEATS[lengths.kind][1]
     with World("bench-setup") as control, contextlib.ExitStack() as stack:

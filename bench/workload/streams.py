@@ -24,7 +24,7 @@ PATIENCE_S = 20
 WINDOW = 8          # messages without their answer, each connection
 NOTE = (f"{PAYLOAD_BYTES} bytes a message. Messages/s: as fast as answers come, {WINDOW} under way on each connection. Delivery: from when a "
         f"message was due to the subscriber, at {PACED_PER_S:,} messages/s in all for everybody; CPU at that load.")
-LENGTHS = {"quick": (0.3, 0.25, (32,), 1), "full": (3, 3, (16, 256), 3), "paper": (30, 30, (16, 256), 5)}  # s paced, s as fast as it goes
+LENGTHS = {"quick": (0.3, 0.25, (32,), 1), "full": (2, 2, (16, 256), 3), "paper": (30, 30, (16, 256), 5)}  # s paced, s as fast as it goes
 BROKER = """listener {port}
 allow_anonymous true
 persistence false
@@ -39,6 +39,11 @@ user root
 def steps(lengths, topologies, competitors):
     _, _, connections, rounds = LENGTHS[lengths.kind]
     return [Step("streams", name, "", n, r) for r in range(rounds) for n in connections for name in competitors]
+
+
+def seconds(step, lengths):
+    paced_s, window_s, _, _ = LENGTHS[lengths.kind]
+    return paced_s + window_s + 0.5  # the connections, and the servers' change
 
 
 def once(world, rival, step, lengths):
