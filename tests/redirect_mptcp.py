@@ -115,7 +115,7 @@ def file_hash(path):
 
 
 def two_paths(w):
-    wait_until(lambda: w.flows()["flows"][0]["mptcp_paths"] >= 2, "the flow has two paths", 5)
+    wait_until(lambda: any(flow["mptcp_paths"] >= 2 for flow in w.flows()["flows"]), lambda: f"the flow has two paths: {w.flows()['flows']}", 10)
 
 
 def download(w, lose, patience=20):
@@ -181,6 +181,31 @@ def downloads():
         equal(download(w, lose_between), (0, True), "the same where a router between swallows all")
 
 
+@promise("connections to the proxy that were begun while the link was down do not serve as plain TCP when it is back")
+def begun_in_an_outage():
+    with TwoLinks("mpbegun") as w, Service(w.server, 7001, echo), contextlib.ExitStack() as stack:
+        w.carry("--warm", "4", "--threads", "1")
+        wait_until(lambda: w.metric("pool_idle") == 4, "the pool is full")
+        w.client.ip("link", "set", "north", "down")
+        def left_out():
+            with open("/proc/thread-self/net/netstat", encoding="ascii") as file:
+                names, values = [line.split() for line in file if line.startswith("MPTcpExt")]
+            return int(values[names.index("MPCapableSYNTXDrop")])
+        for _ in range(3):  # each is replaced by one that has no way
+            stack.enter_context(w.client.connect(TARGET, 7001)).sendall(b"x")
+        with w.client.inside():
+            wait_until(lambda: left_out() >= 3, "the kernel tries plain TCP", 20)
+        w.client.ip("link", "set", "north", "up")
+        w.client.ip("route", "replace", "default", "via", "10.1.0.1")
+        wait_until(lambda: w.metric("pool_idle") == 4, "the pool is full again", 30)
+        for _ in range(4):
+            out = stack.enter_context(w.client.connect(TARGET, 7001))
+            out.settimeout(20)
+            out.sendall(b"y")
+            equal(read_all(out, 1), b"y", "echo")
+        equal(w.metric('mptcp_legs_total{spoke="tcp"}'), 0, "legs without MPTCP")
+
+
 @promise("an upload and a download survive the loss of a link with mutual TLS")
 def with_tls():
     with TwoLinks("mptls") as w:
@@ -201,6 +226,28 @@ def uploads():
             w.carry(mptcp=False)
             code, whole = transfer(w, lose_at_client, patience=3)
             equal((code, whole), (28, False), "control: curl's exit code (too slow) over TCP, and all bytes are there")
+
+
+@promise("a flow passes over both links: in clear each of them shows its bytes, with mutual TLS neither does")
+def on_both_links():
+    mark, blocks = b"name of a patient", 48
+    for tls in (False, True):
+        with TwoLinks("mptls3" if tls else "mpclear") as w, Service(w.server, 7001, echo):
+            w.carry(tls=tls)
+            captures = [link.capture("client", "tcp") for link in (w.north, w.south)]
+            with w.client.connect(TARGET, 7001) as out:
+                out.settimeout(20)
+                out.sendall(mark)
+                equal(read_all(out, len(mark)), mark, "echo")
+                two_paths(w)
+                for _ in range(blocks):  # more than one link's window takes at once
+                    out.sendall(mark * 4096)
+                    equal(len(read_all(out, len(mark) * 4096)), len(mark) * 4096, "bytes of the echo")
+            for capture in captures:
+                capture.stop()
+            for name, capture in zip(("first", "second"), captures):
+                check(len(capture.packets()) > blocks, f"the {name} link carried {len(capture.packets())} packets: too few to say something")
+                equal(capture.holds(mark.decode()), not tls, f"the {name} link shows the bytes, TLS {tls}")
 
 
 @promise("the second link is guarded as the first is: no way out of the node leaves by it")
