@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 
+from world import HTTP_PORT, Unfit, epif  # first: it puts the tests' lab on the path
+import netem
+from lab.names import owned
 from paper.topology import named
-from world import HTTP_PORT, Unfit, epif
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
@@ -36,7 +38,7 @@ def check(workloads, competitors, topologies):
     become rows with that error."""
     needs_root()
     wrong = [f"the program {tool} is missing (tools/setup bench installs it)" for tool in TOOLS if not shutil.which(tool)]
-    if not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
+    if not netem.known() and not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
         wrong.append("link_emulator is not built beside epif (`make bench` builds it)")
     if not importlib.util.find_spec("matplotlib"):
         wrong.append("the Python package matplotlib is missing (tools/setup bench installs it)")
@@ -69,7 +71,7 @@ def needs_root():
 def kernel_lacks(ports):
     """Tries, in a namespace of its own, what the worlds are made of; names what this kernel has not, and which of `ports` cannot be
     had there: nobody listens in a new namespace, but the machine may keep them for something else."""
-    netns = f"benchcheck{os.getpid()}"
+    netns = owned("benchcheck")
 
     def tried(what, *words):
         done = subprocess.run(words, capture_output=True, text=True)
@@ -83,7 +85,8 @@ def kernel_lacks(ports):
         wrong += tried("nftables with nat", "ip", "netns", "exec", netns, "nft",
                        "add table ip b; add chain ip b o { type nat hook output priority -100; }; add rule ip b o tcp dport 80 redirect to :81")
         wrong += tried("TCP Fast Open", "ip", "netns", "exec", netns, "sh", "-c", "echo 3 > /proc/sys/net/ipv4/tcp_fastopen")
-        wrong += tried("TUN/TAP devices (/dev/net/tun)", "ip", "-n", netns, "tuntap", "add", "dev", "t0", "mode", "tap")
+        if not netem.known():
+            wrong += tried("netem, and no TUN/TAP devices (/dev/net/tun) for the emulator", "ip", "-n", netns, "tuntap", "add", "dev", "t0", "mode", "tap")
         wrong += tried("ports", "ip", "netns", "exec", netns, sys.executable, "-c", TRY_PORTS, *map(str, ports))
     finally:
         subprocess.run(["ip", "netns", "delete", netns], capture_output=True)
@@ -116,7 +119,8 @@ def lacks_some(folder):
 
 def conditions(**more):
     """What results must have in common to stand in one report: the program, the benchmark's own, and what else is given."""
-    return {"program": _digest([epif()]), "benchmark": _digest(_measuring()), "socksx": bool(os.environ.get("SOCKSX_DIR")), **more}
+    return {"program": _digest([epif()]), "benchmark": _digest(_measuring()), "socksx": bool(os.environ.get("SOCKSX_DIR")),
+            "delay": "tc netem" if netem.known() else "bench/link, since the kernel has no netem", **more}
 
 
 def _measuring():

@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests"))
 from lab import Lab, Setting, epif, wait_until  # noqa: E402
+import netem  # noqa: E402
 from priority import starts_first_in_line  # noqa: E402
 
 SERVER = "10.73.0.20"
@@ -43,7 +44,8 @@ class World(Setting):
         ends = [(self.client, "10.71.0.10/24", self.proxy, "10.71.0.2/24", "cp"),
                 (self.proxy, "10.72.0.2/24", self.server, "10.72.0.20/24", "ps"),
                 (self.client, "10.73.0.10/24", self.server, "10.73.0.20/24", "cs")]
-        if self.topology:
+        by_netem = self.topology and netem.known()
+        if self.topology and not by_netem:
             self._emulated(ends)
         else:
             for a, at_a, b, at_b, device in ends:
@@ -53,6 +55,9 @@ class World(Setting):
             for node, address in ((a, at_a), (b, at_b)):
                 node.ip("address", "add", address, "dev", device)
                 node.ip("link", "set", device, "up")
+                if by_netem:
+                    subprocess.run(netem.tc(node.netns, device, getattr(self.topology, device), self.loss, self.rate_mbit), check=True,
+                                   capture_output=True)
         self.proxy.ip("route", "add", f"{SERVER}/32", "via", "10.72.0.20")
         for node in (self.client, self.proxy, self.server):
             node.sysctl("net.ipv4.tcp_fastopen", 3)

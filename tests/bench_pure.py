@@ -14,6 +14,7 @@ sys.path.insert(0, str(repository / "bench"))
 import campaign  # noqa: E402
 import competitor  # noqa: E402
 import measure  # noqa: E402
+import netem  # noqa: E402
 import preflight  # noqa: E402
 import report  # noqa: E402
 import stage  # noqa: E402
@@ -90,6 +91,22 @@ def numbers():
 def order():
     measured = Measured([row("a", {"rate": 1.0}, t, s, kind="rate") for t in ("docker2", "1/2/3", "docker1") for s in (64, 1, 8)], "rate")
     equal((measured.topologies, measured.settings), (["docker1", "docker2", "1/2/3"], [1, 8, 64]), "order")
+
+
+@promise("--paper has the article's own lengths: 1 s apart, 1 minute, 1 to 16 connections, 5 runs, links of 1/1/2 ms")
+def own_lengths():
+    paper = campaign.LENGTHS["paper"]
+    equal((paper.requests, paper.pause_s, paper.rounds, paper.seconds, paper.rate_rounds, paper.connections, paper.rate_links),
+          (120, 1.0, 5, 60, 5, (1, 2, 4, 8, 16), "1/1/2"), "lengths")
+    made = [step for step in workload.everyone()["rate"].steps(paper, [], ["epif"])]
+    equal({step.topology for step in made}, {"1/1/2"}, "links of Fig. 13")
+    equal({step.topology for step in workload.everyone()["rate"].steps(paper, ["docker1"], ["epif"])}, {"docker1"}, "those asked for")
+
+
+@promise("netem delays each end of a link by half of its RTT, and has the loss and the rate that were asked for")
+def delayed():
+    equal(" ".join(netem.tc("n", "cp", 5.0)), "tc -n n qdisc replace dev cp root netem limit 100000 delay 2.5ms", "a delay alone")
+    check(" ".join(netem.tc("n", "cp", 10.0, 0.005, 200)).endswith("delay 5ms loss 0.5% rate 200mbit"), "with loss and rate")
 
 
 @promise("every workload makes steps with keys of their own, in rounds in which competitors take turns")
@@ -279,7 +296,7 @@ def processes():
 @promise("a report says on what it was measured, how long it took and should have, what was refused, and why SOCKS plain has threads")
 def prefaces():
     machine = {"processor": "a CPU", "cores": 2, "memory": "4 GiB", "kernel": "6.1", "libc": "glibc", "commit": "abc", "kind": "quick", "spent_s": 100,
-               "expected_s": 90, "socksx": False, "left_out": [], "refused": {"docker1, run 1": "the RTT is 9 ms, not 5 ms"}, "versions": ["wrk 4"]}
+               "expected_s": 90, "socksx": False, "left_out": [], "delay": "tc netem", "refused": {"docker1, run 1": "the RTT is 9 ms, not 5 ms"}, "versions": ["wrk 4"]}
     text = markdown(report.preface(machine, {"SOCKS5 plain"}))
     for words in ("a CPU, 2 cores, 4 GiB, kernel 6.1, glibc; commit abc; lengths: quick", "took 100 s, and was expected to take 90 s",
                   "docker1, run 1: the RTT is 9 ms, not 5 ms", "a thread for each core as well", "no spread"):

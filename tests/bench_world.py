@@ -27,6 +27,21 @@ def checked():
                 check(False, f"twice the RTT of {link} was taken")
 
 
+@promise("where the kernel has netem both ends of each link get it, and where it does not delay nothing is measured")
+def by_netem():
+    asked, known, tc = [], benchmark.netem.known, benchmark.netem.tc
+    benchmark.netem.known = lambda: True
+    benchmark.netem.tc = lambda *words: asked.append(words[1:]) or ["true"]
+    try:
+        with benchmark.World(named("20/30/40"), 0.01, 100):
+            check(False, "a world without its delays was taken")
+    except benchmark.Unfit as refused:
+        check("not 20 ms" in str(refused), refused)
+    finally:
+        benchmark.netem.known, benchmark.netem.tc = known, tc
+    equal(asked, [(device, rtt, 0.01, 100) for device, rtt in (("cp", 20), ("ps", 30), ("cs", 40)) for _ in range(2)], "what tc is asked for")
+
+
 @promise("the server answers the client over each way, and the proxy reaches it by its own")
 def answers():
     with benchmark.World() as world:

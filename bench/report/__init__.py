@@ -28,6 +28,7 @@ def preface(machine, titles):
            Text(RUNS["one" if campaign.LENGTHS[machine["kind"]].rounds == 1 else "several"]),
            Text(f"Client, proxy and server share these {cores} cores. So a rate says as well how much of the cores client and server "
                 "leave to the proxy; the CPU that a method's own programs need for a request stands beside it.")]
+    out.append(Text(f"Links are delayed by {machine['delay']}."))
     if machine.get("loss") or machine.get("rate"):
         rate = f"{machine['rate']:g} Mbit/s" if machine["rate"] else "no limit of their rate"
         out.append(Text(f"Links with a delay lose {machine['loss']:g} % of their packets and have {rate}."))
