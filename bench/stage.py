@@ -89,7 +89,7 @@ class Stage:
         try:
             results = [self.guarded(finish) for _, finish in begun]
         finally:
-            if shares and begun[0][0] and "error" not in results[0]:
+            if shares and results and begun[0][0] and "error" not in results[0]:
                 self.running = (serves, begun[0][0], places[0])
             else:
                 for (rival, _), place in zip(begun, places):

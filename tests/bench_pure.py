@@ -415,6 +415,41 @@ def broken_worlds():
         stage.World = before
 
 
+@promise("an interrupt in the middle of a measurement stays one, and the rival that ran is stopped")
+def interrupted():
+    stopped = []
+
+    class Rival(competitor.Base):
+        def stop(self, world):
+            stopped.append(world)
+
+    class Sound:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    def press(*_):
+        raise KeyboardInterrupt
+    one = types.SimpleNamespace(once=press, SHARES=True, RIVALS={"one": Rival})
+    before = stage.World
+    try:
+        stage.World = Sound
+        on = stage.Stage(types.SimpleNamespace(kind="quick", workloads={"one": one}, loss=0.0, rate=None), {("workload", "one"): ""})
+        try:
+            on.take([campaign.Step("one", "one", "", 1, 0)])
+        except KeyboardInterrupt:
+            equal(len(stopped), 1, "rivals stopped")
+        else:
+            check(False, "it went on")
+    finally:
+        stage.World = before
+
+
 @promise("a rival that cannot be stopped is no end of the campaign, but of its world")
 def stuck():
     gone, before = [], stage.World
