@@ -71,6 +71,8 @@ def title(module, name):
 
 def announcement(steps, seconds, budget_s):
     """What is ahead, for whoever has just started it."""
+    if not steps:
+        return "all measurements are there"
     long = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
     over = budget_s is not None and seconds > budget_s
-    return f"{steps} measurements, about {long}" + (f"; what would start after {budget_s / 60:.0f} minutes is left out" if over else "")
+    return f"{steps} measurement{'s' if steps > 1 else ''}, about {long}" + (f"; what would start after {budget_s / 60:.0f} minutes is left out" if over else "")

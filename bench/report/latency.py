@@ -57,7 +57,8 @@ def against_equations(measured, methods):
             if value is not None:
                 wanted = predicted_ms(method, named(topology))
                 bad = off_equation(value, wanted)
-                line = [title, equations[method], named(topology).text(), number(wanted), spread(measured.values(name, topology, 1, QUANTITY), 2), f"{value - wanted:+.2f}", "no" if bad else "yes"]
+                seen = spread(measured.values(name, topology, 1, QUANTITY), 2)
+                line = [title, equations[method], named(topology).text(), number(wanted), seen, f"{value - wanted:+.2f}", "no" if bad else "yes"]
                 lines.append(line)
                 off += [line] if bad else []
     return lines, off
