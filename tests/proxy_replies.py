@@ -10,7 +10,7 @@ import re
 import socket
 import struct
 
-from lab import Lab, check, epif, equal, promise, run, wait_until, write_json
+from lab import Lab, Setting, check, epif, equal, promise, run, wait_until, write_json
 from proxy_datagrams import V6
 from proxy_world import option, read_exactly, v6_reply
 from redirect_world import is_refused
@@ -38,21 +38,10 @@ def rules():
     return "table inet says {\nchain f {\ntype filter hook forward priority 0;\n" + "\n".join(lines) + "\n}\n}\n"
 
 
-class World:
+class World(Setting):
     def __init__(self, name, *flags):
-        self.lab, self.flags = Lab(f"replies-{name}"), flags
-
-    def __enter__(self):
-        self.lab.__enter__()
-        try:
-            self.build()
-        except BaseException as failure:
-            self.lab.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        return self
-
-    def __exit__(self, *reason):
-        return self.lab.__exit__(*reason)
+        super().__init__(Lab(f"replies-{name}"))
+        self.flags = flags
 
     def build(self):
         lab = self.lab
