@@ -1,5 +1,7 @@
 #include "net/warm_pool.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cassert>
@@ -23,6 +25,14 @@ bool is_silent(Stream& stream) {
   if (got == 0 || stream.clear_socket() >= 0) return false;
   // TLS may have records of its own (a foreign proxy's session tickets).
   return stream.read_some(stream.loop().scratch()).state == Io::State::would_block;
+}
+
+/// True if the kernel left MPTCP out because the first packets were lost (net.mptcp.syn_retrans_before_tcp_fallback), not because
+/// the peer does without it: so come those that were begun while a link was down.
+bool fell_back_on_loss(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return !speaks_multipath(fd) && ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_total_retrans > 0;
 }
 
 }  // namespace
@@ -121,6 +131,8 @@ Task<void> WarmPool::State::open_idle(std::shared_ptr<State> self) {
   if (self->closed) co_return;
   if (!opened) {
     self->back_off(opened.error());
+  } else if (self->settings.connect.multipath && fell_back_on_loss(opened->stream->fd())) {
+    refill(self);  // the next one has MPTCP again, or this end has learned to do without
   } else if (self->wanted > 0) {
     self->idle.push_back({std::move(opened->stream), self->loop.now()});
   }
