@@ -10,8 +10,8 @@ TITLE = "Latency of one HTTP request on a new connection (Fig. 11 and 12)"
 PLACE = 10
 SETTING = ""
 BESIDE = 3
-NOTE = (f"{BESIDE} topologies are measured at once, each with a client, proxy and server of its own: a request takes a few tenths of a "
-        "millisecond of the cores, and the pauses between requests a hundred times as long.")
+NOTE = (f"{BESIDE} topologies are measured at once, each with a client, proxy and server of its own: between requests, and while they are on "
+        "their way, the cores have nothing to do.")
 ASK_S = 0.0005  # of a request itself
 COLUMNS = {"mean_ms": "mean, ms", "stdev_ms": "deviation, ms", "max_ms": "longest, ms"}
 
