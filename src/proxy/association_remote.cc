@@ -220,7 +220,7 @@ NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
     return nullptr;
   }
   place->handshake_over();
-  next.association = std::make_shared<NextAssociation>(worker_.loop_, listener(route->id), std::move(*place));
+  next.association = std::make_shared<NextAssociation>(listener(route->id), std::move(*place));
   NextRequest request{{IpAddress{}, 0}, route->id};
   request.command = socks::Command::udp_associate;
   for (const auto& option : request_.stack) {

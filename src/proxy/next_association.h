@@ -20,8 +20,7 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
     std::function<void(const Error& why)> ended;  ///< last
   };
   /// `place` among all that lead to next proxies; kept as long as the connection.
-  NextAssociation(net::Loop& loop, Listener listener, Limiter::Place place)
-      : loop_(loop), listener_(std::move(listener)), queued_(std::move(place)) {}
+  NextAssociation(Listener listener, Limiter::Place place) : listener_(std::move(listener)), queued_(std::move(place)) {}
 
   /// Begins to connect. `request` is for UDP ASSOCIATE; `pool` leads to the next proxy.
   void start(net::WarmPool& pool, NextRequest request);
@@ -40,7 +39,6 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
   void forget_waiting();
   void finish(const Error& why);
 
-  net::Loop& loop_;
   Listener listener_;
   Flow flow_{};  ///< carries a cut to a connection that is being made
   QueuedBytes queued_;
