@@ -74,7 +74,7 @@ def figured(name, module, measured, methods, paper, figures):
         return latency.section(measured, module, methods, drawn)
     if name == "rate":
         return with_figure(tables.section(measured, module), figures.rate_figure(measured, paper, "fig13"), "fig13",
-                           "Fig. 13: requests a second over connections, and the reduction compared with no proxy.")
+                           "Fig. 13: requests a second over connections (whiskers: deviation of the runs), and the reduction compared with no proxy.")
     if name == "ablation":
         return with_figure(ablation.section(measured, module), figures.gains_figure(measured, paper, name, ablation.gain, ablation.METRICS), name,
                            "What each idea is worth, alone and with all others.")

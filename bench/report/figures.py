@@ -9,7 +9,7 @@ import matplotlib.pyplot as plot  # noqa: E402 - the backend must be chosen firs
 from paper.topology import named  # noqa: E402
 
 from . import latency  # noqa: E402
-from .records import made_on  # noqa: E402
+from .records import deviation, made_on  # noqa: E402
 from .tables import BASE, counted  # noqa: E402
 
 plot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
@@ -45,12 +45,16 @@ def or_nan(value):
     return math.nan if value is None else value
 
 
-def grouped_bars(axes, groups, names, value, titles):
-    """A group of bars for each of `groups`, one bar for each of `names`."""
+WHISKERS = {"elinewidth": 0.8, "ecolor": "#333333"}  # of deviations
+
+
+def grouped_bars(axes, groups, names, value, runs, titles):
+    """A group of bars for each of `groups`, one bar for each of `names`; whiskers: the deviation of `runs`, a list."""
     width = 0.86 / max(len(names), 1)
     for i, name in enumerate(names):
         at = [x - 0.43 + (i + 0.5) * width for x in range(len(groups))]
-        axes.bar(at, [or_nan(value(name, group)) for group in groups], width, label=titles[name], color=colour(name))
+        axes.bar(at, [or_nan(value(name, group)) for group in groups], width, label=titles[name], color=colour(name),
+                 yerr=[or_nan(deviation(runs(name, group))) for group in groups], error_kw=WHISKERS)
     axes.set_xticks(range(len(groups)))
 
 
@@ -62,11 +66,13 @@ def latency_figure(measured, paper, name, in_between):
         return False
     figure, (above, below) = plot.subplots(2, 1, figsize=(10, 7.5), sharex=True)
     names = list(measured.titles)
-    grouped_bars(above, places, names, lambda n, t: latency.means(measured, n, t), measured.titles)
+    grouped_bars(above, places, names, lambda n, t: latency.means(measured, n, t), lambda n, t: measured.values(n, t, 1, latency.QUANTITY),
+                 measured.titles)
     for x, place in enumerate(places):
         above.hlines(named(place).floor, x - 0.46, x + 0.46, color="#d50000", linestyle="--", linewidth=1, label="floor of any proxy" if x == 0 else None)
     above.set_ylabel("(a) time of a request, ms")
-    grouped_bars(below, places, [n for n in names if n != BASE], lambda n, t: latency.delta(measured, n, t), measured.titles)
+    grouped_bars(below, places, [n for n in names if n != BASE], lambda n, t: latency.delta(measured, n, t),
+                 lambda n, t: list(latency.deltas(measured, n, t).values()), measured.titles)
     below.axhline(0, color="black", linewidth=0.8)
     below.set_ylabel("(b) Δt, ms")
     below.set_xticklabels([f"{named(t).name.upper()}\n{named(t).cp:g}/{named(t).ps:g}/{named(t).cs:g}" for t in places])
@@ -83,7 +89,8 @@ def rate_figure(measured, paper, name, quantity="rate"):
     for at, (rival, title) in enumerate(measured.titles.items()):
         values = [measured.median(rival, topology, s, quantity) for s in measured.settings]
         style = {"marker": MARKERS[at % len(MARKERS)], "markersize": 4, "color": colour(rival), "linewidth": 2.2 if rival == "epif" else 1.2}
-        left.plot(measured.settings, list(map(or_nan, values)), label=title, **style)
+        spread = [or_nan(deviation(measured.values(rival, topology, s, quantity))) for s in measured.settings]
+        left.errorbar(measured.settings, list(map(or_nan, values)), spread, label=title, capsize=2, elinewidth=0.8, **style)
         base = [measured.median(BASE, topology, s, quantity) for s in measured.settings]
         if rival != BASE and any(base):
             right.plot(measured.settings, [b - v if b is not None and v is not None else math.nan for v, b in zip(values, base)], **style)

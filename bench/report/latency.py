@@ -98,5 +98,5 @@ def section(measured, module, methods, drawn):
     return out + failures(measured)
 
 
-FIGURES = {"fig11": "Fig. 11: proxy in between. Time of a request, and what each method adds to no proxy (Δt).",
-           "fig12": "Fig. 12: triangle. Time of a request, and what each method adds to no proxy (Δt)."}
+FIGURES = {"fig11": "Fig. 11: proxy in between. Time of a request, and what each method adds to no proxy (Δt). Whiskers: deviation of the runs.",
+           "fig12": "Fig. 12: triangle. Time of a request, and what each method adds to no proxy (Δt). Whiskers: deviation of the runs."}
