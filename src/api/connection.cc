@@ -1,21 +1,18 @@
 #include "api/connection.h"
 
+#include <fmt/format.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
-#include <boost/asio/experimental/as_tuple.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/ssl/error.hpp>
-#include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/core/basic_stream.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
 
+#include "api/http_read.h"
 #include "api/openssl.h"
 #include "base/ip.h"
 #include "base/limits.h"
@@ -29,9 +26,6 @@ namespace http = beast::http;
 using ErrorCode = boost::system::error_code;
 using std::chrono::milliseconds;
 
-constexpr auto no_throw = asio::experimental::as_tuple(asio::use_awaitable);
-using TlsStream = beast::ssl_stream<beast::tcp_stream>;
-using UnixStream = beast::basic_stream<asio::local::stream_protocol>;
 
 bool is_host_down(const ErrorCode& error) {
   return error == asio::error::host_not_found || error == asio::error::host_not_found_try_again ||
@@ -39,7 +33,7 @@ bool is_host_down(const ErrorCode& error) {
 }
 
 Error to_error(const ErrorCode& error, std::string what, const std::string& where) {
-  if (error == beast::error::timeout || error == asio::error::operation_aborted) {
+  if (error == asio::error::timed_out || error == asio::error::operation_aborted) {
     return {Code::timeout, std::move(what), where, "no answer in time", {}};
   }
   if (is_host_down(error)) return {Code::host_unreachable, std::move(what), where, error.message(), "check the name"};
@@ -55,16 +49,14 @@ Error to_error(const ErrorCode& error, std::string what, const std::string& wher
   return {Code::protocol, std::move(what), where, error.message(), {}};
 }
 
-template <class Stream>
-class BeastConnection final : public Connection {
+class HttpConnection final : public Connection {
  public:
-  BeastConnection(Stream stream, const Endpoint& endpoint) : stream_(std::move(stream)), where_(endpoint.text()), host_(endpoint.host) {}
+  HttpConnection(Wire wire, const Endpoint& endpoint) : wire_(std::move(wire)), where_(endpoint.text()), host_(endpoint.host) {}
 
-  Stream& stream() { return stream_; }
   bool reusable() const override { return reusable_; }
   void close() override {
     reusable_ = false;
-    beast::get_lowest_layer(stream_).close();
+    wire_.close();
   }
 
   asio::awaitable<Result<Answer>> exchange(Question question, milliseconds left) override;
@@ -74,9 +66,8 @@ class BeastConnection final : public Connection {
 
  private:
   asio::awaitable<Result<>> send(Question question);
-  void expire_after(milliseconds left) { beast::get_lowest_layer(stream_).expires_after(left); }
 
-  Stream stream_;
+  Wire wire_;
   std::string where_;
   std::string host_;
   beast::flat_buffer buffer_;
@@ -84,26 +75,22 @@ class BeastConnection final : public Connection {
   bool reusable_ = true;
 };
 
-template <class Stream>
-asio::awaitable<Result<>> BeastConnection<Stream>::send(Question question) {
-  http::request<http::string_body> message;
-  message.method_string(question.method);
-  message.target(question.target);
-  message.version(11);
-  message.set(http::field::host, host_.empty() ? "localhost" : host_);
-  message.set(http::field::user_agent, "epif");
-  if (!question.token.empty()) message.set(http::field::authorization, "Bearer " + question.token);
-  if (!question.content_type.empty() && !question.body.empty()) message.set(http::field::content_type, question.content_type);
-  message.body() = std::move(question.body);
-  message.prepare_payload();
-  const auto [error, size] = co_await http::async_write(stream_, message, no_throw);
+asio::awaitable<Result<>> HttpConnection::send(Question question) {
+  auto message = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: epif\r\n", question.method, question.target,
+                             host_.empty() ? "localhost" : host_);
+  if (!question.token.empty()) message += fmt::format("Authorization: Bearer {}\r\n", question.token);
+  if (!question.content_type.empty() && !question.body.empty()) message += fmt::format("Content-Type: {}\r\n", question.content_type);
+  if (!question.body.empty() || question.method == "POST" || question.method == "PUT") {
+    message += fmt::format("Content-Length: {}\r\n", question.body.size());
+  }
+  message += "\r\n" + question.body;
+  const auto error = co_await wire_.write(message);
   if (error) co_return fail(to_error(error, "cannot send to the orchestrator", where_));
   co_return Result<>{};
 }
 
-template <class Stream>
-asio::awaitable<Result<Answer>> BeastConnection<Stream>::exchange(Question question, milliseconds left) {
-  expire_after(left);
+asio::awaitable<Result<Answer>> HttpConnection::exchange(Question question, milliseconds left) {
+  wire_.expire_after(left);
   reusable_ = false;
   const bool head_only = question.method == "HEAD";
   const auto sent = co_await send(std::move(question));
@@ -112,22 +99,21 @@ asio::awaitable<Result<Answer>> BeastConnection<Stream>::exchange(Question quest
   http::response_parser<http::string_body> parser;
   parser.body_limit(8 * limits::document_max_bytes);
   parser.skip(head_only);
-  const auto [error, size] = co_await http::async_read(stream_, buffer_, parser, no_throw);
+  const auto error = co_await read_message<false>(wire_, buffer_, parser, false);
   if (error) co_return fail(!sent ? sent.error() : to_error(error, "no answer from the orchestrator", where_));
   reusable_ = parser.get().keep_alive();
   Answer answer{static_cast<int>(parser.get().result_int()), std::move(parser.get().body())};
   co_return answer;
 }
 
-template <class Stream>
-asio::awaitable<Result<Answer>> BeastConnection<Stream>::open_stream(Question question, milliseconds left) {
-  expire_after(left);
+asio::awaitable<Result<Answer>> HttpConnection::open_stream(Question question, milliseconds left) {
+  wire_.expire_after(left);
   reusable_ = false;
   const auto sent = co_await send(std::move(question));
   if (!sent) co_return fail(sent.error());
   streamed_.emplace();
   streamed_->body_limit(boost::none);
-  const auto [error, size] = co_await http::async_read_header(stream_, buffer_, *streamed_, no_throw);
+  const auto error = co_await read_message<false>(wire_, buffer_, *streamed_, true);
   if (error) co_return fail(to_error(error, "no answer from the orchestrator", where_));
   Answer answer{static_cast<int>(streamed_->get().result_int()), {}};
   while (answer.status != 200 && answer.body.size() < limits::document_max_bytes) {
@@ -138,50 +124,53 @@ asio::awaitable<Result<Answer>> BeastConnection<Stream>::open_stream(Question qu
   co_return answer;
 }
 
-template <class Stream>
-asio::awaitable<Result<std::string>> BeastConnection<Stream>::read_stream(milliseconds silence) {
+asio::awaitable<Result<std::string>> HttpConnection::read_stream(milliseconds silence) {
   char bytes[16 * 1024];
   auto& body = streamed_->get().body();
-  for (;;) {
-    if (streamed_->is_done()) co_return std::string();
+  streamed_->eager(true);
+  wire_.expire_after(silence);
+  while (!streamed_->is_done()) {
+    ErrorCode error;
     body.data = bytes;
     body.size = sizeof bytes;
-    expire_after(silence);
-    const auto [error, size] = co_await http::async_read_some(stream_, buffer_, *streamed_, no_throw);
+    if (buffer_.size() != 0) buffer_.consume(streamed_->put(asio::const_buffer(buffer_.data()), error));
     const std::size_t got = sizeof bytes - body.size;
-    if (error && error != http::error::need_buffer) co_return fail(to_error(error, "the stream broke", where_));
     if (got != 0) co_return std::string(bytes, got);
+    if (error && error != http::error::need_more && error != http::error::need_buffer) co_return fail(to_error(error, "the stream broke", where_));
+    if (streamed_->is_done()) break;
+    error = co_await read_more(wire_, buffer_);
+    if (error == asio::error::eof) streamed_->put_eof(error);
+    if (error) co_return fail(to_error(error, "the stream broke", where_));
   }
+  co_return std::string();
 }
 
-template <class Stream>
-std::string BeastConnection<Stream>::chain() const {
+std::string HttpConnection::chain() const {
   std::string pem;
-  if constexpr (std::is_same_v<Stream, TlsStream>) {
-    auto* handle = const_cast<TlsStream&>(stream_).native_handle();
-    const auto* certificates = SSL_get_peer_cert_chain(handle);
-    for (int i = 0; i < sk_X509_num(certificates); ++i) {
-      const BioPtr bio(BIO_new(BIO_s_mem()));
-      PEM_write_bio_X509(bio.get(), sk_X509_value(certificates, i));
-      pem += text_of(bio.get());
-    }
+  if (wire_.tls() == nullptr) return pem;
+  const auto* certificates = SSL_get_peer_cert_chain(wire_.tls());
+  for (int i = 0; i < sk_X509_num(certificates); ++i) {
+    const BioPtr bio(BIO_new(BIO_s_mem()));
+    PEM_write_bio_X509(bio.get(), sk_X509_value(certificates, i));
+    pem += text_of(bio.get());
   }
   return pem;
 }
 
 asio::awaitable<Result<std::unique_ptr<Connection>>> connect_unix(Endpoint endpoint, milliseconds left) {
   const auto executor = co_await asio::this_coro::executor;
-  UnixStream stream(executor);
-  stream.expires_after(left);
-  const auto [error] = co_await stream.async_connect(asio::local::stream_protocol::endpoint(endpoint.path), no_throw);
+  Wire wire{Wire::Socket(executor)};
+  wire.expire_after(left);
+  const asio::local::stream_protocol::endpoint where(endpoint.path);
+  const auto error = co_await wire.connect(where);
   if (error) co_return fail(to_error(error, "cannot reach the orchestrator", endpoint.text()));
-  co_return std::make_unique<BeastConnection<UnixStream>>(std::move(stream), endpoint);
+  co_return std::make_unique<HttpConnection>(std::move(wire), endpoint);
 }
 
 /// Why the handshake failed, in the words of the certificate check if that is why.
-Error handshake_error(TlsStream& stream, const ErrorCode& error, const std::string& where) {
+Error handshake_error(const SSL* tls, const ErrorCode& error, const std::string& where) {
   auto result = to_error(error, "no secure connection to the orchestrator", where);
-  const long verified = SSL_get_verify_result(stream.native_handle());
+  const long verified = SSL_get_verify_result(tls);
   if (verified != X509_V_OK) {
     result.why = std::string("its certificate is refused: ") + X509_verify_cert_error_string(verified);
     result.advice = verified == X509_V_ERR_HOSTNAME_MISMATCH || verified == X509_V_ERR_IP_ADDRESS_MISMATCH
@@ -218,15 +207,19 @@ asio::awaitable<Result<std::unique_ptr<Connection>>> connect(Endpoint endpoint, 
   const auto addresses = co_await resolve(endpoint);
   if (!addresses) co_return fail(addresses.error());
   const auto executor = co_await asio::this_coro::executor;
-  TlsStream stream(beast::tcp_stream(executor), *tls);
-  auto& socket = beast::get_lowest_layer(stream);
-  socket.expires_after(left);
-  const auto [unreached, reached] = co_await socket.async_connect(*addresses, no_throw);
+  Wire wire{Wire::Socket(executor)};
+  wire.expire_after(left);
+  ErrorCode unreached = asio::error::host_not_found;
+  for (const auto& address : *addresses) {
+    const asio::generic::stream_protocol::endpoint where(address.endpoint());
+    unreached = co_await wire.connect(where);
+    if (!unreached || unreached == asio::error::timed_out) break;
+  }
   if (unreached) co_return fail(to_error(unreached, "cannot reach the orchestrator", endpoint.text()));
   ErrorCode ignored;
-  socket.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+  wire.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
 
-  auto* handle = stream.native_handle();
+  auto* handle = wire.begin_tls(tls);
   if (verify_host) {
     if (IpAddress::parse(endpoint.host)) {
       X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(handle), endpoint.host.c_str());
@@ -235,9 +228,9 @@ asio::awaitable<Result<std::unique_ptr<Connection>>> connect(Endpoint endpoint, 
       SSL_ctrl(handle, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, endpoint.host.data());
     }
   }
-  const auto [refused] = co_await stream.async_handshake(asio::ssl::stream_base::client, no_throw);
-  if (refused) co_return fail(handshake_error(stream, refused, endpoint.text()));
-  co_return std::make_unique<BeastConnection<TlsStream>>(std::move(stream), endpoint);
+  const auto refused = co_await wire.connect_handshake();
+  if (refused) co_return fail(handshake_error(handle, refused, endpoint.text()));
+  co_return std::make_unique<HttpConnection>(std::move(wire), endpoint);
 }
 
 }  // namespace epif::api

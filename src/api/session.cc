@@ -1,17 +1,14 @@
 #include "api/session.h"
 
+#include <fmt/format.h>
 #include <openssl/ssl.h>
 
 #include <algorithm>
-#include <boost/asio/experimental/as_tuple.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/core/basic_stream.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
 
+#include "api/http_read.h"
 #include "api/openssl.h"
 #include "api/target.h"
 #include "base/limits.h"
@@ -25,8 +22,6 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using ErrorCode = boost::system::error_code;
 using std::chrono::milliseconds;
-
-constexpr auto no_throw = asio::experimental::as_tuple(asio::use_awaitable);
 
 /// Runs blocking `work` on the pool and comes back to the loop with its result.
 template <class Work>
@@ -81,20 +76,26 @@ Result<Caller> identify(const Caller& connected, std::string_view authorization,
   return user;
 }
 
-/// One connection over `Stream` (TLS, TCP or Unix).
-template <class Stream>
+/// The status line and what every answer says; more headers and the empty line are still to come.
+std::string header_text(unsigned version, int status, std::string_view content_type) {
+  const std::string_view reason = http::obsolete_reason(static_cast<http::status>(status));
+  return fmt::format("HTTP/{}.{} {} {}\r\nContent-Type: {}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n", version / 10,
+                     version % 10, status, reason, content_type);
+}
+
+/// One connection.
 class Session {
  public:
-  Session(Stream stream, Caller caller, Sessions& sessions)
-      : stream_(std::move(stream)), caller_(std::move(caller)), sessions_(sessions), control_(stream_.get_executor()) {
-    control_.close_socket = [this] { beast::get_lowest_layer(stream_).close(); };
+  Session(Wire::Socket socket, Caller caller, Sessions& sessions)
+      : wire_(std::move(socket)), caller_(std::move(caller)), sessions_(sessions), control_(wire_.socket().get_executor()) {
+    control_.close_socket = [this] { wire_.close(); };
     sessions_.open.insert(&control_);
   }
   ~Session() { sessions_.open.erase(&control_); }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  Stream& stream() { return stream_; }
+  Wire& wire() { return wire_; }
   Caller& caller() { return caller_; }
 
   asio::awaitable<void> requests() {
@@ -102,7 +103,7 @@ class Session {
     while (go_on && !sessions_.stopping && !control_.stopping) go_on = co_await one_request();
   }
 
-  void limit_time() { beast::get_lowest_layer(stream_).expires_after(milliseconds(sessions_.options.deadline_ms)); }
+  void limit_time() { wire_.expire_after(milliseconds(sessions_.options.deadline_ms)); }
 
  private:
   asio::awaitable<bool> one_request();
@@ -112,20 +113,19 @@ class Session {
   asio::awaitable<ErrorCode> write_chunk(std::string text);
   asio::awaitable<void> sleep(std::optional<std::chrono::sys_seconds> until);
 
-  Stream stream_;
+  Wire wire_;
   Caller caller_;
   Sessions& sessions_;
   SessionControl control_;
   beast::flat_buffer buffer_;
 };
 
-template <class Stream>
-asio::awaitable<bool> Session<Stream>::one_request() {
+asio::awaitable<bool> Session::one_request() {
   http::request_parser<http::string_body> parser;
   parser.header_limit(static_cast<std::uint32_t>(limits::api_header_max_bytes));
   parser.body_limit(limits::document_max_bytes);
   limit_time();
-  const auto [error, size] = co_await http::async_read(stream_, buffer_, parser, no_throw);
+  const auto error = co_await read_message<true>(wire_, buffer_, parser, false);
   if (error) {
     co_await refuse_request(error);
     co_return false;
@@ -153,25 +153,20 @@ asio::awaitable<bool> Session<Stream>::one_request() {
   co_return go_on;
 }
 
-template <class Stream>
-asio::awaitable<bool> Session<Stream>::answer(Response response, unsigned version, bool keep_alive, bool head_only) {
-  http::response<http::string_body> message(static_cast<http::status>(response.status), version);
-  message.set(http::field::content_type, response.content_type);
-  message.set("X-Content-Type-Options", "nosniff");
-  message.set(http::field::cache_control, "no-store");
-  for (const auto& [name, value] : response.headers) message.set(name, value);
-  message.keep_alive(keep_alive);
-  message.body() = std::move(response.body);
-  message.prepare_payload();
-  if (head_only) message.body().clear();
+asio::awaitable<bool> Session::answer(Response response, unsigned version, bool keep_alive, bool head_only) {
+  auto message = header_text(version, response.status, response.content_type);
+  for (const auto& [name, value] : response.headers) message += fmt::format("{}: {}\r\n", name, value);
+  if (keep_alive != (version >= 11)) message += keep_alive ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
+  if (response.status != 204) message += fmt::format("Content-Length: {}\r\n", response.body.size());
+  message += "\r\n";
+  if (!head_only) message += response.body;
   limit_time();
-  const auto [error, size] = co_await http::async_write(stream_, message, no_throw);
+  const auto error = co_await wire_.write(message);
   co_return !error && keep_alive;
 }
 
 /// A request that cannot be read: says why where HTTP has an answer for it. The connection ends either way.
-template <class Stream>
-asio::awaitable<void> Session<Stream>::refuse_request(ErrorCode error) {
+asio::awaitable<void> Session::refuse_request(ErrorCode error) {
   Response response;
   if (error == http::error::body_limit) {
     response = error_response({Code::limit, "the body is too large", {}, "at most " + std::to_string(limits::document_max_bytes) + " bytes", "split it"});
@@ -188,22 +183,21 @@ asio::awaitable<void> Session<Stream>::refuse_request(ErrorCode error) {
   // Closing while unread input waits would send a reset, which can overtake the answer; take what is under way first.
   char waste[16 * 1024];
   for (std::size_t total = 0; total < 2 * limits::document_max_bytes;) {
-    const auto [failed, size] = co_await stream_.async_read_some(asio::buffer(waste), no_throw);
-    if (failed) co_return;
-    total += size;
+    const auto taken = co_await wire_.read(waste);
+    if (taken.error) co_return;
+    total += taken.size;
   }
 }
 
-template <class Stream>
-asio::awaitable<ErrorCode> Session<Stream>::write_chunk(std::string text) {
+asio::awaitable<ErrorCode> Session::write_chunk(std::string text) {
   limit_time();
-  const auto [error, size] = co_await asio::async_write(stream_, http::make_chunk(asio::const_buffer(text.data(), text.size())), no_throw);
+  const auto chunk = fmt::format("{:x}\r\n{}\r\n", text.size(), text);
+  const auto error = co_await wire_.write(chunk);
   co_return error;
 }
 
 /// Until the bell rings, a heartbeat is due, or the caller's right to listen ends.
-template <class Stream>
-asio::awaitable<void> Session<Stream>::sleep(std::optional<std::chrono::sys_seconds> until) {
+asio::awaitable<void> Session::sleep(std::optional<std::chrono::sys_seconds> until) {
   if (control_.rung || control_.stopping) co_return;
   milliseconds pause(sessions_.options.heartbeat_ms);
   if (until) pause = std::clamp(std::chrono::ceil<milliseconds>(*until - std::chrono::system_clock::now()), milliseconds(0), pause);
@@ -217,18 +211,13 @@ std::string as_text(const std::vector<ServerEvent>& events) {
   return text;
 }
 
-template <class Stream>
-asio::awaitable<void> Session<Stream>::watch(EventStream events) {
-  http::response<http::empty_body> header(http::status::ok, 11);
-  header.set(http::field::content_type, "text/event-stream");
-  header.set(http::field::cache_control, "no-store");
-  header.chunked(true);
-  http::response_serializer<http::empty_body> serializer(header);
+asio::awaitable<void> Session::watch(EventStream events) {
+  const auto header = header_text(11, 200, "text/event-stream") + "Transfer-Encoding: chunked\r\n\r\n";
   limit_time();
-  const auto [error, size] = co_await http::async_write_header(stream_, serializer, no_throw);
-  if (error) co_return;
+  const auto unsent = co_await wire_.write(header);
+  if (unsent) co_return;
   // Subscribed before the first look, so that no change falls between look and sleep.
-  const auto loop = stream_.get_executor();
+  const auto loop = wire_.socket().get_executor();
   auto subscription = events.subscribe([this, loop] {
     asio::post(loop, [control = &control_, &open = sessions_.open] {
       if (open.contains(control)) control->ring();
@@ -256,15 +245,12 @@ asio::awaitable<void> Session<Stream>::watch(EventStream events) {
     if (!control_.rung && !control_.stopping) failed = co_await write_chunk(": heartbeat\n\n");
   }
   limit_time();
-  if (!failed) co_await asio::async_write(stream_, http::make_chunk_last(), no_throw);
+  if (!failed) co_await wire_.write("0\r\n\r\n");
 }
 
-using TlsStream = beast::ssl_stream<beast::tcp_stream>;
-using UnixStream = beast::basic_stream<asio::local::stream_protocol>;
-
 /// The identity in the client's certificate, which the handshake has verified already.
-Caller caller_of(TlsStream& stream) {
-  const X509Ptr certificate(SSL_get1_peer_certificate(stream.native_handle()));
+Caller caller_of(const SSL* tls) {
+  const X509Ptr certificate(SSL_get1_peer_certificate(tls));
   if (!certificate) return {};
   auto identity = identity_of(certificate.get());
   return identity.empty() ? Caller{} : Caller{Caller::Kind::agent, std::move(identity), expiry_of(certificate.get())};
@@ -273,26 +259,27 @@ Caller caller_of(TlsStream& stream) {
 }  // namespace
 
 asio::awaitable<void> serve_tls(asio::ip::tcp::socket socket, TlsContext tls, Sessions& sessions) {
-  Session<TlsStream> session(TlsStream(beast::tcp_stream(std::move(socket)), *tls), {}, sessions);
+  Session session(std::move(socket), {}, sessions);
   session.limit_time();
-  const auto [error] = co_await session.stream().async_handshake(asio::ssl::stream_base::server, no_throw);
+  session.wire().begin_tls(tls);
+  const auto error = co_await session.wire().accept_handshake();
   if (error) {
     log::debug("api", "TLS handshake failed", {{"why", error.message()}});
     co_return;
   }
-  session.caller() = caller_of(session.stream());
+  session.caller() = caller_of(session.wire().tls());
   co_await session.requests();
   session.limit_time();
-  co_await session.stream().async_shutdown(no_throw);
+  co_await session.wire().end_tls();
 }
 
 asio::awaitable<void> serve_clear(asio::ip::tcp::socket socket, Sessions& sessions) {
-  Session<beast::tcp_stream> session(beast::tcp_stream(std::move(socket)), {}, sessions);
+  Session session(std::move(socket), {}, sessions);
   co_await session.requests();
 }
 
 asio::awaitable<void> serve_unix(asio::local::stream_protocol::socket socket, Sessions& sessions) {
-  Session<UnixStream> session(UnixStream(std::move(socket)), {Caller::Kind::local, {}}, sessions);
+  Session session(std::move(socket), {Caller::Kind::local, {}}, sessions);
   co_await session.requests();
 }
 

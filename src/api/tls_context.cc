@@ -2,19 +2,16 @@
 
 #include <openssl/ssl.h>
 
-#include <boost/asio/buffer.hpp>
-
 #include "api/openssl.h"
 
 namespace epif::api {
 namespace {
 
-namespace ssl = boost::asio::ssl;
-
 TlsContext tls13() {
-  auto context = std::make_shared<ssl::context>(ssl::context::tls);
-  SSL_CTX* handle = context->native_handle();
+  TlsContext context(SSL_CTX_new(TLS_method()), SSL_CTX_free);
+  SSL_CTX* handle = context.get();
   SSL_CTX_set_min_proto_version(handle, TLS1_3_VERSION);
+  SSL_CTX_set_mode(handle, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(handle, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
   // Control connections are few and long: resumption would only add keys to protect.
   SSL_CTX_set_session_cache_mode(handle, SSL_SESS_CACHE_OFF);
@@ -44,7 +41,7 @@ Result<X509Ptr> trust(SSL_CTX* context, const std::string& authority) {
 
 Result<TlsContext> server_context(const TlsIdentity& tls) {
   auto context = tls13();
-  SSL_CTX* handle = context->native_handle();
+  SSL_CTX* handle = context.get();
   if (auto own = own_certificate(handle, tls); !own) return fail(std::move(own.error()));
   auto ca = trust(handle, tls.authority);
   if (!ca) return fail(std::move(ca.error()));
@@ -56,7 +53,7 @@ Result<TlsContext> server_context(const TlsIdentity& tls) {
 
 Result<TlsContext> client_context(const TlsIdentity& tls) {
   auto context = tls13();
-  SSL_CTX* handle = context->native_handle();
+  SSL_CTX* handle = context.get();
   if (!tls.certificate.empty()) {
     if (auto own = own_certificate(handle, tls); !own) return fail(std::move(own.error()));
   }
@@ -68,7 +65,7 @@ Result<TlsContext> client_context(const TlsIdentity& tls) {
 
 TlsContext unverified_context() {
   auto context = tls13();
-  SSL_CTX_set_verify(context->native_handle(), SSL_VERIFY_NONE, nullptr);
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_NONE, nullptr);
   return context;
 }
 

@@ -1,14 +1,16 @@
 #pragma once
-#include <boost/asio/ssl/context.hpp>
 #include <memory>
 
 #include "api/pki.h"
 #include "base/error.h"
 
-/// TLS 1.3 contexts for Asio. Include only from the .cc files that speak HTTP.
+// OpenSSL's own name, so that its headers stay in the .cc files.
+struct ssl_ctx_st;
+
+/// TLS 1.3 contexts for the API's connections.
 namespace epif::api {
 
-using TlsContext = std::shared_ptr<boost::asio::ssl::context>;
+using TlsContext = std::shared_ptr<ssl_ctx_st>;
 
 /// Shows certificate and CA (a joining side pins the CA), asks for a client certificate and verifies it if one is given.
 [[nodiscard]] Result<TlsContext> server_context(const TlsIdentity& tls);
