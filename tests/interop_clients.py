@@ -5,9 +5,9 @@ import re
 import socket
 import time
 
-from interop_table import CLIENTS, Target
+from interop_table import CLIENTS, Target, table
 from interop_world import (CLOSED, ECHO, FIRST, GO, GREETING, HTTP, LATE, LOGIN, WORDS, Talk, World, digest, payload)
-from lab import Failure, check, equal, promise, run, wait_until
+from lab import Failure, check, equal, promise, repository, run, wait_until
 
 AT_ONCE = 6
 CLOSE_WAIT = 8  # tcp_states.h: the other side has ended
@@ -107,6 +107,11 @@ def keep_all(name):
         check(not broken, lambda: f"{len(broken)} of {len(jobs)} cases:\n" + "\n".join(broken))
         world.nothing_left()
         print(f"      {name}: {len(jobs)} cases of {len(client.rows)} schemes", flush=True)
+
+
+@promise("docs/interop.md shows the table that is tested here")
+def shown():
+    check(table() in (repository / "docs/interop.md").read_text(), lambda: "its table of clients should be\n" + table())
 
 
 @promise("curl: every SOCKS scheme, with and without a password")

@@ -187,7 +187,7 @@ def balancers_between():
 @promise("haproxy as a SOCKS4 client of epif proxy carries TCP, and its check goes the same way")
 def haproxy_as_client():
     with Peers("socks4") as w:
-        ports = (ECHO, LATE, FIRST, GREETING)
+        ports = (ECHO, LATE, FIRST, CLOSED, GREETING)
         checked = " check check-via-socks4 inter 100ms"
         process = haproxy(w.lab, w.client, "".join(
             f"listen p{port}\n  mode tcp\n  bind 10.1.0.10:{port}\n"
@@ -196,6 +196,8 @@ def haproxy_as_client():
         for job, name in ((w.echoes, "1 MB"), (w.greets, "server speaks first"), (w.late, "client ends first"),
                           (w.first, "server ends first")):
             job(4, f"haproxy socks4: {name}")
+        with w.open(4, CLOSED) as out:
+            equal(out.recv(100), b"", "what haproxy gives for a server that refuses")
         wait_until(lambda: len(w.services.peers) > 12, "haproxy checks its server again and again")
         check("DOWN" not in process.output(), process.output)
         equal({peer[0].removeprefix("::ffff:") for peer in w.services.peers}, {PROXY[4]}, "who connected to the server")

@@ -1,6 +1,6 @@
-"""Which client can what: a row for each client and scheme, with the cases that it can take part in.
+"""Which client can what: a row for each client and scheme, with the cases that it can take part in. docs/interop.md shows it.
 
-Cases that a client itself cannot do are left out of its row, with the reason beside it. Schemes are curl's words: socks4 and
+Cases that a client itself cannot do are left out of its row, and `cannot` says why. Schemes are curl's words: socks4 and
 socks5 give the proxy an address (the client resolves names), socks4a and socks5h give it the name."""
 import dataclasses
 import typing
@@ -35,13 +35,15 @@ class Target:
 @dataclasses.dataclass
 class Client:
     """`words(world, scheme, target)` is its command line. It joins its stdin and stdout to the destination; curl alone speaks
-    HTTP instead, so it posts its stdin. `says` tells what its stderr must hold in a case that fails, in SOCKS4 and in SOCKS5."""
+    HTTP instead, so it posts its stdin. `says` tells what its stderr must hold in a case that fails, in SOCKS4 and in SOCKS5.
+    `cannot` says what is left out of its rows, and why."""
     words: typing.Callable
     rows: dict
     says4: dict
     says5: dict
     env: dict = dataclasses.field(default_factory=dict)
     echo_port: int = ECHO
+    cannot: str = ""
 
 
 def bracketed(address):
@@ -129,35 +131,39 @@ def python_socks(_, scheme, to):
 
 CLIENTS = {
     "curl": Client(
-        curl, {"socks4": FOUR + PROXY6, "socks4a": FOUR + PROXY6 + BY_NAME,  # HTTP has no half-close
+        curl, {"socks4": FOUR + PROXY6, "socks4a": FOUR + PROXY6 + BY_NAME,
                "socks5": FIVE + PROXY6, "socks5h": FIVE + PROXY6 + BY_NAME},
         rejected(r"\(97\).*SOCKS4.*\(91\)"),
         failures(r"\(97\).*\(5\)", r"\(97\).*\(4\)", r"\(97\).*\(3\)", r"\(97\) User was rejected", r"\(97\) No authentication method"),
-        echo_port=HTTP),
+        echo_port=HTTP, cannot="half-close: HTTP has none"),
     "ncat": Client(
         ncat, {"socks4": ALL4, "socks4a": ALL4A, "socks5": ALL5, "socks5h": ALL5H},
         rejected("Proxy connection failed"),
         failures("Connection refused", "Host unreachable", "Network unreachable", "authentication failed", "authentication")),
     "netcat-openbsd": Client(
-        netcat_openbsd, {"socks4": ALL4, "socks5h": without(ALL5H, "password", "password wrong")},  # its -P is for HTTP
+        netcat_openbsd, {"socks4": ALL4, "socks5h": without(ALL5H, "password", "password wrong")},
         rejected("SOCKSv4 error: Request rejected or failed"),
         failures("SOCKSv5 error: Connection refused", "SOCKSv5 error: Host unreachable", "SOCKSv5 error: Network unreachable",
-                 None, "authentication method negotiation failed")),
-    "connect-proxy": Client(  # it exits when the server ends; it resolves names to IPv4 alone
+                 None, "authentication method negotiation failed"),
+        cannot="send a password: its -P is for HTTP proxies"),
+    "connect-proxy": Client(
         connect_proxy, {"socks4": without(FOUR + ENDS, "server ends first"), "socks4a": without(FOUR + ENDS + BY_NAME, "server ends first"),
                         "socks5": without(FIVE + ENDS, "server ends first", "name to IPv6"),
                         "socks5h": without(FIVE + ENDS + BY_NAME, "server ends first")},
         rejected("Got error response: 91"),
-        failures(r"SOCKS server: 5 \(", r"SOCKS server: 4 \(", r"SOCKS server: 3 \(", "Authentication failed", "Authentication failed")),
+        failures(r"SOCKS server: 5 \(", r"SOCKS server: 4 \(", r"SOCKS server: 3 \(", "Authentication failed", "Authentication failed"),
+        cannot="go on when the server has ended: it exits; resolve a name itself to IPv6; reach a proxy over IPv6"),
     "proxychains4": Client(
-        proxychains, {"socks4": FOUR + ENDS, "socks4a": FOUR + ENDS + BY_NAME,  # it resolves names to IPv4 alone
+        proxychains, {"socks4": FOUR + ENDS, "socks4a": FOUR + ENDS + BY_NAME,
                       "socks5": without(FIVE + ENDS, "name to IPv6"), "socks5h": FIVE + ENDS + BY_NAME,
                       "socks4 socks5": FOUR + ENDS, "socks5 socks5": FOUR + ENDS + ("IPv6",)},
-        rejected("<--denied"), failures(*["<--socket error or timeout"] * 3, *["<--denied"] * 2)),
-    "socksify": Client(  # it knows neither SOCKS4A nor IPv6 sockets, but passes IPv6 on as text
+        rejected("<--denied"), failures(*["<--socket error or timeout"] * 3, *["<--denied"] * 2),
+        cannot="resolve a name itself to IPv6; reach a proxy over IPv6"),
+    "socksify": Client(
         socksify, {"socks4": FOUR + ENDS, "socks5": without(FIVE + ENDS, *SIX), "socks5h": FIVE + ENDS + BY_NAME},
         rejected("refused"), failures("Connection refused", "No route to host", "Network is unreachable", "rejected our username/password",
-                                     "Connection refused")),
+                                     "Connection refused"),
+        cannot="speak SOCKS4A; use IPv6 sockets: it passes IPv6 on as text"),
     "PySocks": Client(
         library("/usr/bin/python3", PROGRAMS / "through_pysocks.py"),
         {"socks4": ALL4, "socks4a": ALL4A, "socks5": ALL5, "socks5h": ALL5H},
@@ -166,22 +172,37 @@ CLIENTS = {
                  "All offered SOCKS5 authentication methods were rejected")),
     "python-socks": Client(
         python_socks,
-        {"sync socks4": ALL4, "sync socks4a": ALL4A,  # after SOCKS5 it swallows what came in one segment with the reply
+        {"sync socks4": ALL4, "sync socks4a": ALL4A,
          "sync socks5": without(ALL5, "server speaks first"), "sync socks5h": without(ALL5H, "server speaks first"),
          "sync.v2 socks5h": without(ALL5H, "server speaks first"),
          "asyncio socks4a": ALL4A, "asyncio socks5h": without(ALL5H, "server speaks first"),
-         # asyncio.v2 gives streams, which read ahead of whoever takes their socket
          "asyncio.v2 socks4a": without(ALL4A, "server speaks first"), "asyncio.v2 socks5h": without(ALL5H, "server speaks first")},
         rejected("Request rejected or failed"),
         failures("Connection refused by destination", "Host unreachable", "Network unreachable", "authentication failure",
-                 "authentication")),
+                 "authentication"),
+        cannot="hear a server that speaks first in SOCKS5: it swallows what came in one segment with the reply (asyncio.v2 in SOCKS4A, too: "
+               "its streams read ahead of whoever takes their socket)"),
     "IO::Socket::Socks": Client(
         library("perl", PROGRAMS / "through_perl.pl"), {"socks4": ALL4, "socks4a": ALL4A, "socks5": ALL5, "socks5h": ALL5H},
         rejected("request rejected or failed"),
         failures("Connection refused", "Host unreachable", "Network unreachable", "Authentication failed", "auth")),
     "node-socks": Client(
-        library("node", PROGRAMS / "through_node.js"), {"socks4a": ALL4A, "socks5h": ALL5H},  # it never resolves a name itself
+        library("node", PROGRAMS / "through_node.js"), {"socks4a": ALL4A, "socks5h": ALL5H},
         rejected(r"rejected connection - \(Failed\)"),
         failures("ConnectionRefused", "HostUnreachable", "NetworkUnreachable", "Authentication failed", "accepted auth"),
-        env={"NODE_PATH": "/usr/share/nodejs"}),
+        env={"NODE_PATH": "/usr/share/nodejs"}, cannot="resolve a name itself"),
 }
+
+COLUMNS = {"IPv4": ("IPv4",), "IPv6": ("IPv6",), "name": ("name to IPv4", "name to IPv6"), "refused": ("refused",),
+           "unreachable": ("host unreachable", "network unreachable"), "wrong password": ("password wrong",), "1 MB by hash": ("IPv4",),
+           "client ends first": ("client ends first",), "server ends first": ("server ends first",)}
+
+
+def table():
+    """The clients as rows of markdown: what any of a client's schemes can do counts."""
+    lines = ["| client | " + " | ".join(COLUMNS) + " | it cannot |", "| --- " * (len(COLUMNS) + 2) + "|"]
+    for name, client in CLIENTS.items():
+        able = {case for cases in client.rows.values() for case in cases}
+        cells = ["yes" if able.issuperset(cases) else "-" for cases in COLUMNS.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {client.cannot} |")
+    return "\n".join(lines) + "\n"
