@@ -6,13 +6,14 @@ import subprocess
 import threading
 
 from lab import Process, check, epif, equal, promise, run, wait_until
-from proxy_world import Proxy, Server, echo, read_all, v5_request
+from proxy_tables import Table
+from proxy_world import Proxy, Server, echo, is_reset, read_all, v5_request
 
 
-def successor(proxy, *words, name="new"):
-    """A second process with the flags of `proxy`, ready when this returns."""
+def successor(proxy, *words, name="new", instead=None):
+    """A second process with the flags of `proxy`, or others `instead`, ready when this returns."""
     process = Process("successor", [epif(), "proxy", "--listen", f"127.0.0.1:{proxy.port}", "--admin", "unix:" + proxy.admin_path,
-                                    *proxy.words, "--take-over", *words], os.path.join(proxy.folder, name + ".log"))
+                                    *(instead or proxy.words), "--take-over", *words], os.path.join(proxy.folder, name + ".log"))
     process.wait_for_log("proxy ready")
     return process
 
@@ -108,6 +109,28 @@ def failed():
     done = subprocess.run([epif(), "proxy", *listen, "--allow-all", "--take-over"], capture_output=True, text=True, timeout=30)
     equal(done.returncode, 1, "exit code without a predecessor")
     check("--take-over wants a running proxy" in done.stderr, done.stderr)
+
+
+@promise("a process that drains follows its successor's routes, though they stand in another file; --mptcp cannot change so, and that is said")
+def other_routes():
+    with Server(echo) as server, Server(echo) as other, Table() as first, Table() as second:
+        stays, goes = ({"id": name, "sources": ["127.0.0.1/32"], "destination": f"127.0.0.1:{one.port}"}
+                       for name, one in (("stays", server), ("goes", other)))
+        with Proxy("--routes", first.write(stays, goes)) as proxy, contextlib.ExitStack() as stack:
+            kept, lost = through(proxy, server), through(proxy, other)
+            process = successor(proxy, instead=["--routes", second.write(stays, goes)])
+            stack.callback(process.stop)
+            proxy.process.wait_for_log("follows the successor's routes")
+            ask(lost, b"still permitted")
+            first.write()  # nobody's any more
+            second.write(stays)
+            check(is_reset(lost), "a flow whose route is withdrawn was not cut")
+            ask(kept, b"permitted")
+            done = subprocess.run([epif(), "proxy", "--listen", f"127.0.0.1:{proxy.port}", "--admin", "unix:" + proxy.admin_path, "--routes",
+                                   str(second.path), "--take-over", "--mptcp"], capture_output=True, text=True, timeout=30)
+            equal(done.returncode, 1, "exit code of one with --mptcp")
+            check("the running proxy does not speak MPTCP, this one does" in done.stderr, done.stderr)
+            ask(through(proxy, server), b"as before")
 
 
 if __name__ == "__main__":

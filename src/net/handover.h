@@ -55,7 +55,8 @@ struct Inheritance {
 /// The new process's side, before it serves; runs `loop` meanwhile. Errors: not_found (nobody offers a hand-over there),
 /// conflict (another one takes over already), protocol, permission (it belongs to another user), timeout.
 [[nodiscard]] Result<Inheritance> take_over(Loop& loop, const std::string& path);
-/// Tells the predecessor that it may stop accepting. `words`: at most 200 bytes, for its Calls::serving.
+/// Tells the predecessor that it may stop accepting. `words`: at most announced_max_bytes, for its Calls::serving.
+inline constexpr std::size_t announced_max_bytes = 200;
 void announce(SeqPacket& predecessor, std::string_view words = {});
 /// The same, and waits until it has done so; runs `loop` meanwhile. Errors: conflict (it has waited too long, and goes on).
 [[nodiscard]] Result<> announce_and_wait(Loop& loop, SeqPacket& predecessor, std::string_view words);

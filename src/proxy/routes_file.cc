@@ -114,5 +114,6 @@ net::Task<void> RoutesFile::run(std::shared_ptr<Watch> watch) {
 void RoutesFile::reload() { watch_->reload(); }
 std::shared_ptr<const Routing> RoutesFile::routing() const { return watch_->routing; }
 TableState RoutesFile::state() const { return watch_->state; }
+std::filesystem::path RoutesFile::file() const { return std::filesystem::absolute(watch_->file); }
 
 }  // namespace epif::proxy

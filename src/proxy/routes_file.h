@@ -27,6 +27,7 @@ class RoutesFile {
   void reload();
   [[nodiscard]] std::shared_ptr<const Routing> routing() const;
   [[nodiscard]] TableState state() const;
+  [[nodiscard]] std::filesystem::path file() const;  ///< absolute
 
  private:
   struct Watch;

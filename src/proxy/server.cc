@@ -70,7 +70,10 @@ class Server {
   [[nodiscard]] Result<> inherit(const Settings& settings);
   [[nodiscard]] Result<> open_admin(const Settings& settings);
   [[nodiscard]] Result<> listen_at(const Settings& settings, const SocketAddress& at, Worker::Listener kind);
-  void step_aside();
+  [[nodiscard]] Result<std::unique_ptr<RoutesFile>> open_routes(const std::filesystem::path& file);
+  void announce();
+  void step_aside(std::string_view routes);
+  void follow(const std::filesystem::path& file);
 
   std::unique_ptr<net::Loop> loop_;
   Shared shared_;
@@ -146,9 +149,7 @@ Result<> Server::prepare(Settings& settings) {
   if (!secrets) return secrets;
   auto routing = Routing::of({});
   if (settings.routes) {
-    auto routes = RoutesFile::open(*loop_, *settings.routes, [this](std::shared_ptr<const Routing> table) {
-      if (team_) team_->adopt(table);
-    });
+    auto routes = open_routes(*settings.routes);
     if (!routes) return fail(std::move(routes.error()));
     routes_ = std::move(*routes);
     routing = routes_->routing();
@@ -196,10 +197,34 @@ Result<> Server::open_admin(const Settings& settings) {
   return {};
 }
 
-void Server::step_aside() {
+Result<std::unique_ptr<RoutesFile>> Server::open_routes(const std::filesystem::path& file) {
+  return RoutesFile::open(*loop_, file, [this](std::shared_ptr<const Routing> table) {
+    if (team_) team_->adopt(table);
+  });
+}
+
+/// The predecessor is told which routes serve from here on.
+void Server::announce() {
+  const auto file = routes_ ? routes_->file().string() : std::string();
+  const bool fits = file.size() <= net::announced_max_bytes;
+  if (!fits) log::warn("proxy", "the old process keeps following its own routes: the path is too long to be told", {{"file", file}});
+  net::announce(*predecessor_, fits ? file : std::string());
+}
+
+/// What drains here obeys the successor's routes: what is withdrawn there ends here, too.
+void Server::follow(const std::filesystem::path& file) {
+  if (!routes_ || file.empty() || file == routes_->file()) return;
+  auto routes = open_routes(file);
+  if (!routes) return log::error("proxy", routes.error(), {{"kept", "what drains follows " + routes_->file().string()}});
+  routes_ = std::move(*routes);
+  log::info("proxy", "what drains follows the successor's routes", {{"file", file.string()}});
+}
+
+void Server::step_aside(std::string_view routes) {
   if (draining_) return;
   draining_ = true;
   enough_signals_ = 1;
+  follow(routes);
   net::show_draining();
   if (paths_) paths_->leave();
   team_->hand_over();
@@ -234,7 +259,7 @@ Result<> Server::listen(const Settings& settings) {
     std::vector<net::Handed> things;
     for (auto& copy : team_->take_copies()) things.push_back({print_listening(copy), std::move(copy.socket)});
     handover_ = std::make_unique<net::Handover>(*loop_, std::move(successors_), handover_path(settings.admin), std::move(things),
-                                                net::Handover::Calls{.serving = [this](std::string_view) { step_aside(); }});
+                                                net::Handover::Calls{.serving = [this](std::string_view routes) { step_aside(routes); }});
   }
   return {};
 }
@@ -295,7 +320,7 @@ Result<> Server::run() {
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(follow_signals(*this));
   team_->start();
-  if (predecessor_) net::announce(*predecessor_);
+  if (predecessor_) announce();
   if (paths_) paths_->stay();
   predecessor_.reset();
   log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
