@@ -115,6 +115,23 @@ TEST_F(ServerTest, BytesThatAreNoHttpGetOneClearAnswer) {
   }
 }
 
+TEST_F(ServerTest, RequestsInOnePieceOrByteByByteGetAnAnswerEach) {
+  const std::string two = "HEAD /healthz HTTP/1.1\r\n\r\nGET /healthz HTTP/1.0\r\n\r\n";
+  std::string answers[2];
+  for (const bool split : {false, true}) {
+    const auto odd = raw(folder + "/api.sock");
+    const std::size_t step = split ? 1 : two.size();
+    for (std::size_t at = 0; at < two.size(); at += step) ASSERT_GT(::send(odd.get(), two.data() + at, step, MSG_NOSIGNAL), 0);
+    answers[split ? 1 : 0] = read_to_end(odd.get());  // HTTP/1.0: the server closes
+  }
+  EXPECT_EQ(answers[0], answers[1]);
+  const auto second = answers[0].find("HTTP/1.0 200 OK\r\n");
+  ASSERT_NE(second, std::string::npos) << answers[0];
+  EXPECT_TRUE(answers[0].starts_with("HTTP/1.1 200 OK\r\n"));
+  EXPECT_TRUE(answers[0].substr(0, second).ends_with("\r\n\r\n")) << "a HEAD has no body";
+  EXPECT_NE(answers[0].find("Content-Length: "), std::string::npos);
+}
+
 TEST_F(ServerTest, TheUnixSocketIsForTheLocalAdministrator) {
   auto local = client({.url = "unix:" + folder + "/api.sock"});
   EXPECT_EQ(local->call("GET", "/v1/nodes")->status, 200);
