@@ -25,6 +25,7 @@ struct ProxyFlags {
   bool no_resumption = false;
   bool mptcp = false;
   std::string splice = "auto";
+  std::string trunk = "auto";
   unsigned threads = 0;
   std::uint32_t max_connections = 0;
   std::uint32_t max_connections_per_source = 0;
@@ -63,6 +64,8 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
   command.add_flag("--no-resumption", flags.no_resumption, "No TLS session is resumed: each handshake checks certificates, to measure what resumption saves");
   command.add_flag("--mptcp", flags.mptcp, "Speak MPTCP with clients and next proxies that do, over all addresses of this node");
   command.add_option("--hpke-key", flags.hpke_key, "X25519 key of this proxy, for pairs of functions")->type_name("FILE");
+  command.add_option("--trunk", flags.trunk, "Offer redirectors to carry many flows in one connection")
+      ->check(CLI::IsMember({"auto", "off"}))->type_name("auto|off")->capture_default_str();
   command.add_option("--splice", flags.splice, "Move bytes between two clear TCP connections inside the kernel: always, never, or where much is under way")
       ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
   command.add_option("--threads", flags.threads, "Worker threads; default: one a core")->check(CLI::Range(1, 256));
@@ -164,6 +167,7 @@ Result<> run_proxy(const ProxyFlags& flags) {
   settings.splice = net::splice_words.at(flags.splice);
   settings.warm = flags.warm;
   settings.multipath = flags.mptcp;
+  settings.trunk = flags.trunk == "auto";
   settings.max_connections = flags.max_connections;
   settings.max_connections_per_source = flags.max_connections_per_source;
   settings.max_handshakes = flags.max_handshakes;

@@ -41,6 +41,7 @@ struct RedirectArguments {
   int dns_port = -1;
   std::string state = "/run/epif";
   std::string splice = "auto";
+  std::string trunk = "auto";
   unsigned threads = 0;
   bool exec = false;
   std::vector<std::string> command;
@@ -185,6 +186,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   settings.fast_open = arguments.fast_open;
   settings.splice = net::splice_words.at(arguments.splice);
   settings.multipath = arguments.mptcp;
+  settings.trunk = arguments.trunk == "auto";
   settings.first_bytes_wait_ms = arguments.first_bytes_wait_ms;
   settings.false_start = !arguments.no_false_start;
   settings.user = std::move(*user);
@@ -245,7 +247,8 @@ Exit observe(const RedirectArguments& arguments) {
 
 Exit run(const RedirectArguments& arguments) {
   if (::geteuid() != 0) {
-    return report({Code::permission, "cannot change the rules of this node", "epif redirect", "not root", "run it as root"});
+    const auto* what = arguments.observe ? "cannot watch the packets of this node (a packet socket is root's)" : "cannot change the rules of this node";
+    return report({Code::permission, what, "epif redirect", "not root", "run it as root"});
   }
   if (arguments.observe) return observe(arguments);
   if (arguments.shut) {
@@ -307,6 +310,8 @@ void add_redirect(CLI::App& root, Exit& exit) {
       ->check(CLI::Range(0u, limits::first_bytes_wait_max_ms))->capture_default_str();
   command->add_flag("--no-resumption", arguments->no_resumption, "Resume no TLS session with the proxy: each handshake checks certificates");
   command->add_flag("--mptcp", arguments->mptcp, "Speak MPTCP with proxies that do, over all addresses of this node: flows survive the loss of a link");
+  command->add_option("--trunk", arguments->trunk, "Carry many flows in one connection to the proxy, where it offers that; bulk gets its own")
+      ->check(CLI::IsMember({"auto", "off"}))->type_name("auto|off")->capture_default_str();
   command->add_option("--splice", arguments->splice, "Move bytes between a program and a proxy in clear inside the kernel: always, never, or where much is under way")
       ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
   command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");

@@ -34,7 +34,10 @@ Result<std::unique_ptr<Loop>> Loop::make() {
 
 Loop::~Loop() {
   // Coroutines that were told to end (a closed listener, an aborted stream) get their turn, so that their frames are freed.
-  while (!ready_.empty()) serve_ready();
+  while (!ready_.empty() || !deferred_.empty()) {
+    serve_ready();
+    serve_deferred();
+  }
 }
 
 void Loop::run() {
@@ -43,7 +46,7 @@ void Loop::run() {
 }
 
 int Loop::wait_ms(std::chrono::milliseconds cap) const {
-  if (!ready_.empty()) return 0;
+  if (!ready_.empty() || !deferred_.empty()) return 0;
   auto wait = cap;
   if (!timers_.empty()) {
     const auto until = timers_.begin()->first.first - Clock::now();
@@ -73,6 +76,7 @@ void Loop::run_once(std::chrono::milliseconds timeout) {
   if (posted) serve_posted();
   serve_timers();
   serve_ready();
+  serve_deferred();
 }
 
 void Loop::serve_posted() {
@@ -100,6 +104,12 @@ void Loop::serve_ready() {
   std::vector<std::coroutine_handle<>> now_ready;
   now_ready.swap(ready_);
   for (const auto handle : now_ready) handle.resume();
+}
+
+void Loop::serve_deferred() {
+  std::vector<Callback> work;
+  work.swap(deferred_);
+  for (auto& callback : work) callback();
 }
 
 void Loop::stop() {
@@ -163,6 +173,7 @@ void Loop::forget(Interest& interest, int fd) {
 }
 
 Interest::Interest(Loop& loop, int fd) : loop_(loop), fd_(fd) {
+  if (fd < 0) return;
   Result<> outcome;
   loop_.add(*this, fd, outcome);
   if (!outcome) error_ = std::make_unique<Error>(outcome.error());
@@ -177,6 +188,20 @@ void Interest::deliver(std::uint32_t events) {
   if (over || (events & EPOLLPRI) != 0) hung_up_ = true;
   if (over || (events & EPOLLIN) != 0) readable_ = true;
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
+  if (outer_ != nullptr) {
+    outer_->news(readable_, writable_);
+    return;
+  }
+  wake_both();
+}
+
+void Interest::news(bool readable, bool writable) {
+  readable_ = readable_ || readable;
+  writable_ = writable_ || writable;
+  wake_both();
+}
+
+void Interest::wake_both() {
   if (writer_ && writable_) wake(writer_);
   if (reader_ && (reader_by_write_ ? writable_ : readable_)) {
     const auto waiter = std::exchange(reader_, {});

@@ -70,6 +70,10 @@ class Loop {
   /// Resumes `waiter` in this round or the next, never from inside the caller.
   void resume_soon(std::coroutine_handle<> waiter) { ready_.push_back(waiter); }
 
+  /// Runs at the end of this round, or of the next if none is under way: what all of a round's events have left behind can go
+  /// out at once.
+  void defer(Callback callback) { deferred_.push_back(std::move(callback)); }
+
   /// co_await loop.sleep(10ms)
   struct Sleep {
     Loop& loop;
@@ -96,6 +100,7 @@ class Loop {
   void serve_ready();
   void serve_timers();
   void serve_posted();
+  void serve_deferred();
   [[nodiscard]] int wait_ms(std::chrono::milliseconds cap) const;
 
   Fd epoll_;
@@ -103,6 +108,7 @@ class Loop {
   TimePoint now_ = Clock::now();
   bool stopping_ = false;
   std::vector<std::coroutine_handle<>> ready_;
+  std::vector<Callback> deferred_;
   std::map<std::pair<TimePoint, std::uint64_t>, Callback> timers_;
   std::uint64_t next_timer_ = 1;
   std::mutex posted_mutex_;
@@ -126,6 +132,11 @@ class Interest {
   [[nodiscard]] const Error* error() const { return error_.get(); }
   /// All waits, now and later, end with `error`. The first error stays.
   void fail(Error error);
+
+  /// For streams that have no descriptor (`fd` -1 at the constructor): what the kernel would tell others.
+  void news(bool readable, bool writable);
+  /// What the kernel tells here is told to `outer` as well, as long as this lives. Nobody waits here any more.
+  void forward(Interest& outer) { outer_ = &outer; }
 
   /// True until an attempt blocked; call blocked_*() after EAGAIN or a short read.
   [[nodiscard]] bool may_read() const { return readable_; }
@@ -178,6 +189,7 @@ class Interest {
  private:
   friend class Loop;
   void deliver(std::uint32_t events);
+  void wake_both();
   void wake(std::coroutine_handle<>& slot);
 
   Loop& loop_;
@@ -189,6 +201,7 @@ class Interest {
   std::coroutine_handle<> reader_;
   std::coroutine_handle<> writer_;
   std::unique_ptr<Error> error_;
+  Interest* outer_ = nullptr;
 };
 
 }  // namespace epif::net

@@ -17,7 +17,13 @@ bool Pump::is_bulk() {
   if (by_pipe_ == ByPipe::no) return false;
   const auto mode = from_.loop().pipes().mode();
   if (mode == Splice::off || (mode == Splice::bulk && bulk_ < limits::splice_after_bytes)) return false;
-  if (by_pipe_ == ByPipe::unknown) by_pipe_ = from_.can_splice() && to_.can_splice() ? ByPipe::yes : ByPipe::no;
+  if (by_pipe_ == ByPipe::unknown) {
+    if (from_.can_splice() && to_.can_splice()) {
+      by_pipe_ = ByPipe::yes;
+    } else if (!from_.may_splice_later() && !to_.may_splice_later()) {
+      by_pipe_ = ByPipe::no;
+    }
+  }
   return by_pipe_ == ByPipe::yes;
 }
 

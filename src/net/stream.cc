@@ -149,6 +149,10 @@ void SocketStream::abort(Error why) {
   interest_.fail(std::move(why));
 }
 
+Stream::Mover SocketStream::leave_loop() {
+  return [fd = std::move(fd_)](Loop& loop) mutable -> std::unique_ptr<Stream> { return std::make_unique<SocketStream>(loop, std::move(fd), true); };
+}
+
 Fd SocketStream::release(std::unique_ptr<SocketStream> stream) {
   // The Interest deregisters by number in its destructor, which runs before the caller can close this duplicate-free fd.
   const int fd = stream->fd_.release();
@@ -206,6 +210,7 @@ void reset_socket(int fd) {
 }
 
 void reset_on_close(int fd, bool on) {
+  if (fd < 0) return;
   const linger wish{on ? 1 : 0, 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &wish, sizeof wish);
 }

@@ -43,9 +43,17 @@ class Stream {
   /// The TCP socket itself, if handing it on keeps the stream's meaning (no TLS layer); -1 otherwise.
   [[nodiscard]] virtual int clear_socket() const = 0;
 
+  /// Makes the stream anew on the loop that it is given, on that loop's thread.
+  using Mover = std::move_only_function<std::unique_ptr<Stream>(Loop& loop)>;
+  /// Gives up the descriptor, so that the stream can go on elsewhere. This one is dead afterwards and to be destroyed before
+  /// the other is made. Nobody may wait for it.
+  [[nodiscard]] virtual Mover leave_loop() = 0;
+
   // For a relay that need not see the bytes; only if can_splice().
   /// True for TCP in clear.
   [[nodiscard]] virtual bool can_splice() const { return false; }
+  /// Not now, but perhaps later.
+  [[nodiscard]] virtual bool may_splice_later() const { return false; }
   /// Moves what has arrived into an empty pipe, up to limits::splice_bytes. Failed without has_failed(): the kernel cannot do
   /// it with this socket, and nothing was moved.
   [[nodiscard]] virtual Io splice_into(Pipe& pipe);
@@ -60,6 +68,9 @@ class Stream {
     return read_needs_write_ ? interest_.readable_by_write(deadline) : interest_.readable(deadline);
   }
   [[nodiscard]] Interest::Wait writable(std::optional<TimePoint> deadline = {}) { return interest_.writable(deadline); }
+  /// As Interest::forward().
+  void forward_news(Interest& outer) { interest_.forward(outer); }
+  [[nodiscard]] bool reads_by_writing() const { return read_needs_write_; }
   /// As Interest::nudge_reader().
   void nudge_reader() { interest_.nudge_reader(); }
   [[nodiscard]] Interest::Ready until_readable() { return interest_.until_readable(read_needs_write_); }
@@ -67,7 +78,7 @@ class Stream {
   [[nodiscard]] bool has_failed() const { return interest_.error() != nullptr; }
   [[nodiscard]] Error error() const;  ///< why the stream failed; Code::internal if it has not
   [[nodiscard]] Loop& loop() const { return interest_.loop(); }
-  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] int fd() const { return fd_.get(); }  ///< -1: it has none of its own
 
  protected:
   Stream(Loop& loop, Fd fd) : fd_(std::move(fd)), interest_(loop, fd_.get()) {}
@@ -89,6 +100,7 @@ class SocketStream final : public Stream {
   Io end_write() override;
   void abort(Error why) override;
   int clear_socket() const override { return fd_.get(); }
+  Mover leave_loop() override;
   bool can_splice() const override;
   Io splice_into(Pipe& pipe) override;
   Io splice_from(Pipe& pipe, bool last) override;

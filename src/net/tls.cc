@@ -252,6 +252,23 @@ Io TlsStream::end_write() {
   return result >= 0 ? Io{Io::State::moved} : outcome(result, false);
 }
 
+Stream::Mover TlsStream::leave_loop() {
+  struct Parts {
+    Fd fd;
+    std::unique_ptr<SSL, decltype(&::SSL_free)> session;
+    std::string identity;
+  };
+  SSL_set_app_data(session_, nullptr);  // of a client: tickets that come later are not kept
+  Parts parts{std::move(fd_), {std::exchange(session_, nullptr), ::SSL_free}, std::move(identity_)};
+  return [parts = std::move(parts)](Loop& loop) mutable -> std::unique_ptr<Stream> {
+    std::unique_ptr<TlsStream> moved(new TlsStream(loop, std::move(parts.fd), parts.session.release()));
+    moved->identity_ = std::move(parts.identity);
+    moved->buffered_ = ::SSL_has_pending(moved->session_) == 1;
+    static_cast<Wire*>(::BIO_get_data(::SSL_get_rbio(moved->session_)))->interest = &moved->interest_;
+    return moved;
+  };
+}
+
 void TlsStream::abort(Error why) {
   if (!aborted_) reset_socket(fd_.get());
   aborted_ = true;

@@ -69,6 +69,7 @@ class TlsStream final : public Stream {
   Io end_write() override;
   void abort(Error why) override;
   int clear_socket() const override { return -1; }
+  Mover leave_loop() override;
 
  private:
   TlsStream(Loop& loop, Fd fd, ssl_st* session) : Stream(loop, std::move(fd)), session_(session) {}

@@ -260,6 +260,7 @@ net::Task<Result<ClientRequest>> Conversation::read_socks6() {
     for (const auto& one : request.options.flow->encapsulations) made.encapsulations.push_back({std::string(one.pair), one.key});
   }
   if (request.options.expected_peer) made.expected_peer = request.options.expected_peer->destination();
+  made.trunk = request.options.trunk;
   made.session = verdict_.session;
   made.known = verdict_.known;
   made.token_spent = verdict_.token_spent;
@@ -283,7 +284,8 @@ net::Task<Result<>> Conversation::answer(socks::Reply reply, SocketAddress bound
       authentication_told_ = true;
       if (verdict_.reply.success) {
         const auto encode = admission_.dialect == Dialect::socksx ? socksx::encode_operation_reply : socks6::encode_operation_reply;
-        size += encode({reply, socks::Target::of(bound), stack}, MutableByteSpan(out).subspan(size));
+        if (reply != socks::Reply::success) trunk_.reset();
+        size += encode({reply, socks::Target::of(bound), stack, trunk_}, MutableByteSpan(out).subspan(size));
       }
       break;
   }

@@ -28,6 +28,7 @@ struct ClientRequest {
   socks6::StackOptions stack;
   std::optional<Destination> expected_peer;  ///< SOCKS6 BIND: by our option
   std::shared_ptr<ClientSession> session;  ///< SOCKS6: that the request belongs to; may be null
+  std::optional<socks6::TrunkOption> trunk{};
   bool known = false;                      ///< the client showed a certificate or a password
   bool token_spent = false;                ///< SOCKS6: an idempotence token protects the request against replay
   std::optional<std::string> next_link;    ///< socksx: the next proxy by the client's word, empty for "none"; not to be believed
@@ -50,6 +51,9 @@ class Conversation {
   /// Answers the request; BIND twice. `stack`: what SOCKS6 tells about the options that it asked for.
   /// `more`: bytes of the server follow at once.
   [[nodiscard]] net::Task<Result<>> answer(socks::Reply reply, SocketAddress bound, socks6::StackOptions stack = {}, bool more = false);
+
+  /// What the next answer, if it is a success, says of trunks.
+  void consent(socks6::TrunkOption trunk) { trunk_ = trunk; }
 
   /// Refuses before reading a request, for a proxy that is full: answers whatever the client opened with.
   [[nodiscard]] net::Task<void> refuse_unread(std::chrono::milliseconds patience);
@@ -84,6 +88,7 @@ class Conversation {
   net::TimePoint deadline_{};
   Protocol protocol_ = Protocol::socks5;
   Verdict verdict_;                     ///< of SOCKS6
+  std::optional<socks6::TrunkOption> trunk_;
   bool authentication_told_ = false;    ///< it leaves together with the first reply to the operation
   std::optional<socks::Fault> fault_;           ///< of the last read()
 };

@@ -93,6 +93,8 @@ Counters& Counters::operator+=(const Counters& other) {
   binds += other.binds;
   binds_waiting += other.binds_waiting;
   bind_turned_away += other.bind_turned_away;
+  trunks += other.trunks;
+  trunk_flows += other.trunk_flows;
   timers += other.timers;
   return *this;
 }
@@ -155,6 +157,8 @@ std::string print_metrics(const Snapshot& snapshot, const TableState& table, std
   single(out, "epif_proxy_binds_waiting", "gauge", "Ports of BIND that wait for their peer.", counters.binds_waiting);
   single(out, "epif_proxy_bind_turned_away_total", "counter", "Connections to ports of BIND by hosts that were not expected.",
          counters.bind_turned_away);
+  single(out, "epif_proxy_trunks", "gauge", "Connections that carry many flows.", counters.trunks);
+  single(out, "epif_proxy_trunk_flows_total", "counter", "Flows that came on trunks.", counters.trunk_flows);
   single(out, "epif_proxy_timers", "gauge", "Timers that are armed.", counters.timers);
   single(out, "epif_proxy_open_descriptors", "gauge", "Open file descriptors.", open_descriptors);
   single(out, "epif_proxy_routes", "gauge", "Routes in the table that serves.", table.routes);

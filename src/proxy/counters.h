@@ -72,6 +72,8 @@ struct Counters {
   std::uint64_t binds = 0;             ///< ports opened for BIND
   std::uint64_t binds_waiting = 0;     ///< of those, now
   std::uint64_t bind_turned_away = 0;  ///< connections of hosts that were not expected
+  std::uint64_t trunks = 0;            ///< that stand now
+  std::uint64_t trunk_flows = 0;       ///< that came on trunks
   std::uint64_t timers = 0;            ///< armed now
   UdpCounts udp;
   Counters& operator+=(const Counters& other);

@@ -15,6 +15,7 @@ struct Flow {
   enum class Stage { handshake, deciding, open };
 
   std::uint64_t id = 0;
+  bool is_trunk = false;        ///< carries others, and is none itself
   Stage stage = Stage::handshake;
   SocketAddress peer;
   Identity identity{};          ///< from the client's certificate; empty in clear

@@ -119,6 +119,7 @@ Result<> Server::prepare_secrets(Settings& settings) {
   shared_.splice = settings.splice;
   shared_.warm = settings.warm;
   shared_.multipath = settings.multipath;
+  shared_.trunking = settings.trunk;
   if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens, settings.admin.empty() ? "" : settings.admin + ".mptcp");
   if (paths_ && settings.take_over) paths_->leave();  // the predecessor's as well, until it has stepped aside
   if (settings.tls) {
@@ -304,6 +305,9 @@ net::Task<void> Server::drain(Server& self, milliseconds patience) {
   log::info("proxy", "stopping", {{"connections", std::to_string(self.shared_.limiter.total())}});
   self.handover_.reset();
   const auto deadline = net::Clock::now() + patience;
+  // Asked behind the word to accept no more: when all workers have answered, what they accepted before it is counted.
+  auto told = co_await self.team_->gather(*self.loop_);
+  static_cast<void>(told);
   constexpr milliseconds look{20};
   while (self.shared_.limiter.total() > 0 && net::Clock::now() < deadline && self.stop_signals_ < self.enough_signals_) {
     co_await self.loop_->sleep(look);

@@ -19,6 +19,7 @@ struct Settings {
   std::optional<SocketAddress> tls_listen;    ///< TLS 1.3, client certificate required
   std::optional<net::TlsFiles> tls;           ///< for tls_listen and for legs to next proxies
   std::size_t warm = limits::warm_pool_connections_next;  ///< connections that stand ready, to each next proxy and on each thread
+  bool trunk = true;                          ///< trunks are offered to clients that ask
   bool multipath = false;                     ///< listeners and legs to next proxies speak MPTCP where the other side does
   std::optional<std::filesystem::path> routes;
   bool allow_all = false;

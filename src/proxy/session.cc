@@ -89,6 +89,18 @@ net::Task<void> Worker::Session::run(Fd connection, Listener kind, Dialect diale
   co_await carry();
 }
 
+net::Task<void> Worker::Session::run(std::unique_ptr<net::Stream> stream, Identity identity, Listener kind, Dialect dialect) {
+  on_trunk_ = true;
+  client_ = std::move(stream);
+  flow_.identity = std::move(identity);
+  const auto deadline = net::Clock::now() + milliseconds(limits::handshake_deadline_ms);
+  if (const bool carries = co_await begin_request(kind, dialect, deadline, {}); !carries) {
+    flow_.client = nullptr;
+    co_return;
+  }
+  co_await carry();
+}
+
 net::Task<bool> Worker::Session::begin(Fd connection, Listener kind, Dialect dialect) {
   auto socket = std::make_unique<net::SocketStream>(worker_.loop_, std::move(connection), true);
   constexpr milliseconds handshake(limits::handshake_deadline_ms);
@@ -107,6 +119,12 @@ net::Task<bool> Worker::Session::begin(Fd connection, Listener kind, Dialect dia
   } else {
     client_ = std::move(socket);
   }
+  const bool carries = co_await begin_request(kind, dialect, deadline, from_first_byte);
+  co_return carries;
+}
+
+net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, net::TimePoint deadline,
+                                               std::optional<milliseconds> from_first_byte) {
   flow_.client = client_.get();
   if (worker_.stopping_) co_return false;
 
@@ -127,11 +145,20 @@ net::Task<bool> Worker::Session::begin(Fd connection, Listener kind, Dialect dia
   ++worker_.counters_.requests[static_cast<std::size_t>(request->protocol)];
   flow_.stage = Flow::Stage::deciding;
   flow_.target = request->target;
+  // What else there is binds ports beside the client's own socket, which a stream of a trunk has not.
+  if (on_trunk_ && request->command != socks::Command::connect) request->command = static_cast<socks::Command>(0);
   if (request->command == socks::Command::udp_associate && request->protocol != Protocol::socks4) {
     co_await associate(talk, *request);
     co_return false;
   }
-  auto opened = co_await open(talk, *request);
+  const bool for_trunks = is_for_trunks(*request);
+  Result<> opened;
+  if (for_trunks) {
+    opened = co_await serve_trunks(talk, *request, kind, dialect);
+    if (opened) co_return false;
+  } else {
+    opened = co_await open(talk, *request);
+  }
   if (!opened) {
     refused(opened.error());
     if (!flow_.cut_reason) {
@@ -211,6 +238,7 @@ net::Task<Result<>> Worker::Session::open_connection(Conversation& talk, const C
   flow_.upstream = upstream_.stream.get();
   bool more = false;
   if (!chain_) more = co_await answers_at_once(*upstream_.stream, !first.empty() && upstream_.sent == first.size());
+  if (request.trunk && worker_.shared_.trunking && !chain_ && !on_trunk_ && !worker_.draining_) talk.consent({});
   auto answered = co_await talk.answer(socks::Reply::success, upstream_.bound, apply_stack(request), more);
   co_return answered;
 }

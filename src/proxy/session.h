@@ -19,6 +19,8 @@ class Worker::Session {
   Session& operator=(const Session&) = delete;
 
   [[nodiscard]] net::Task<void> run(Fd connection, Listener kind, Dialect dialect);
+  /// For a stream of a trunk whose client has shown who it is.
+  [[nodiscard]] net::Task<void> run(std::unique_ptr<net::Stream> stream, Identity identity, Listener kind, Dialect dialect);
 
  private:
   [[nodiscard]] net::Task<Result<>> secure(std::unique_ptr<net::SocketStream> socket);
@@ -58,6 +60,16 @@ class Worker::Session {
   [[nodiscard]] net::Task<Result<Upstream>> connect_server(const ClientRequest& request, ByteSpan first);
   /// From accept to an upstream that stands and an answered client; false if it ends there.
   [[nodiscard]] net::Task<bool> begin(Fd connection, Listener kind, Dialect dialect);
+  /// The same from where client_ stands. `from_first_byte` as of Conversation::read_request().
+  [[nodiscard]] net::Task<bool> begin_request(Listener kind, Dialect dialect, net::TimePoint deadline,
+                                              std::optional<std::chrono::milliseconds> from_first_byte);
+
+  // Trunks: session_trunk.cc
+  [[nodiscard]] bool is_for_trunks(const ClientRequest& request) const;
+  [[nodiscard]] net::Task<Result<>> serve_trunks(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect);
+  [[nodiscard]] net::Task<Result<>> become_trunk(Conversation& talk, Listener kind, Dialect dialect);
+  [[nodiscard]] net::Task<void> carry_trunk(const TrunkToken& token, Bytes early, Listener kind, Dialect dialect);
+  [[nodiscard]] net::Task<Result<>> join_stream(Conversation& talk, const socks6::TrunkOption& wish);
   [[nodiscard]] net::Task<void> carry();
   [[nodiscard]] net::Task<Result<>> carry_through_chain();
   [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request) const;
@@ -76,6 +88,7 @@ class Worker::Session {
   ConnectionKeys keys_;
   std::unique_ptr<bridge::Chain> chain_;
   net::Loop::Timer reverse_timer_;
+  bool on_trunk_ = false;  ///< the client's stream is one of a trunk
 };
 
 }  // namespace epif::proxy

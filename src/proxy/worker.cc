@@ -71,14 +71,35 @@ net::Task<void> Worker::refuse(Fd connection, SocketAddress peer, Listener kind,
     net::reset_socket(connection.get());
     co_return;
   }
+  co_await refuse_stream(std::make_unique<net::SocketStream>(loop_, std::move(connection)), dialect);
+}
+
+net::Task<void> Worker::refuse_stream(std::unique_ptr<net::Stream> client, Dialect dialect) {
   ++refusing_;
-  net::SocketStream client(loop_, std::move(connection));
   Admission nobody;
   nobody.dialect = dialect;
-  Conversation talk(client, std::move(nobody));
+  Conversation talk(*client, std::move(nobody));
   co_await talk.refuse_unread(milliseconds(limits::refusal_patience_ms));
-  co_await close_after_answer(client);
+  co_await close_after_answer(*client);
   --refusing_;
+}
+
+void Worker::accepted_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client) {
+  ++counters_.trunk_flows;
+  auto place = shared_.limiter.enter(client.peer.ip);
+  if (place) {
+    net::spawn(serve_on_trunk(std::move(stream), std::move(client), std::move(*place)));
+    return;
+  }
+  counters_.refused.add(place.error().code);
+  if (counters_.refused.of(place.error().code) % 1000 == 1) log::error("proxy", place.error(), {{"peer", client.peer.text()}});
+  // Without an answer to wait for, it is reset where it goes out of scope.
+  if (refusing_ < limits::refusals_waiting) net::spawn(refuse_stream(std::move(stream), client.dialect));
+}
+
+net::Task<void> Worker::serve_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client, Limiter::Place place) {
+  Session session(*this, client.peer, std::move(place));
+  co_await session.run(std::move(stream), std::move(client.identity), client.kind, client.dialect);
 }
 
 void Worker::adopt(std::shared_ptr<const Routing> routing) {
@@ -179,6 +200,8 @@ net::WarmPool& Worker::preconnected(const SocketAddress& server, std::uint32_t k
 
 void Worker::stop_accepting() {
   stopping_ = true;
+  draining_ = true;
+  for (auto* trunk : trunks_) trunk->drain();
   acceptors_.clear();
   pools_.clear();
   pools_end_ = {};
@@ -191,7 +214,9 @@ void Worker::stop_accepting() {
 }
 
 void Worker::hand_over() {
+  draining_ = true;
   acceptors_.clear();
+  for (auto* trunk : trunks_) trunk->drain();
   for (auto& [key, pool] : pools_) pool->keep_none();  // the successor keeps its own
   // SOCKS6 datagrams belong to the successor from here on.
   datagrams_->close_ports();
@@ -216,7 +241,9 @@ Snapshot Worker::snapshot() const {
   made.counters.timers = loop_.timers();
   datagrams_->add_to(made.counters);
   const auto now = net::Clock::now();
+  made.counters.trunks = trunks_.size();
   for (const auto* flow : flows_) {
+    if (flow->is_trunk) continue;
     FlowView view;
     view.id = flow->id;
     view.stage = stage_names[static_cast<std::size_t>(flow->stage)];

@@ -18,6 +18,7 @@
 #include "proxy/pair_keys.h"
 #include "proxy/port_reservations.h"
 #include "proxy/routing.h"
+#include "proxy/trunks.h"
 #include "proxy/upstream.h"
 #include "proxy/users.h"
 
@@ -46,6 +47,8 @@ struct Shared {
   std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
   net::Splice splice = net::Splice::bulk;
   std::size_t warm = limits::warm_pool_connections_next;  ///< connections that stand ready, to each next proxy and on each thread
+  bool trunking = true;                            ///< trunks are offered
+  Trunks trunks{};
   bool multipath = false;                          ///< MPTCP from clients and to next proxies
 };
 
@@ -88,6 +91,16 @@ class Worker {
   friend class Association;
   class Datagrams;
   friend class Datagrams;
+  /// Where a stream of a trunk comes from.
+  struct TrunkClient {
+    SocketAddress peer;
+    Identity identity;
+    Listener kind;
+    Dialect dialect;
+  };
+  void accepted_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client);
+  [[nodiscard]] net::Task<void> serve_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client, Limiter::Place place);
+  [[nodiscard]] net::Task<void> refuse_stream(std::unique_ptr<net::Stream> client, Dialect dialect);
   void accepted(Fd connection, SocketAddress peer, Listener kind, Dialect dialect);
   [[nodiscard]] net::Task<void> serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Limiter::Place place);
   [[nodiscard]] net::Task<void> refuse(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Error why);
@@ -107,12 +120,14 @@ class Worker {
   std::unique_ptr<Datagrams> datagrams_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::set<Flow*> flows_;
+  std::set<net::Trunk*> trunks_;
   std::map<std::string, std::unique_ptr<net::WarmPool>> pools_;
   net::Loop::Timer pools_end_;  ///< when the first route that keeps connections ready comes to its end
   Counters counters_;
   std::uint64_t next_flow_ = 1;
   std::uint32_t refusing_ = 0;
   bool stopping_ = false;
+  bool draining_ = false;  ///< nothing new is to come here
 };
 
 }  // namespace epif::proxy

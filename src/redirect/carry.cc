@@ -135,48 +135,74 @@ net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes ini
   co_return Upstream{std::move(connected->stream), {}};
 }
 
-net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes initial, net::TimePoint deadline) {
-  const auto destination = asked_for(flow);
-  const auto proxy = flow.route->next->proxy;
-  Bytes message;
-  if (settings_.socks == 6) {
-    const bool fast_open = settings_.fast_open || flow.route->replay_safe;
-    const auto with_it = settings_.false_start ? ByteSpan(initial) : ByteSpan();
-    auto request = socks6_request({destination, flow.route->id, fast_open, settings_.user ? &*settings_.user : nullptr}, with_it);
-    if (!request) co_return fail(std::move(request.error()));
-    message = std::move(*request);
+Result<Worker::Request> Worker::request_for(const Flow& flow, Bytes initial, bool asks) const {
+  Request made{asked_for(flow), {}, {}};
+  if (settings_.socks != 6) {
+    made.initial = std::move(initial);
+    return made;
   }
-  // `route` may be replaced by a reload while this waits: nothing below looks at it.
-  auto taken = co_await pool(*flow.route->next).take(message, deadline, &flow.reaching);
-  if (!taken) co_return fail(std::move(taken.error()));
-  if (flow.cut) co_return fail(*flow.cut);  // revoked while the connection was made: nothing was sent
-  auto& stream = *taken->stream;
-  net::reset_on_close(stream.fd(), true);
-  flow.proxy_stream = &stream;
+  Wish wish{made.destination, flow.route->id, settings_.fast_open || flow.route->replay_safe, settings_.user ? &*settings_.user : nullptr};
+  if (asks) wish.trunk.emplace();
+  auto message = socks6_request(wish, settings_.false_start ? ByteSpan(initial) : ByteSpan());
+  if (!message) return fail(std::move(message.error()));
+  made.message = std::move(*message);
+  if (!settings_.false_start) made.initial = std::move(initial);
+  return made;
+}
+
+net::Task<Result<Bytes>> Worker::ask_proxy(net::Stream& stream, const Request& request, std::size_t sent, net::TimePoint deadline,
+                                           bool& offers_trunk) {
   Result<Bytes> early;
+  std::optional<socks6::TrunkOption> trunk;
   if (settings_.socks == 6) {
-    auto sent = co_await net::write_all(stream, ByteSpan(message).subspan(taken->sent), deadline);
-    if (sent) {
-      early = co_await socks6_replies(stream, deadline);
-    } else {
-      early = fail(std::move(sent.error()));
-    }
+    auto done = co_await net::write_all(stream, ByteSpan(request.message).subspan(sent), deadline);
+    if (!done) co_return fail(std::move(done.error()));
+    early = co_await socks6_replies(stream, deadline, &trunk);
   } else {
-    early = co_await socks5_connect(stream, destination, deadline);
+    early = co_await socks5_connect(stream, request.destination, deadline);
   }
-  if (early && !(settings_.socks == 6 && settings_.false_start)) {
-    auto sent = co_await net::write_all(stream, initial, deadline);
-    if (!sent) early = fail(std::move(sent.error()));
+  if (!early) co_return early;
+  offers_trunk = trunk.has_value();
+  auto done = co_await net::write_all(stream, request.initial, deadline);
+  if (!done) co_return fail(std::move(done.error()));
+  co_return early;
+}
+
+net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes initial, net::TimePoint deadline) {
+  const auto next = *flow.route->next;
+  const auto route = flow.route->id;
+  auto* trunks = proxy(next).trunks.get();
+  auto stream = trunks != nullptr ? trunks->open(route) : nullptr;
+  const bool asks = trunks != nullptr && !stream && trunks->asks(route);
+  auto request = request_for(flow, std::move(initial), asks);
+  if (!request) co_return fail(std::move(request.error()));
+  std::size_t sent = 0;
+  if (!stream) {
+    // The route may be replaced by a reload while this waits: nothing below looks at it.
+    auto taken = co_await proxy(next).pool->take(request->message, deadline, &flow.reaching);
+    if (!taken) co_return fail(std::move(taken.error()));
+    if (flow.cut) co_return fail(*flow.cut);  // revoked while the connection was made: nothing was sent
+    stream = std::move(taken->stream);
+    sent = taken->sent;
+    net::reset_on_close(stream->fd(), true);
   }
+  flow.proxy_stream = stream.get();
+  bool offered = false;
+  auto early = co_await ask_proxy(*stream, *request, sent, deadline, offered);
   flow.proxy_stream = nullptr;
   if (!early) {
     auto error = std::move(early.error());
-    if (error.where.empty()) error.where = "proxy " + proxy.text();
+    if (error.where.empty()) error.where = "proxy " + next.proxy.text();
     co_return fail(std::move(error));
   }
   if (flow.cut) co_return fail(*flow.cut);
-  note_leg(proxy, stream.fd());
-  co_return Upstream{std::move(taken->stream), std::move(*early)};
+  if (asks) {
+    // Asked for again: the routes may have changed meanwhile.
+    const auto found = proxies_.find({next.proxy, next.identity});
+    if (found != proxies_.end() && found->second.trunks) found->second.trunks->answered(route, offered);
+  }
+  note_leg(next.proxy, stream->fd());
+  co_return Upstream{std::move(stream), std::move(*early)};
 }
 
 void Worker::note_leg(const SocketAddress& proxy, int fd) {

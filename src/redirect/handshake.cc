@@ -76,6 +76,7 @@ Result<Bytes> socks6_request(const Wish& wish, ByteSpan initial) {
   }
   if (wish.user != nullptr) request.options.credentials = socks6::Credentials{wish.user->name, wish.user->password};
   if (wish.fast_open) request.options.stack.add(socks6::FastOpen{});
+  request.options.trunk = wish.trunk;
   if (!wish.flow.empty()) request.options.flow = socks6::FlowOption{wish.flow, {}};
   Bytes message(socks6::max_sent_bytes);
   const auto size = socks6::encode_request(request, message);
@@ -85,7 +86,7 @@ Result<Bytes> socks6_request(const Wish& wish, ByteSpan initial) {
   return message;
 }
 
-Task<Result<Bytes>> socks6_replies(net::Stream& proxy, TimePoint deadline) {
+Task<Result<Bytes>> socks6_replies(net::Stream& proxy, TimePoint deadline, std::optional<socks6::TrunkOption>* trunk) {
   Bytes received;
   bool authenticated = false;
   auto reply = co_await next_message<socks6::AuthenticationReply>(
@@ -95,7 +96,10 @@ Task<Result<Bytes>> socks6_replies(net::Stream& proxy, TimePoint deadline) {
   if (!authenticated) co_return fail(Code::unauthenticated, "the proxy does not accept who we are");
   auto result = socks::Reply::general_failure;
   reply = co_await next_message<socks6::OperationReply>(proxy, received, deadline, socks6::decode_operation_reply,
-                                                        [&](const socks6::OperationReply& message) { result = message.reply; });
+                                                        [&](const socks6::OperationReply& message) {
+                                                          result = message.reply;
+                                                          if (trunk != nullptr) *trunk = message.trunk;
+                                                        });
   if (!reply) co_return fail(std::move(reply.error()));
   if (result != socks::Reply::success) co_return refused(result);
   co_return received;

@@ -27,11 +27,14 @@ struct Settings {
   std::uint32_t first_bytes_wait_ms = limits::first_bytes_wait_ms;  ///< for the client to speak; 0: only what is there already
   bool multipath = false;                  ///< MPTCP to the proxies, where they and this kernel have it
   bool false_start = true;                 ///< SOCKS6: the client's first bytes go with the request, before any reply
+  bool trunk = true;                       ///< SOCKS6: one connection for many flows, where the proxy offers it
   net::Splice splice = net::Splice::bulk;  ///< between a program and a proxy in clear
   std::optional<ProxyUser> user;
   std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
   bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named
 
+  /// A trunk stands ready like a warm connection, and is one path only.
+  [[nodiscard]] bool uses_trunks() const { return trunk && socks == 6 && warm > 0 && !multipath; }
   [[nodiscard]] std::uint32_t max_flows_per_thread() const { return max_flows / threads; }
 };
 

@@ -60,6 +60,9 @@ void Stats::add(const Stats& other) {
   pool_idle += other.pool_idle;
   tls_handshakes += other.tls_handshakes;
   tls_resumed += other.tls_resumed;
+  trunks += other.trunks;
+  trunk_flows += other.trunk_flows;
+  trunk_moved += other.trunk_moved;
   legs_multipath += other.legs_multipath;
   legs_fallen_back += other.legs_fallen_back;
   accept_pauses += other.accept_pauses;
@@ -102,6 +105,12 @@ std::string metrics_text(const Stats& stats) {
   lines.counter("tls_handshakes_total", "TLS handshakes with proxies that succeeded.");
   lines.value("tls_handshakes_total", stats.tls_handshakes - stats.tls_resumed, "{resumed=\"no\"}");
   lines.value("tls_handshakes_total", stats.tls_resumed, "{resumed=\"yes\"}");
+  lines.gauge("trunks", "Trunks to proxies that stand.");
+  lines.value("trunks", stats.trunks);
+  lines.counter("trunk_flows_total", "Flows whose way to the proxy was a trunk.");
+  lines.value("trunk_flows_total", stats.trunk_flows);
+  lines.counter("trunk_moved_total", "Of these, those that moved to a connection of their own, being bulk.");
+  lines.value("trunk_moved_total", stats.trunk_moved);
   lines.counter("mptcp_legs_total", "Connections to proxies for which --mptcp wished MPTCP, by what they spoke.");
   lines.value("mptcp_legs_total", stats.legs_multipath, "{spoke=\"mptcp\"}");
   lines.value("mptcp_legs_total", stats.legs_fallen_back, "{spoke=\"tcp\"}");

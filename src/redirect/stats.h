@@ -48,6 +48,9 @@ struct Stats {
   std::uint64_t pool_idle = 0;
   std::uint64_t tls_handshakes = 0;               ///< with proxies
   std::uint64_t tls_resumed = 0;                  ///< of these, by an earlier session
+  std::uint64_t trunks = 0;                       ///< that stand now
+  std::uint64_t trunk_flows = 0;                  ///< carried by trunks, now and before
+  std::uint64_t trunk_moved = 0;                  ///< of these, that moved to connections of their own
   std::uint64_t legs_multipath = 0;               ///< connections to proxies that carried something, with MPTCP wished: spoke it
   std::uint64_t legs_fallen_back = 0;             ///< spoke TCP
   std::uint64_t associations = 0;                 ///< sockets of programs whose datagrams are carried now

@@ -21,10 +21,10 @@ void Flow::end_with(const Error& reason) {
 
 Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, Sockets sockets)
     : loop_(loop), settings_(settings), tls_(settings.tls), routes_(std::move(routes)) {
-  make_pools();
+  make_proxies();
   arm_expiry();
   datagrams_ = std::make_unique<Datagrams>(
-      loop_, settings_, counts_, routes_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return pool(hop); },
+      loop_, settings_, counts_, routes_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return *proxy(hop).pool; },
       [this](const SocketAddress& client, const SocketAddress& destination, const Error& why) { note_refusal(client, destination, why); });
   dns_ = std::make_unique<Dns>(
       loop_, settings_, counts_, routes_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
@@ -87,13 +87,13 @@ void Worker::note_refusal(const SocketAddress& client, const SocketAddress& dest
   counts_.refusals.push_back({std::chrono::system_clock::now(), client, destination, error});
 }
 
-void Worker::make_pools() {
-  decltype(pools_) kept;
+void Worker::make_proxies() {
+  decltype(proxies_) kept;
   for (const auto& route : routes_->table().routes) {
     if (!route.next) continue;
     const std::pair key{route.next->proxy, route.next->identity};
     if (kept.contains(key)) continue;
-    if (auto node = pools_.extract(key)) {
+    if (auto node = proxies_.extract(key)) {
       kept.insert(std::move(node));
       continue;
     }
@@ -112,29 +112,34 @@ void Worker::make_pools() {
       const auto* user = settings_.user ? &*settings_.user : nullptr;
       wishes.prepare = [user](net::Stream& proxy, net::TimePoint deadline) { return socks5_authenticate(proxy, user, deadline); };
     }
-    kept.emplace(key, std::make_unique<net::WarmPool>(loop_, std::move(wishes)));
+    auto& made = kept[key];
+    made.pool = std::make_unique<net::WarmPool>(loop_, std::move(wishes));
+    if (settings_.uses_trunks() && !handed_over_) made.trunks = std::make_unique<Trunks>(loop_, settings_, *made.pool);
   }
-  pools_ = std::move(kept);
+  proxies_ = std::move(kept);
 }
 
-net::WarmPool& Worker::pool(const NextHop& hop) {
-  const auto found = pools_.find({hop.proxy, hop.identity});
-  assert(found != pools_.end());
-  return *found->second;
+Worker::Proxy& Worker::proxy(const NextHop& hop) {
+  const auto found = proxies_.find({hop.proxy, hop.identity});
+  assert(found != proxies_.end());
+  return found->second;
 }
 
 void Worker::apply(std::shared_ptr<const Routes> routes) {
   routes_ = std::move(routes);
   check_again();
-  make_pools();
+  make_proxies();
+  for (auto& [key, one] : proxies_) {
+    if (one.trunks) one.trunks->forget_answers();
+  }
   dns_->apply(routes_);
   arm_expiry();
 }
 
 void Worker::renew(std::shared_ptr<net::TlsContext> tls) {
   tls_ = std::move(tls);
-  std::erase_if(pools_, [this](const auto& entry) { return settings_.tls_always || !entry.first.second.empty(); });
-  make_pools();
+  std::erase_if(proxies_, [this](const auto& entry) { return settings_.tls_always || !entry.first.second.empty(); });
+  make_proxies();
 }
 
 void Worker::check_again() {
@@ -173,7 +178,10 @@ void Worker::hand_over() {
   acceptors_.clear();
   dns_->stop_hearing();
   datagrams_->stop_hearing();
-  for (auto& [key, pool] : pools_) pool->keep_none();
+  for (auto& [key, one] : proxies_) {
+    one.pool->keep_none();
+    if (one.trunks) one.trunks->hand_over();
+  }
 }
 
 void Worker::cut_all(const Error& reason) {
@@ -181,6 +189,9 @@ void Worker::cut_all(const Error& reason) {
   dns_->end_all(reason);
   datagrams_->end_all(reason);
   for (auto& flow : flows_) flow.end_with(reason);
+  for (auto& [key, one] : proxies_) {
+    if (one.trunks) one.trunks->abort(reason);
+  }
 }
 
 Stats Worker::stats(bool with_flows) const {
@@ -197,7 +208,8 @@ Stats Worker::stats(bool with_flows) const {
                            flow.proxy_stream != nullptr ? net::multipath_paths(flow.proxy_stream->fd()) : 0});
   }
   datagrams_->report(stats, with_flows);
-  for (const auto& [key, pool] : pools_) {
+  for (const auto& [key, one] : proxies_) {
+    const auto& pool = one.pool;
     stats.pool_hits += pool->hits();
     stats.pool_misses += pool->misses();
     stats.pool_lost += pool->lost();
@@ -205,6 +217,10 @@ Stats Worker::stats(bool with_flows) const {
     stats.pool_idle += pool->idle();
     stats.tls_handshakes += pool->handshakes();
     stats.tls_resumed += pool->resumed();
+      if (!one.trunks) continue;
+    stats.trunks += one.trunks->standing();
+    stats.trunk_flows += one.trunks->flows();
+    stats.trunk_moved += one.trunks->moved();
   }
   for (const auto& acceptor : acceptors_) stats.accept_pauses += acceptor->backed_off();
   return stats;

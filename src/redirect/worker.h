@@ -15,6 +15,7 @@
 #include "redirect/settings.h"
 #include "redirect/sockets.h"
 #include "redirect/stats.h"
+#include "redirect/trunks.h"
 
 namespace epif::redirect {
 
@@ -61,6 +62,17 @@ class Worker {
 
  private:
   using FlowPlace = std::list<Flow>::iterator;
+  /// A proxy under one identity.
+  struct Proxy {
+    std::unique_ptr<net::WarmPool> pool;
+    std::unique_ptr<Trunks> trunks;  ///< null: not used
+  };
+  /// What the proxy is asked for, and the program's first bytes.
+  struct Request {
+    Destination destination;
+    Bytes message;  ///< of SOCKS6
+    Bytes initial;  ///< not in the message
+  };
   struct Upstream {
     std::unique_ptr<net::Stream> stream;
     Bytes early;  ///< what the server has sent already
@@ -74,8 +86,12 @@ class Worker {
   net::Task<Result<Upstream>> reach(Flow& flow, Bytes initial, net::TimePoint deadline);
   net::Task<Result<Upstream>> reach_directly(Flow& flow, Bytes initial, net::TimePoint deadline);
   net::Task<Result<Upstream>> reach_by_proxy(Flow& flow, Bytes initial, net::TimePoint deadline);
-  net::WarmPool& pool(const NextHop& hop);
-  void make_pools();
+  /// One request, of which `sent` bytes are on their way, and its answer. Gives what the server has sent already.
+  net::Task<Result<Bytes>> ask_proxy(net::Stream& stream, const Request& request, std::size_t sent, net::TimePoint deadline,
+                                     bool& offers_trunk);
+  [[nodiscard]] Result<Request> request_for(const Flow& flow, Bytes initial, bool asks) const;
+  Proxy& proxy(const NextHop& hop);
+  void make_proxies();
   void check_again();
   void arm_expiry();
   [[nodiscard]] Result<const Route*> find_route(Flow& flow, const Routes& routes) const;
@@ -88,7 +104,7 @@ class Worker {
   std::shared_ptr<net::TlsContext> tls_;
   std::shared_ptr<const Routes> routes_;
   std::list<Flow> flows_;
-  std::map<std::pair<SocketAddress, Identity>, std::unique_ptr<net::WarmPool>> pools_;
+  std::map<std::pair<SocketAddress, Identity>, Proxy> proxies_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
   bool handed_over_ = false;

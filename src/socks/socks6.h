@@ -8,6 +8,7 @@
 #include "socks/socks5.h"
 #include "socks/stack_option.h"
 #include "socks/target.h"
+#include "socks/trunk_option.h"
 
 /// SOCKS6, draft-olteanu-intarea-socks-6-12, both roles. Where the draft leaves a choice: senders write names with their
 /// padding counted in the length byte (-12); receivers take -11 names, too. A bad length inside of the option block is an
@@ -34,6 +35,7 @@ enum class Kind : std::uint16_t {
   idempotence_rejected = 15,
   flow = kind_flow,  ///< ours, experimental range, like the next
   expected_peer = kind_expected_peer,
+  trunk = kind_trunk,
 };
 
 using Method = socks5::Method;
@@ -57,6 +59,7 @@ struct RequestOptions {
   std::optional<std::uint32_t> token;                ///< kind 13, the token to spend
   std::optional<FlowOption> flow;
   std::optional<socks::Target> expected_peer;        ///< BIND: who is to connect
+  std::optional<TrunkOption> trunk;
 };
 
 struct Request {
@@ -89,6 +92,7 @@ struct OperationReply {
   socks::Reply reply = socks::Reply::success;
   socks::Target bound;
   StackOptions stack;
+  std::optional<TrunkOption> trunk{};
 };
 
 /// A first byte other than 6 is Fault::version; the proxy answers it with the one byte `version` (draft section 5.1).

@@ -104,6 +104,7 @@ socks::Decoded<OperationReply> decode_operation_reply(ByteSpan received) {
   reply.bound = complete->message;
   OptionReader reader(received.subspan(whole - options_length, options_length));
   while (const auto option = reader.next()) {
+    if (option->kind == Kind::trunk && !reply.trunk) reply.trunk = decode_trunk_option(option->body);
     if (option->kind != Kind::stack) continue;
     if (const auto stack = decode_stack_option(option->body)) reply.stack.add(*stack);
   }
@@ -131,6 +132,7 @@ std::size_t encode_operation_reply(const OperationReply& reply, MutableByteSpan 
   if (!encode_target(reply.bound, writer)) return 0;
   const auto start = writer.size();
   for (const auto& option : reply.stack) encode_stack_option(option, writer);
+  if (reply.trunk) encode_trunk_option(*reply.trunk, writer);
   writer.patch_u16(2, writer.size() - start);
   return writer.finish();
 }

@@ -62,6 +62,12 @@ bool read_expected_peer(ByteSpan body, RequestOptions& options) {
   return peer.has_value();
 }
 
+bool read_trunk(ByteSpan body, RequestOptions& options) {
+  const auto trunk = decode_trunk_option(body);
+  if (trunk && !options.trunk) options.trunk = trunk;
+  return trunk.has_value();
+}
+
 void encode_advertisement(const MethodAdvertisement& advertisement, socks::Writer& writer) {
   const auto start = writer.size();
   writer.u16(static_cast<std::uint16_t>(Kind::method_advertisement));
@@ -99,6 +105,7 @@ bool encode_options(const RequestOptions& options, socks::Writer& writer) {
   for (const auto& stack : options.stack) encode_stack_option(stack, writer);
   if (options.flow) encode_flow_option(*options.flow, writer);
   if (options.expected_peer && !encode_expected_peer(*options.expected_peer, writer)) return false;
+  if (options.trunk) encode_trunk_option(*options.trunk, writer);
   return true;
 }
 
@@ -118,6 +125,7 @@ bool read_request_option(const OptionReader::Option& option, RequestOptions& opt
     case Kind::idempotence_expenditure: return read_number(option.body, options.token);
     case Kind::flow: return read_flow(option.body, options);
     case Kind::expected_peer: return read_expected_peer(option.body, options);
+    case Kind::trunk: return read_trunk(option.body, options);
     default: return true;
   }
 }

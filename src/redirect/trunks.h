@@ -1,0 +1,43 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "net/trunk.h"
+#include "net/warm_pool.h"
+#include "redirect/settings.h"
+
+namespace epif::redirect {
+
+/// The trunk to one proxy under one identity, on one thread. It is made once the proxy has offered one in its answer to a
+/// flow, replaced when it drains or breaks, and ends with this, but not before its flows. For the loop's own thread.
+class Trunks {
+ public:
+  /// `pool` makes connections to the same proxy and outlives this. `settings` outlives all flows.
+  Trunks(net::Loop& loop, const Settings& settings, net::WarmPool& pool);
+  ~Trunks();
+  Trunks(const Trunks&) = delete;
+  Trunks& operator=(const Trunks&) = delete;
+
+  /// A stream for a flow of this route; null where the proxy has not offered it, or no trunk stands.
+  [[nodiscard]] std::unique_ptr<net::Stream> open(const std::string& route);
+  /// The next request for this route shall ask whether the proxy offers a trunk.
+  [[nodiscard]] bool asks(const std::string& route) const;
+  /// What the proxy answered.
+  void answered(const std::string& route, bool offered);
+  /// The routes have changed: each is asked about again.
+  void forget_answers();
+  /// No new streams; what is carried goes on to its end.
+  void hand_over();
+  /// Ends the trunk and its streams now.
+  void abort(const Error& why);
+
+  [[nodiscard]] std::size_t standing() const;
+  [[nodiscard]] std::uint64_t flows() const;  ///< carried by trunks since the start
+  [[nodiscard]] std::uint64_t moved() const;  ///< of these, that went on in a connection of their own
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace epif::redirect
