@@ -1,11 +1,14 @@
 #include <cstdio>
 
 #include "command.h"
+#include "unknown_word.h"
 
 namespace epif::app {
 
 Exit report(const Error& error) {
-  std::fprintf(stderr, "epif: %s\n", error.text().c_str());
+  // Where the place is a command of ours, its name says already who speaks.
+  const bool named = error.where.starts_with("epif ");
+  std::fprintf(stderr, "%s%s\n", named ? "" : "epif: ", error.text().c_str());
   switch (error.code) {
     case Code::usage: return Exit::usage;
     case Code::denied:
@@ -27,7 +30,11 @@ int main(int argc, char** argv) {
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return root.exit(error) == 0 ? 0 : static_cast<int>(epif::app::Exit::usage);
+    const bool asked_for_help = error.get_exit_code() == 0;
+    const auto unknown = asked_for_help ? std::string() : epif::app::unknown_word(root, {argv + 1, argv + argc});
+    if (unknown.empty()) return root.exit(error) == 0 ? 0 : static_cast<int>(epif::app::Exit::usage);
+    std::fprintf(stderr, "%s\n", unknown.c_str());
+    return static_cast<int>(epif::app::Exit::usage);
   }
   return static_cast<int>(exit);
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/spelling.h"
 #include "model/resource.h"
 
 // What one resource says about others (ResourceSet::check).
@@ -18,25 +19,11 @@ std::unexpected<Error> fault(Code code, const Metadata& object, Kind kind, std::
               std::move(advice));
 }
 
-/// Known names with a spelling near `wanted`, to help with a typo: same text but for case, or one edit away.
-bool near(std::string_view left, std::string_view right) {
-  if (left.size() > right.size()) std::swap(left, right);
-  if (right.size() < 3) return false;
-  if (right.size() - left.size() > 1) return false;
-  const auto [a, b] = std::ranges::mismatch(left, right);
-  const auto left_rest = left.substr(static_cast<std::size_t>(a - left.begin()));
-  const auto right_rest = right.substr(static_cast<std::size_t>(b - right.begin()));
-  if (right_rest.empty()) return true;
-  const auto swapped = left.size() == right.size() && left_rest.size() > 1 && left_rest[0] == right_rest[1] &&
-                       left_rest[1] == right_rest[0] && left_rest.substr(2) == right_rest.substr(2);
-  return swapped || left_rest == right_rest.substr(1) ||
-         (left.size() == right.size() && left_rest.substr(1) == right_rest.substr(1));
-}
-
+/// A known name with a spelling near `wanted`, to help with a typo.
 template <class Map>
 std::string suggest(const Map& known, std::string_view wanted, std::string otherwise) {
   for (const auto& [full_name, value] : known) {
-    if (near(full_name, wanted)) return "did you mean '" + full_name + "'?";
+    if (is_near(full_name, wanted)) return "did you mean '" + full_name + "'?";
   }
   return otherwise;
 }
