@@ -9,6 +9,7 @@
 #include "planner/choose.h"
 #include "planner/conflict.h"
 #include "planner/judge.h"
+#include "planner/misspelling.h"
 #include "planner/path.h"
 #include "planner/permission.h"
 #include "planner/words.h"
@@ -212,6 +213,7 @@ void add_warnings(const ResourceSet& resources, const PlanOptions& options, Plan
     if (!used.contains(full_name))
       plan.warnings.push_back(fmt::format("Domain '{}' has no machine; is its name right?", full_name));
   }
+  for (auto& warning : misspellings(resources, plan.areas)) plan.warnings.push_back(std::move(warning));
 }
 
 double unfeasibility_ratio(const std::vector<DirectionPlan>& flows) {

@@ -128,7 +128,7 @@ struct Plan {
   std::vector<Install> installs;     ///< one a flow, same order
   std::vector<Conflict> conflicts;
   double unfeasibility_ratio = 0;     ///< unfeasible / (bridged + unfeasible) over directions; 0 if none
-  std::vector<std::string> warnings;  ///< no Policy in the input, the printed gap, a Domain without a Node
+  std::vector<std::string> warnings;  ///< no Policy in the input, the printed gap, a Domain without a Node, an attribute that looks misspelt
 
   /// Whether every flow can be installed.
   [[nodiscard]] bool all_possible() const;

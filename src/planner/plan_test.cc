@@ -270,6 +270,29 @@ TEST(Plan, WithoutAPolicyItSaysSo) {
   EXPECT_EQ(made.warnings[0], "no Policy in the input: every flow is taken as permitted");
 }
 
+TEST(Plan, AnAttributeThatLooksMisspeltIsAWarningThatNamesTheOtherOne) {
+  const auto node = [](std::string_view name, std::string_view attributes) {
+    return fmt::format("kind: Node\nmetadata: {{name: {}, domain: z}}\nspec: {{attributes: [{}]}}\n---\n", name, attributes);
+  };
+  const auto warnings = [](const std::string& more) {
+    auto made = plan_of(more).warnings;
+    made.erase(made.begin());  // no Policy
+    return made;
+  };
+  const auto encrypt = std::string("kind: BridgingFunction\nmetadata: {name: e}\nspec: {provides: [encryption]}\n---\n");
+  const auto sound = encrypt + node("n1", "encryption");
+  EXPECT_EQ(warnings(sound + node("n2", "encrypton")),
+            Words{"Node 'z/n2' (w.yaml:46:1): attribute 'encrypton' stands nowhere else; did you mean 'encryption'?"});
+  EXPECT_EQ(warnings(node("n1", "audit-log") + node("n2", "audit-log") + node("n3", "adit-log")).size(), 1u);
+  const auto function = std::string("kind: BridgingFunction\nmetadata: {name: f}\nspec: {provides: [encrpytion]}\n---\n");
+  EXPECT_EQ(warnings(sound + function).size(), 1u);
+  // Meant as they are: used twice, listed, another number, another letter, nothing near.
+  EXPECT_EQ(warnings(sound + node("n2", "encrypton") + node("n3", "encrypton")), Words{});
+  EXPECT_EQ(warnings(sound + node("n2", "encrypton") + "kind: Attributes\nmetadata: {name: l}\nspec: {attributes: [encrypton]}\n"), Words{});
+  EXPECT_EQ(warnings(node("n1", "ipv4, zone-a") + node("n2", "ipv4, zone-a") + node("n3", "ipv6, zone-b")), Words{});
+  EXPECT_EQ(warnings(sound + node("n2", "accounting")), Words{});
+}
+
 TEST(Plan, AnAuthoriserAtEitherEndRefuses) {
   const auto domain =
       std::string("kind: Domain\nmetadata: {name: y}\nspec: {authoriser: {allow: [{purpose: [treatment]}]}}\n---\n");
