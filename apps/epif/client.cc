@@ -55,6 +55,7 @@ Exit with_client(const ClientArguments& arguments, Body body) {
 Result<std::vector<Resource>> load(const std::vector<std::string>& files) {
   auto set = load_resources(files);
   if (!set) return fail(std::move(set.error()));
+  for (const auto& folder : unread_folders(files)) std::fprintf(stderr, "epif: note: %s is not read; name it, too, if it is meant\n", folder.c_str());
   std::vector<Resource> all;
   const auto take = [&](const auto& map) { for (const auto& [key, resource] : map) all.emplace_back(resource); };
   take(set->domains), take(set->attributes), take(set->functions), take(set->proxies);

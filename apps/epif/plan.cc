@@ -38,6 +38,7 @@ Result<planner::PolicyEngine> policy_engine(const ResourceSet& resources) {
 Result<planner::Plan> make_plan(const PlanArguments& arguments) {
   const auto resources = load_resources(arguments.files);
   if (!resources) return fail(resources.error());
+  for (const auto& folder : unread_folders(arguments.files)) std::fprintf(stderr, "epif: note: %s is not read; name it, too, if it is meant\n", folder.c_str());
   planner::PlanOptions options;
   if (arguments.gap == "printed") options.gap = planner::GapRule::printed;
   for (const auto& text : arguments.what_if) {
@@ -75,7 +76,7 @@ Exit run(const PlanArguments& arguments) {
 void add_plan(CLI::App& root, Exit& exit) {
   auto arguments = std::make_shared<PlanArguments>();
   auto* command = root.add_subcommand("plan", "Say, without touching anything, which flows are possible, how and why");
-  command->add_option("-f,--file", arguments->files, "Resources: files, folders, or - for stdin")->required();
+  command->add_option("-f,--file", arguments->files, "Resources: files, folders (but not the folders in them), or - for stdin")->required();
   command->add_option("-o,--output", arguments->output, "text, json or dot")
       ->check(CLI::IsMember({"text", "json", "dot"}))
       ->capture_default_str();

@@ -23,6 +23,10 @@ namespace epif {
 /// set is unique by kind and name; call check() on it once it is complete.
 [[nodiscard]] Result<ResourceSet> load_resources(std::span<const std::string> paths);
 
+/// Folders directly in those that `paths` names that hold documents and are not named themselves: what load_resources() leaves
+/// out and a user may have meant. Sorted.
+[[nodiscard]] std::vector<std::string> unread_folders(std::span<const std::string> paths);
+
 /// Stable text: fields in a fixed order, defaults left out; parses back to an equal resource. The JSON is one line
 /// without a newline at the end, the YAML a document without "---".
 [[nodiscard]] std::string to_json(const Resource& resource);

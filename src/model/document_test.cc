@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "base/limits.h"
 
@@ -241,6 +245,26 @@ TEST(Document, AMissingFileAndAFolderWithoutDocumentsAreErrors) {
   EXPECT_EQ(load_resources(missing).error().code, Code::not_found);
   const std::vector<std::string> folder{"cmake"};
   EXPECT_EQ(load_resources(folder).error().code, Code::not_found);
+}
+
+TEST(Document, FoldersInAFolderAreNamedAsNotRead) {
+  std::string folder = testing::TempDir() + "epif-load-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  for (const auto* below : {"/umc", "/research", "/empty"}) std::filesystem::create_directory(folder + below);
+  const auto write = [&](const std::string& name) { std::ofstream(folder + name) << "kind: Domain\nmetadata: {name: d}\nspec: {}\n"; };
+  write("/umc/domain.yaml");
+  write("/research/domain.json");
+  const std::vector<std::string> paths{folder};
+  const auto refused = load_resources(paths);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().why, "folders in it are not read");
+  EXPECT_EQ(refused.error().advice, "name " + folder + "/research itself");
+  write("/all.yml");
+  EXPECT_EQ(load_resources(paths)->size(), 1u);
+  EXPECT_EQ(unread_folders(paths), (std::vector<std::string>{folder + "/research", folder + "/umc"}));
+  const std::vector<std::string> both{folder, folder + "/umc/"};
+  EXPECT_EQ(unread_folders(both), std::vector<std::string>{folder + "/research"});
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

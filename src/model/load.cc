@@ -40,17 +40,25 @@ Result<std::string> read_file(const std::string& path) {
   return read_stream(stream, path);
 }
 
+bool is_document(const fs::path& path) {
+  const auto ending = path.extension();
+  return ending == ".yaml" || ending == ".yml" || ending == ".json";
+}
+
 /// The files that `path` means, in order.
 Result<std::vector<std::string>> files_of(const std::string& path) {
   std::error_code failure;
   if (path == "-" || !fs::is_directory(path, failure)) return std::vector{path};
   std::vector<std::string> files;
   for (const auto& entry : fs::directory_iterator(path, failure)) {
-    const auto ending = entry.path().extension();
-    if (ending == ".yaml" || ending == ".yml" || ending == ".json") files.push_back(entry.path().string());
+    if (is_document(entry.path())) files.push_back(entry.path().string());
   }
   if (failure) return fail(system_error(failure.value(), "cannot read the folder", path));
-  if (files.empty()) return fail(Code::not_found, "the folder holds no *.yaml, *.yml or *.json", path);
+  if (files.empty()) {
+    const auto below = unread_folders(std::vector{path});
+    return fail(Code::not_found, "the folder holds no *.yaml, *.yml or *.json", path, below.empty() ? "" : "folders in it are not read",
+                below.empty() ? "" : "name " + below.front() + " itself");
+  }
   std::ranges::sort(files);
   return files;
 }
@@ -73,6 +81,28 @@ Result<ResourceSet> load_resources(std::span<const std::string> paths) {
     }
   }
   return set;
+}
+
+std::vector<std::string> unread_folders(std::span<const std::string> paths) {
+  std::vector<std::string> unread;
+  std::error_code failure;
+  for (const auto& path : paths) {
+    if (path == "-" || !fs::is_directory(path, failure)) continue;
+    for (const auto& entry : fs::directory_iterator(path, failure)) {
+      if (!entry.is_directory(failure)) continue;
+      for (const auto& inner : fs::directory_iterator(entry.path(), failure)) {
+        if (!is_document(inner.path())) continue;
+        unread.push_back(entry.path().string());
+        break;
+      }
+    }
+  }
+  std::ranges::sort(unread);
+  unread.erase(std::ranges::unique(unread).begin(), unread.end());
+  std::erase_if(unread, [&](const std::string& folder) {
+    return std::ranges::any_of(paths, [&](const std::string& path) { return fs::equivalent(path, folder, failure); });
+  });
+  return unread;
 }
 
 }  // namespace epif
