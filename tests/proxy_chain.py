@@ -11,8 +11,8 @@ import tempfile
 import threading
 
 from lab import Process, check, epif, equal, promise, run, wait_until, write_json
-from proxy_world import (Proxy, Server, digest, echo, is_reset, open_v5, read_all, read_exactly, v5_code,
-                         v5_request)
+from proxy_world import (Proxy, Server, digest, echo, is_reset, open_v5, read_all, read_exactly, successor,
+                         v5_code, v5_request)
 
 
 def x25519():
@@ -179,6 +179,30 @@ def death_before_answer():
             check(read_exactly(client, 2)[1] != 0, "the client was told that its flow is open")
             wait_until(lambda: seen, "the next proxy sees the end")
             check(seen[0], "the next proxy saw a clean end")
+
+
+@promise("a proxy that takes over uses the same functions; the flow that is in them goes on whole in the old one")
+def taken_over():
+    data = os.urandom(4 * 1024 * 1024)
+    with Server(lambda c: (c.settimeout(60), c.sendall(digest(read_all(c)).encode()))) as server, Chained(server) as world:
+        with open_v5(world.near, server.port) as running:
+            running.settimeout(60)
+            running.sendall(data[:1024 * 1024])
+            for number, proxy in enumerate((world.near, world.far)):  # first the side that began the flow, then the other
+                process = successor(proxy)
+                world.stack.callback(process.stop)
+                running.sendall(data[(1 + number) << 20:(2 + number) << 20])
+                with open_v5(world.near, server.port) as client:  # through both, whichever serve now
+                    client.settimeout(60)
+                    client.sendall(data)
+                    client.shutdown(1)
+                    equal(read_all(client).decode(), digest(data), "what a new flow brought to the server")
+                check(proxy.process.alive(), "the old process ended under its flow")
+            running.sendall(data[3 << 20:])
+            running.shutdown(1)
+            equal(read_all(running).decode(), digest(data), "what the old flow brought to the server")
+        for proxy in (world.near, world.far):
+            equal(proxy.process.wait(within=20), 0, "exit code of an old process after its last flow")
 
 
 @promise("a route withdrawn under a running chain is an error at both ends")

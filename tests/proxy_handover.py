@@ -5,17 +5,9 @@ import os
 import subprocess
 import threading
 
-from lab import Process, check, epif, equal, promise, run, wait_until
+from lab import check, epif, equal, promise, run, wait_until
 from proxy_tables import Table
-from proxy_world import Proxy, Server, echo, is_reset, read_all, v5_request
-
-
-def successor(proxy, *words, name="new", instead=None):
-    """A second process with the flags of `proxy`, or others `instead`, ready when this returns."""
-    process = Process("successor", [epif(), "proxy", "--listen", f"127.0.0.1:{proxy.port}", "--admin", "unix:" + proxy.admin_path,
-                                    *(instead or proxy.words), "--take-over", *words], os.path.join(proxy.folder, name + ".log"))
-    process.wait_for_log("proxy ready")
-    return process
+from proxy_world import Proxy, Server, echo, is_reset, read_all, successor, v5_request
 
 
 def through(proxy, server):

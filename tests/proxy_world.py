@@ -60,6 +60,14 @@ class Proxy:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
+def successor(proxy, *words, name="new", instead=None):
+    """A second process with the flags of `proxy`, or others `instead`, ready when this returns."""
+    process = Process("successor", [epif(), "proxy", "--listen", f"127.0.0.1:{proxy.port}", "--admin", "unix:" + proxy.admin_path,
+                                    *(instead or proxy.words), "--take-over", *words], os.path.join(proxy.folder, name + ".log"))
+    process.wait_for_log("proxy ready")
+    return process
+
+
 class Server:
     """A TCP server on loopback; `serve(connection)` runs on a thread for each connection."""
 
