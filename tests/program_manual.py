@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """What the program says about itself: help, completion, manual pages. All are made from the commands' own declarations."""
+import os
+import shutil
 import subprocess
+import tempfile
 
 from lab import check, epif, equal, promise, run
 
@@ -64,6 +67,46 @@ def other_shells():
     equal((done.returncode, done.stderr), (0, ""), "what zsh says about its script")
     done = subprocess.run(["fish", "-n"], input=say("completion", "fish"), capture_output=True, text=True, timeout=30)
     equal((done.returncode, done.stderr), (0, ""), "what fish says about its script")
+
+
+@promise("a misspelt command or option is named with the nearest that there is, exit code 2")
+def misspelt():
+    for words, expected in [(["paln"], "epif: there is no command 'paln'; did you mean 'plan'?"),
+                            (["orchestrator", "inti"], "epif orchestrator: there is no command 'inti'; did you mean 'init'?"),
+                            (["plan", "--fiel", "x"], "epif plan: there is no option '--fiel'; did you mean '--file'?"),
+                            (["plan", "-f", "paln", "--outptu=json"], "epif plan: there is no option '--outptu'; did you mean '--output'?"),
+                            (["xyzzy"], "epif: there is no command 'xyzzy'; epif --help lists them")]:
+        done = subprocess.run([epif(), *words], capture_output=True, text=True, timeout=30)
+        equal((done.returncode, done.stdout, done.stderr.strip()), (2, "", expected), f"epif {' '.join(words)}")
+
+
+@promise("without root the redirector says what it needs root for, once with its name")
+def without_root():
+    if os.geteuid() == 0:
+        unprivileged = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    else:
+        unprivileged = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(epif(), folder)  # where everybody may read it
+        for words, expected in [(["--observe"], "epif redirect: cannot watch the packets of this node (a packet socket is root's): not root; run it as root"),
+                                (["--proxy", "127.0.0.1:1", "--capture", "192.0.2.1"],
+                                 "epif redirect: cannot change the rules of this node: not root; run it as root")]:
+            done = subprocess.run([*unprivileged, program, "redirect", *words], capture_output=True, text=True, timeout=30, cwd="/")
+            equal((done.returncode, done.stderr.strip()), (1, expected), f"epif redirect {' '.join(words)}")
+
+
+@promise("a folder's own documents are planned, and the folders in it are named as not read")
+def folders():
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/umc")
+        for name in ("all", "umc/more"):
+            with open(f"{folder}/{name}.yaml", "w", encoding="utf8") as file:
+                file.write(f"kind: Domain\nmetadata: {{name: {name[:3]}}}\nspec: {{}}\n")
+        done = subprocess.run([epif(), "plan", "-f", folder, "-o", "json"], capture_output=True, text=True, timeout=30)
+        equal(done.returncode, 0, "exit code")
+        check(f"epif: note: {folder}/umc is not read; name it, too, if it is meant" in done.stderr, done.stderr)
+        check("'umc'" not in done.stdout, "the folder inside was read")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,13 @@
 namespace epif::net {
 namespace {
 
+/// Why OpenSSL could not take a file: the system's words where it could not be read ("system lib" is OpenSSL's), else its own.
+Error file_error(std::string what, const std::string& file, std::string advice = {}) {
+  const auto first = ::ERR_peek_error();
+  if (ERR_SYSTEM_ERROR(first)) return system_error(ERR_GET_REASON(first), std::move(what), file);
+  return {Code::invalid_input, std::move(what), file, tls_reason(), std::move(advice)};
+}
+
 Result<std::shared_ptr<SSL_CTX>> make_context(const SSL_METHOD* method, const TlsFiles& files) {
   ::ERR_clear_error();
   std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(method), ::SSL_CTX_free);
@@ -24,14 +31,13 @@ Result<std::shared_ptr<SSL_CTX>> make_context(const SSL_METHOD* method, const Tl
   ::SSL_CTX_set_read_ahead(ctx, 1);
   ::SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   if (::SSL_CTX_use_certificate_chain_file(ctx, files.certificate.c_str()) != 1) {
-    return fail(Code::invalid_input, "cannot load the certificate", files.certificate, tls_reason());
+    return fail(file_error("cannot load the certificate", files.certificate));
   }
   if (::SSL_CTX_use_PrivateKey_file(ctx, files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return fail(Code::invalid_input, "cannot load the private key", files.key, tls_reason(),
-                "the key must be in PEM form and fit the certificate");
+    return fail(file_error("cannot load the private key", files.key, "the key must be in PEM form and fit the certificate"));
   }
   if (::SSL_CTX_load_verify_locations(ctx, files.authority.c_str(), nullptr) != 1) {
-    return fail(Code::invalid_input, "cannot load the CA certificate", files.authority, tls_reason());
+    return fail(file_error("cannot load the CA certificate", files.authority));
   }
   return context;
 }

@@ -183,6 +183,18 @@ TEST_F(TlsTest, ACertificateWithoutAnIdentityIsRefused) {
   EXPECT_EQ(at_server->error().code, Code::unauthenticated);
 }
 
+TEST_F(TlsTest, AFileThatIsNotThereIsNamedWithTheSystemsWords) {
+  auto missing = certificates().files("proxy");
+  missing.certificate = "no/such.pem";
+  const auto made = TlsContext::server(missing);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Code::not_found);
+  EXPECT_EQ(made.error().text(), "no/such.pem: cannot load the certificate: No such file or directory");
+  auto folder = certificates().files("proxy");
+  folder.authority = "/";
+  EXPECT_EQ(TlsContext::server(folder).error().where, "/");
+}
+
 TEST_F(TlsTest, AKeyThatDoesNotFitIsAnErrorThatNamesTheFile) {
   auto files = certificates().files("proxy");
   files.key = certificates().files("modality").key;
