@@ -44,8 +44,10 @@ class Node:
         for scope in ("default", "all"):  # no wait for duplicate addresses: here nobody else gives out any
             self.sysctl(f"net.ipv6.conf.{scope}.accept_dad", 0)
             self.sysctl(f"net.ipv6.conf.{scope}.dad_transmits", 0)
-        # The defaults starve a load test: 28,000 ports, each 60 s in TIME_WAIT.
-        self.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
+        # The defaults starve a load test: 28,000 ports, each 60 s in TIME_WAIT. Below, and where NGINX is given its ports, servers listen:
+        # a connection that leaves from such a port would keep one from starting.
+        self.sysctl("net.ipv4.ip_local_port_range", "16384 65535")
+        self.sysctl("net.ipv4.ip_local_reserved_ports", "21000-28999,40000")
         self.sysctl("net.ipv4.tcp_tw_reuse", "1")
 
     @property
