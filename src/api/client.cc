@@ -20,9 +20,9 @@ namespace asio = boost::asio;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-class BeastClient final : public Client {
+class HttpClient final : public Client {
  public:
-  BeastClient(ClientOptions options, Endpoint endpoint, TlsContext tls)
+  HttpClient(ClientOptions options, Endpoint endpoint, TlsContext tls)
       : options_(std::move(options)), endpoint_(std::move(endpoint)), tls_(std::move(tls)) {}
 
   Result<Answer> call(std::string_view method, std::string_view target, std::string_view body,
@@ -79,7 +79,7 @@ Result<std::unique_ptr<Client>> Client::make(ClientOptions options) {
     tls = std::move(*context);
   }
   if (options.deadline.count() == 0) options.deadline = milliseconds(limits::api_deadline_ms);
-  return std::make_unique<BeastClient>(std::move(options), std::move(*endpoint), std::move(tls));
+  return std::make_unique<HttpClient>(std::move(options), std::move(*endpoint), std::move(tls));
 }
 
 Result<std::string> Client::request(std::string_view method, std::string_view target, std::string_view body,
