@@ -8,6 +8,10 @@
 namespace epif::net {
 namespace {
 
+constexpr std::chrono::milliseconds farewell{2'000};  ///< for a peer that has heard the end to say its own
+constexpr int farewell_reads = 256;
+constexpr int reads_at_once = 16;                      ///< before others get their turn
+
 std::unexpected<Error> breach(std::string_view what) { return fail(Code::protocol, "the peer breaks the trunk's protocol", {}, std::string(what)); }
 
 }  // namespace
@@ -27,6 +31,7 @@ Task<Result<>> Trunk::run(Bytes early) {
   auto held = in.size();
   in.resize(std::max<std::size_t>(held, limits::relay_buffer_bytes));
   Result<> outcome;
+  int reads = 0;  // without a wait
   while (outcome && !is_done()) {
     std::size_t used = 0;
     outcome = take(ByteSpan(in).first(held), used);
@@ -37,7 +42,9 @@ Task<Result<>> Trunk::run(Bytes early) {
     const Io io = carrier_->read_some(MutableByteSpan(in).subspan(held));
     if (io.state == Io::State::moved) {
       held += io.bytes;
+      if (++reads % reads_at_once == 0) co_await carrier_->loop().sleep(std::chrono::milliseconds(0));
     } else if (io.state == Io::State::would_block) {
+      reads = 0;
       co_await carrier_->until_readable();
     } else if (io.state == Io::State::failed) {
       outcome = fail(carrier_->error());
@@ -53,11 +60,23 @@ Task<Result<>> Trunk::run(Bytes early) {
     reset_on_close(carrier_->fd(), false);
     static_cast<void>(carrier_->end_write());
     fail_all({Code::truncated, "the trunk has ended"});
+    co_await await_peers_end(in);
   } else {
     carrier_->abort(outcome.error());
     fail_all(outcome.error());
   }
   co_return outcome;
+}
+
+Task<void> Trunk::await_peers_end(MutableByteSpan scrap) {
+  const auto deadline = Clock::now() + farewell;
+  for (int reads = 0; reads < farewell_reads; ++reads) {
+    const Io io = carrier_->read_some(scrap);
+    if (io.state == Io::State::moved) continue;
+    if (io.state != Io::State::would_block) co_return;
+    auto ready = co_await carrier_->readable(deadline);
+    if (!ready) co_return;
+  }
 }
 
 /// Takes all whole headers and whatever there is of their bytes.
@@ -201,6 +220,8 @@ std::size_t Trunk::room() const {
 void Trunk::put(const TrunkFrame& frame, ByteSpan payload) {
   if (failed_) return;
   const auto header = encode_trunk_frame(frame);
+  last_data_.reset();
+  if (frame.kind == TrunkFrame::Kind::data) last_data_ = out_.size();
   out_.insert(out_.end(), header.begin(), header.end());
   out_.insert(out_.end(), payload.begin(), payload.end());
   if (out_.size() - out_at_ > limits::trunk_buffer_bytes * 4) {
@@ -209,6 +230,25 @@ void Trunk::put(const TrunkFrame& frame, ByteSpan payload) {
     return;
   }
   flush_soon();
+}
+
+void Trunk::open_those_before(std::uint32_t stream) {
+  for (; said_ + 1 < stream; ++said_) {
+    const auto found = streams_.find(said_ + 1);
+    if (found != streams_.end() && std::exchange(found->second->unsaid_, false)) put({TrunkFrame::Kind::data, true, false, 0, said_ + 1}, {});
+  }
+  said_ = stream;
+}
+
+bool Trunk::end_with_last_frame(std::uint32_t stream) {
+  if (!last_data_ || is_blocked_) return false;
+  const auto header = MutableByteSpan(out_).subspan(*last_data_, trunk_header_bytes);
+  auto frame = decode_trunk_frame(header);
+  if (!frame || frame->stream != stream) return false;
+  frame->ends = true;
+  std::ranges::copy(encode_trunk_frame(*frame), header.begin());
+  last_data_.reset();
+  return true;
 }
 
 void Trunk::wait_for_room(TrunkStream& stream) { waiting_.push_back(stream.number()); }
@@ -220,9 +260,11 @@ void Trunk::flush_soon() {
 }
 
 void Trunk::flush() {
+  last_data_.reset();
   while (out_at_ < out_.size() && !failed_) {
     const Io io = carrier_->write_some(ByteSpan(out_).subspan(out_at_));
     if (io.state == Io::State::would_block) {
+      is_blocked_ = true;
       spawn(flush_when_writable());
       return;
     }
@@ -233,6 +275,7 @@ void Trunk::flush() {
     out_at_ += io.bytes;
   }
   flushing_ = false;
+  is_blocked_ = false;
   out_.clear();
   out_at_ = 0;
   if (out_.capacity() > limits::relay_buffer_bytes) Bytes().swap(out_);

@@ -56,10 +56,17 @@ class Trunk : public std::enable_shared_from_this<Trunk> {
   [[nodiscard]] Result<> deliver(const TrunkFrame& frame, ByteSpan bytes, bool whole);
   [[nodiscard]] Result<> opened_by_peer(std::uint32_t stream);
   void fail_all(const Error& why);
+  /// After our end: closing under bytes of the peer would reset the carrier, and ours that are on their way with it.
+  [[nodiscard]] Task<void> await_peers_end(MutableByteSpan scrap);
 
   // For its streams.
   [[nodiscard]] std::size_t room() const;
   void put(const TrunkFrame& frame, ByteSpan payload);
+  /// The peer takes rising numbers only: those below that have said nothing yet are opened first.
+  void open_those_before(std::uint32_t stream);
+  /// The stream's direction ends with the frame that was put last, so that both arrive together. False: it is not this
+  /// stream's, or may be under way.
+  [[nodiscard]] bool end_with_last_frame(std::uint32_t stream);
   void wait_for_room(TrunkStream& stream);
   void left(TrunkStream& stream);
   void flush_soon();
@@ -72,14 +79,17 @@ class Trunk : public std::enable_shared_from_this<Trunk> {
   std::unique_ptr<Stream> carrier_;
   Settings settings_;
   std::unordered_map<std::uint32_t, TrunkStream*> streams_;
+  std::uint32_t said_ = 0;   ///< opener: the last number that the peer was told of
   std::uint32_t next_ = 1;   ///< opener: the next number; acceptor: the smallest that may come; 0: all are used
   TrunkFrame frame_{};       ///< of data, that is being received
   std::size_t left_ = 0;     ///< of its bytes
   Bytes out_;
   std::size_t out_at_ = 0;
+  std::optional<std::size_t> last_data_;  ///< in out_: the frame put last, if it is of data and not under way
   std::vector<std::uint32_t> waiting_;  ///< streams that wait for room in out_
   Loop::Timer idle_;
   bool flushing_ = false;    ///< a flush is to come
+  bool is_blocked_ = false;  ///< a flush waits for the carrier, which may hold some of out_ already
   bool draining_ = false;
   bool closing_ = false;
   bool failed_ = false;

@@ -45,13 +45,19 @@ Io TrunkStream::own_io(Io io) {
   read_needs_write_ = own_->reads_by_writing();
   if (io.state == Io::State::end) {
     ended_in_ = true;
-    if (ended_out_) reset_on_close(own_->fd(), false);
+    leave_in_order();
   } else if (io.state == Io::State::failed) {
     if (own_->has_failed()) return fail_with(own_->error());
   } else if (!own_->may_read()) {
     interest_.drained_read();
   }
+  // TLS that owes an answer waits for news of room, not for what was known of it before.
+  if (io.state == Io::State::would_block && read_needs_write_) interest_.blocked_write();
   return io;
+}
+
+void TrunkStream::leave_in_order() {
+  if (own_ && is_over()) reset_on_close(own_->fd(), false);
 }
 
 Io TrunkStream::own_write(Io io) {
@@ -81,6 +87,7 @@ Io TrunkStream::look() {
   if (has_failed()) return {Io::State::failed};
   if (ended_in_) return {Io::State::end};
   if (moved_in_ && own_) return own_io(own_->look());
+  interest_.drained_read();
   return {Io::State::would_block};
 }
 
@@ -91,7 +98,10 @@ Io TrunkStream::write_some(ByteSpan from, bool last) {
     return own_write(own_->write_some(from, last));
   }
   const auto room = std::min<std::size_t>({from.size(), credit_, trunk_->room(), limits::trunk_frame_bytes});
+  if (unsaid_) trunk_->open_those_before(number_);
   if (room == 0) {
+    // Who waits for room keeps its place among those that are opened.
+    if (std::exchange(unsaid_, false)) trunk_->put({TrunkFrame::Kind::data, true, false, 0, number_}, {});
     interest_.blocked_write();
     if (credit_ > 0 && !std::exchange(waits_for_room_, true)) trunk_->wait_for_room(*this);
     return {Io::State::would_block};
@@ -109,11 +119,15 @@ Io TrunkStream::end_write() {
     const Io io = own_write(own_->end_write());
     if (io.state != Io::State::moved) return io;
     ended_out_ = true;
-    if (ended_in_) reset_on_close(own_->fd(), false);
+    leave_in_order();
     return io;
   }
-  trunk_->put({TrunkFrame::Kind::data, std::exchange(unsaid_, false), true, 0, number_}, {});
+  if (unsaid_) trunk_->open_those_before(number_);
+  if (unsaid_ || !trunk_->end_with_last_frame(number_)) {
+    trunk_->put({TrunkFrame::Kind::data, std::exchange(unsaid_, false), true, 0, number_}, {});
+  }
   ended_out_ = true;
+  leave_in_order();
   return {Io::State::moved};
 }
 
@@ -135,6 +149,7 @@ void TrunkStream::abort(Error why) {
 void TrunkStream::arrived(ByteSpan bytes, bool ends) {
   granted_ -= static_cast<std::uint32_t>(bytes.size());
   ended_in_ = ends;
+  leave_in_order();
   if (aborted_ || has_failed()) return;
   if (received_.empty()) {
     fresh_ = bytes;

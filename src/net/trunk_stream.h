@@ -39,6 +39,8 @@ class TrunkStream final : public Stream {
   void take_early();
 
   [[nodiscard]] bool is_over() const { return ended_in_ && ended_out_; }
+  /// Once both ends are said the own connection's last bytes leave in their time: no reset on close any more.
+  void leave_in_order();
   /// Its peer has all of it, by the trunk or by its own connection; what is unread here is here.
   [[nodiscard]] bool needs_no_trunk() const { return is_over() || has_moved(); }
   [[nodiscard]] bool has_moved() const { return own_ != nullptr && (moved_in_ || ended_in_) && (moved_out_ || ended_out_); }

@@ -1,6 +1,7 @@
 #include "net/trunk.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <deque>
 #include <random>
@@ -256,6 +257,90 @@ TEST(Trunk, bulk_moves_to_its_own_connection_and_no_byte_is_lost_or_turned_round
     EXPECT_EQ(pair.state(*in), Io::State::end);
     EXPECT_EQ(pair.state(*out), Io::State::end);
   }
+}
+
+TEST(Trunk, what_its_own_connection_brought_too_soon_is_read_behind_what_came_by_the_trunk) {
+  Pair pair;
+  auto [out, in] = pair.opened();
+  auto ends = stream_pair().value();
+  const std::string_view early = "early ";
+  ASSERT_EQ(in->write_some(as_bytes("trunk ")).bytes, 6u);
+  ASSERT_TRUE(pair.near->continue_on(1, std::make_unique<SocketStream>(*pair.loop, std::move(ends.first)), Bytes(early.begin(), early.end())));
+  ASSERT_TRUE(pair.far->continue_on(1, std::make_unique<SocketStream>(*pair.loop, std::move(ends.second))));
+  ASSERT_EQ(in->write_some(as_bytes("late")).bytes, 4u);
+  EXPECT_EQ(pair.text(*out, 16), "trunk early late");
+}
+
+TEST(Trunk, streams_that_speak_in_another_order_than_they_were_opened_all_arrive) {
+  Pair pair;
+  auto first = pair.near->open();
+  auto gone = pair.near->open();
+  auto third = pair.near->open();
+  gone.reset();
+  ASSERT_EQ(third->write_some(as_bytes("third")).bytes, 5u);
+  ASSERT_EQ(first->write_some(as_bytes("first")).bytes, 5u);
+  pair.until([&] { return pair.accepted.size() == 2; });
+  EXPECT_EQ(pair.text(*pair.accepted[0], 5), "first");
+  EXPECT_EQ(pair.text(*pair.accepted[1], 5), "third");
+}
+
+TEST(Trunk, a_stream_that_is_opened_while_the_trunk_is_full_keeps_its_place_before_later_ones) {
+  Pair pair;
+  std::vector<std::unique_ptr<Stream>> fill;
+  const auto data = noise(limits::trunk_window_bytes, 5);
+  std::unique_ptr<Stream> late;
+  while (!late) {
+    auto next = pair.near->open();
+    Io io = next->write_some(data);
+    if (io.state == Io::State::would_block) {
+      late = std::move(next);
+      continue;
+    }
+    while (io.state == Io::State::moved) io = next->write_some(data);
+    fill.push_back(std::move(next));
+  }
+  pair.until([&] { return pair.accepted.size() >= fill.size(); });
+  auto later = pair.near->open();
+  ASSERT_EQ(later->write_some(as_bytes("later")).bytes, 5u);
+  ASSERT_EQ(late->write_some(as_bytes("late")).bytes, 4u);
+  pair.until([&] { return pair.accepted.size() == fill.size() + 2; });
+  EXPECT_EQ(pair.text(*pair.accepted[fill.size()], 4), "late");
+  EXPECT_EQ(pair.text(*pair.accepted.back(), 5), "later");
+  EXPECT_FALSE(pair.far_end);
+}
+
+TEST(Trunk, it_stays_after_its_own_end_until_the_peer_has_heard_it) {
+  auto loop = Loop::make().value();
+  auto ends = stream_pair().value();
+  auto trunk = Trunk::make(std::make_unique<SocketStream>(*loop, std::move(ends.first)), {});
+  std::optional<Result<>> ended;
+  spawn(Pair::note(trunk, ended));
+  trunk->drain();
+  SocketStream peer(*loop, std::move(ends.second));
+  std::array<std::uint8_t, 1> buffer;
+  while (peer.read_some(buffer).state != Io::State::end) loop->run_once(milliseconds(20));
+  ASSERT_EQ(peer.write_some(as_bytes("on its way")).bytes, 10u);
+  loop->run_once(milliseconds(0));
+  EXPECT_FALSE(ended);
+  ASSERT_EQ(peer.end_write().state, Io::State::moved);
+  for (int i = 0; i < 100 && !ended; ++i) loop->run_once(milliseconds(20));
+  ASSERT_TRUE(ended);
+  EXPECT_TRUE(*ended);
+}
+
+TEST(Trunk, bytes_in_its_own_connection_leave_in_order_though_the_peers_end_comes_by_the_trunk_behind_ours) {
+  Pair pair;
+  auto [out, in] = pair.opened();
+  auto ends = stream_pair().value();
+  const int own = ends.first.get();
+  ASSERT_EQ(in->end_write().state, Io::State::moved);  // not at the other side yet
+  ASSERT_TRUE(pair.near->continue_on(1, std::make_unique<SocketStream>(*pair.loop, std::move(ends.first))));
+  ASSERT_EQ(out->end_write().state, Io::State::moved);
+  EXPECT_EQ(pair.state(*out), Io::State::end);
+  linger wish{1, 0};
+  socklen_t size = sizeof wish;
+  ASSERT_EQ(::getsockopt(own, SOL_SOCKET, SO_LINGER, &wish, &size), 0);
+  EXPECT_EQ(wish.l_onoff, 0) << "its close would reset what is on its way";
 }
 
 TEST(Trunk, a_moved_stream_outlives_the_trunk_and_is_cut_by_either_side) {
