@@ -72,9 +72,9 @@ def other_shells():
 @promise("a misspelt command or option is named with the nearest that there is, exit code 2")
 def misspelt():
     for words, expected in [(["paln"], "epif: there is no command 'paln'; did you mean 'plan'?"),
-                            (["orchestrator", "inti"], "epif orchestrator: there is no command 'inti'; did you mean 'init'?"),
-                            (["plan", "--fiel", "x"], "epif plan: there is no option '--fiel'; did you mean '--file'?"),
-                            (["plan", "-f", "paln", "--outptu=json"], "epif plan: there is no option '--outptu'; did you mean '--output'?"),
+                            (["orchestrator", "inti"], "epif: orchestrator: there is no command 'inti'; did you mean 'init'?"),
+                            (["plan", "--fiel", "x"], "epif: plan: there is no option '--fiel'; did you mean '--file'?"),
+                            (["plan", "-f", "paln", "--outptu=json"], "epif: plan: there is no option '--outptu'; did you mean '--output'?"),
                             (["xyzzy"], "epif: there is no command 'xyzzy'; epif --help lists them")]:
         done = subprocess.run([epif(), *words], capture_output=True, text=True, timeout=30)
         equal((done.returncode, done.stdout, done.stderr.strip()), (2, "", expected), f"epif {' '.join(words)}")
@@ -89,9 +89,9 @@ def without_root():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         program = shutil.copy(epif(), folder)  # where everybody may read it
-        for words, expected in [(["--observe"], "epif redirect: cannot watch the packets of this node (a packet socket is root's): not root; run it as root"),
+        for words, expected in [(["--observe"], "epif: redirect: cannot watch the packets of this node (a packet socket is root's): not root; run it as root"),
                                 (["--proxy", "127.0.0.1:1", "--capture", "192.0.2.1"],
-                                 "epif redirect: cannot change the rules of this node: not root; run it as root")]:
+                                 "epif: redirect: cannot change the rules of this node: not root; run it as root")]:
             done = subprocess.run([*unprivileged, program, "redirect", *words], capture_output=True, text=True, timeout=30, cwd="/")
             equal((done.returncode, done.stderr.strip()), (1, expected), f"epif redirect {' '.join(words)}")
 

@@ -8,7 +8,7 @@ namespace epif::app {
 /// Exit codes of the program (interface.md): 0 done, 1 failed, 2 wrong use, 3 the answer is no.
 enum class Exit : int { done = 0, failed = 1, usage = 2, answer_is_no = 3 };
 
-/// Prints `error` to stderr as "epif: where: what: why; what to do" (once "epif" where the place is a command of ours) and returns the exit code of its class
+/// Prints `error` to stderr as "epif: where: what: why; what to do" (of a place like "epif redirect" only "redirect") and returns the exit code of its class
 /// (usage for wrong arguments, answer_is_no for denied/unfeasible, failed for the rest).
 [[nodiscard]] Exit report(const Error& error);
 

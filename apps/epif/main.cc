@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <string>
+#include <string_view>
 
 #include "command.h"
 #include "unknown_word.h"
@@ -6,9 +8,10 @@
 namespace epif::app {
 
 Exit report(const Error& error) {
-  // Where the place is a command of ours, its name says already who speaks.
-  const bool named = error.where.starts_with("epif ");
-  std::fprintf(stderr, "%s%s\n", named ? "" : "epif: ", error.text().c_str());
+  const auto text = error.text();
+  // Where the place is a command of ours, the name of the program stands there already.
+  constexpr std::string_view program = "epif ";
+  std::fprintf(stderr, "epif: %s\n", text.c_str() + (error.where.starts_with(program) ? program.size() : 0));
   switch (error.code) {
     case Code::usage: return Exit::usage;
     case Code::denied:
@@ -33,7 +36,7 @@ int main(int argc, char** argv) {
     const bool asked_for_help = error.get_exit_code() == 0;
     const auto unknown = asked_for_help ? std::string() : epif::app::unknown_word(root, {argv + 1, argv + argc});
     if (unknown.empty()) return root.exit(error) == 0 ? 0 : static_cast<int>(epif::app::Exit::usage);
-    std::fprintf(stderr, "%s\n", unknown.c_str());
+    std::fprintf(stderr, "epif: %s\n", unknown.c_str());
     return static_cast<int>(epif::app::Exit::usage);
   }
   return static_cast<int>(exit);

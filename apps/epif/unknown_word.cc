@@ -21,23 +21,21 @@ std::string full_name(const CLI::App& command) {
   return command.get_parent() == nullptr ? command.get_name() : full_name(*command.get_parent()) + " " + command.get_name();
 }
 
-std::string no_command(CLI::App& command, std::string_view word) {
-  const auto names = names_of_commands(command);
-  const auto near = near_word(word, names);
-  const auto help = full_name(command) + " --help";
-  if (near.empty()) return fmt::format("{}: there is no command '{}'; {} lists them", full_name(command), word, help);
-  return fmt::format("{}: there is no command '{}'; did you mean '{}'?", full_name(command), word, near);
+/// "COMMAND: there is no KIND 'WORD'", and what to do instead.
+std::string say(const CLI::App& command, std::string_view kind, std::string_view word, const std::vector<std::string_view>& known) {
+  const auto name = full_name(command);
+  const auto place = command.get_parent() == nullptr ? std::string() : name.substr(name.find(' ') + 1) + ": ";
+  const auto near = near_word(word, known);
+  if (near.empty()) return fmt::format("{}there is no {} '{}'; {} --help lists them", place, kind, word, name);
+  return fmt::format("{}there is no {} '{}'; did you mean '{}'?", place, kind, word, near);
 }
 
-std::string no_option(CLI::App& command, std::string_view word) {
+std::string no_option(const CLI::App& command, std::string_view word) {
   std::vector<std::string> owned;
   for (const auto* option : command.get_options()) {
     for (const auto& name : option->get_lnames()) owned.push_back("--" + name);
   }
-  const auto near = near_word(word, {owned.begin(), owned.end()});
-  const auto help = full_name(command) + " --help";
-  if (near.empty()) return fmt::format("{}: there is no option '{}'; {} lists them", full_name(command), word, help);
-  return fmt::format("{}: there is no option '{}'; did you mean '{}'?", full_name(command), word, near);
+  return say(command, "option", word, {owned.begin(), owned.end()});
 }
 
 }  // namespace
@@ -57,7 +55,7 @@ std::string unknown_word(CLI::App& root, std::span<const char* const> arguments)
     if (value_may_follow) continue;
     const auto names = names_of_commands(*command);
     if (names.empty()) break;  // what follows may be another program's
-    if (std::ranges::find(names, word) == names.end()) return no_command(*command, word);
+    if (std::ranges::find(names, word) == names.end()) return say(*command, "command", word, names);
     command = command->get_subcommand(std::string(word));
   }
   return {};
