@@ -7,10 +7,23 @@ import random
 import socket
 import struct
 
-from proxy_world import TIMEOUT
+from proxy_world import TIMEOUT, option, v6_request
 
 COUNT, SEED = int(os.environ.get("EPIF_MUTATIONS", "50000")), int(os.environ.get("EPIF_SEED", "6"))
 ABORT = struct.pack("ii", 1, 0)
+
+
+def trunk_messages(port):
+    """An offer, a trunk with two flows on it, and a stream that wants to move to a trunk that is not there (docs/trunk.md)."""
+    def wish(what, stream=0):
+        return option(0xfce3, bytes([1, what, 0, 0]) + bytes(16) + struct.pack(">I", stream))
+
+    def frame(kind, flags, stream, payload=b""):
+        return struct.pack(">BBHI", kind, flags, len(payload), stream) + payload
+    flows = b"".join(frame(0, 1, stream, v6_request(port) + b"ping") + frame(2, 0, stream, struct.pack(">I", 4096)) for stream in (1, 2))
+    return [v6_request(port, options=wish(0)) + b"ping",
+            v6_request(0, "0.0.0.0", wish(1), 0) + flows + frame(0, 2, 1) + frame(1, 0, 2),
+            v6_request(0, "0.0.0.0", wish(2, 1), 0)]
 
 
 def mutate(message, chance):

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from lab import check, equal, promise, run, wait_until, write_json
-from mutations import COUNT, SEED, in_two_processes, send_mutated
+from mutations import COUNT, SEED, in_two_processes, send_mutated, trunk_messages
 from proxy_world import (TIMEOUT, Proxy, Server, echo, is_reset, open_v5, option, read_all, read_exactly, v4_request, v4a_request,
                          v5_credentials, v5_name_request, v5_request, v6_name_request, v6_reply, v6_request)
 
@@ -175,7 +175,7 @@ def originals(port):
             b"\x05\x01\0" + v5_name_request(port, "server.example") + b"ping", b"\x05\x01\0" + v5_request(port, command=2),
             v6_request(port, options=initial + login + stack + session) + b"ping", v6_name_request(port, "server.example", stack) + b"ping",
             v6_request(0, "0.0.0.0", session, 0), v6_request(0, "0.0.0.0", option(6, bytes(16)) + option(13, bytes(4)) + stack, 2),
-            b"\x06\x01\0\0\0\x50\0\x04" + bytes(15) + b"\x01" + b"ping"]
+            b"\x06\x01\0\0\0\x50\0\x04" + bytes(15) + b"\x01" + b"ping"] + trunk_messages(port)
 
 
 def storm(proxy, messages, count, seed):

@@ -184,6 +184,39 @@ def in_tls():
             equal(read_exactly(tls, 4), b"ping", "what came back")
 
 
+@promise("a TLS record, or a trunk, that breaks in the middle of a request ends its connection alone, in every protocol")
+def broken_in_the_middle():
+    with Server(echo) as server, Pair([], [{"id": "r", "peers": ["umc/proxy"], "destination": f"127.0.0.1:{server.port}"}]) as pair:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(pair.at("ca.pem"))
+        context.load_cert_chain(pair.at("umc-proxy.pem"), pair.at("umc-proxy.key"))
+        address = tuple(pair.next["proxy"].split(":"))
+        request = v6_request(server.port, options=option(FLOW, b"\x01\x01\0\0r"))
+        too_much = b"\x02\0\0\x04\0\0\0\x01\xff\xff\xff\xff"  # credit for stream 1 that it never had
+        for begun in (b"\x04\x01", b"\x05\x01", b"\x05\x01\0\x05\x01", request[:1], request[:-1],
+                      v6_request(0, "0.0.0.0", option(0xfce3, b"\x01\x01" + bytes(22)), 0) + b"\0\x01\0\x05\0\0\0\x01" + request[:5] + too_much):
+            for record in (b"\x17\x03\x03\x00\x20" + bytes(32), b"no TLS at all"):
+                with contextlib.suppress(ConnectionError), socket.create_connection(address, TIMEOUT) as client:
+                    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                    tls = context.wrap_bio(incoming, outgoing)
+                    while True:
+                        try:
+                            tls.do_handshake()
+                            break
+                        except ssl.SSLWantReadError:
+                            client.sendall(outgoing.read())
+                            incoming.write(client.recv(16384))
+                    tls.write(begun)
+                    client.sendall(outgoing.read() + record)
+                    while client.recv(4096):
+                        pass
+            check(pair.far.process.alive(), f"the proxy died of what came after {begun.hex()}")
+        with socket.create_connection(address, TIMEOUT) as client, context.wrap_socket(client) as tls:
+            tls.sendall(request + b"ping")
+            equal(v6_reply(tls)[2], 0, "a sound one afterwards")
+
+
 @promise("a redirector whose proxy gives mutated answers keeps descriptors and memory, and serves on when the proxy is a good one again")
 def redirector():
     count = COUNT // 10

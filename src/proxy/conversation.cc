@@ -232,7 +232,8 @@ net::Task<Result<ClientRequest>> Conversation::read_socks6() {
   const auto decode = admission_.dialect == Dialect::socksx ? socksx::decode_request : decode_draft;
   auto whole = co_await read(decode);
   if (!whole) {
-    if (whole.error().code == Code::protocol) co_await answer_malformed_socks6(*fault_);
+    // A stream may fail with the same code (a trunk whose peer breaks its rules): then nobody is there to be answered.
+    if (fault_) co_await answer_malformed_socks6(*fault_);
     co_return fail(std::move(whole.error()));
   }
   verdict_ = authenticate(whole->message.request.options, admission_, {}, net::Clock::now());
