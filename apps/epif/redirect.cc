@@ -327,7 +327,7 @@ void add_redirect(CLI::App& root, Exit& exit) {
   auto* port = command->add_option("--listen-port", arguments->listen_port, "Where captured connections arrive")->capture_default_str();
   command->add_option("--dns-port", arguments->dns_port, "Where captured DNS arrives; 0 for none (default 15053, beside 15001)")->check(CLI::Range(0, 65535));
   command->add_option("--state", arguments->state, "Folder for the list of captured destinations")->capture_default_str();
-  command->add_option("--threads", arguments->threads, "Worker threads; 0 for one a processor")->capture_default_str();
+  command->add_option("--threads", arguments->threads, "Worker threads; 0 for one for each two processors")->capture_default_str();
   command->add_option("--exec-user", arguments->exec_user, "User that the command of --exec runs as");
   command->add_flag("--exec", arguments->exec, "Run the command behind it under capture, and remove the rules at its end");
   command->add_flag("--take-over", arguments->take_over, "Take sockets and rules from the redirector that runs on this port; what that one carries goes on, then it ends");
