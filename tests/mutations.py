@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import struct
+import threading
 
 from proxy_world import TIMEOUT, option, v6_request
 
@@ -72,14 +73,16 @@ def send_mutated(address, messages, count, seed):
 def answer_mutated(listener, answers, seed):
     """A hostile peer: reads once, and answers with one of `answers`, changed or (one in eight) as it is. Never ends."""
     chance = random.Random(seed)
-    while True:
-        connection, _ = listener.accept()
+
+    def answer(connection):
         with connection, contextlib.suppress(OSError):
             connection.settimeout(TIMEOUT)
             if chance.randrange(8) and not connection.recv(4096):
-                continue  # a warm connection that was not used
+                return  # a warm connection that was not used
             message = chance.choice(answers)
             tell(connection, mutate(message, chance) if chance.randrange(8) else message, chance)
+    while True:  # one may wait for a request that is long in coming
+        threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
 
 
 def child(work):
