@@ -142,6 +142,14 @@ void TlsStream::offer_session(const TlsContext& context, const std::string& expe
   ::SSL_SESSION_free(known);
 }
 
+std::chrono::sys_seconds TlsStream::peer_certificate_end() const {
+  std::unique_ptr<X509, decltype(&::X509_free)> certificate(::SSL_get1_peer_certificate(session_), ::X509_free);
+  std::tm time{};
+  // What cannot be read counts as past.
+  if (!certificate || ::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate.get()), &time) != 1) return {};
+  return std::chrono::sys_seconds(std::chrono::seconds(::timegm(&time)));
+}
+
 bool TlsStream::resumed() const { return ::SSL_session_reused(session_) == 1; }
 
 TlsStream::~TlsStream() { ::SSL_free(session_); }

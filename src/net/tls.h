@@ -59,6 +59,8 @@ class TlsStream final : public Stream {
 
   /// Identity in the peer's certificate: its URI SAN "epif://domain/node" without the scheme. Never empty after a handshake.
   [[nodiscard]] const std::string& peer_identity() const { return identity_; }
+  /// When the peer's certificate ends.
+  [[nodiscard]] std::chrono::sys_seconds peer_certificate_end() const;
   /// True if the handshake resumed an earlier session.
   [[nodiscard]] bool resumed() const;
   /// Under which name this client's sessions are kept; empty at a server.

@@ -98,6 +98,10 @@ TEST_F(TlsTest, BothSidesLearnWhoTheOtherIs) {
   ASSERT_TRUE(*at_client) << at_client->error().text();
   EXPECT_EQ((**at_server)->peer_identity(), "umc/modality");
   EXPECT_EQ((**at_client)->peer_identity(), "umc/umc-proxy");
+  for (const auto* one : {&*at_server, &*at_client}) {
+    const auto left = (**one)->peer_certificate_end() - std::chrono::system_clock::now();
+    EXPECT_TRUE(left > std::chrono::hours(47) && left <= std::chrono::hours(48)) << "a certificate made for two days";
+  }
 }
 
 TEST_F(TlsTest, ACertificateOfAnotherAuthorityIsRefused) {

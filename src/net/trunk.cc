@@ -181,8 +181,7 @@ void Trunk::drain() {
 }
 
 void Trunk::abort(const Error& why) {
-  if (failed_) return;
-  carrier_->abort(why);  // run() wakes, and fails the streams
+  carrier_->abort(why);  // run() wakes, and fails the streams; or it ends without the peer's end
 }
 
 bool Trunk::continue_on(std::uint32_t stream, std::unique_ptr<Stream> own, Bytes early) {

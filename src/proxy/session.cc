@@ -76,6 +76,7 @@ net::Task<Result<>> Worker::Session::secure(std::unique_ptr<net::SocketStream> s
   auto secured = co_await net::TlsStream::accept(std::move(socket), *context, deadline);
   if (!secured) co_return fail(std::move(secured.error()));
   flow_.identity = (*secured)->peer_identity();
+  certificate_end_ = (*secured)->peer_certificate_end();
   client_ = std::move(*secured);
   co_return Result<>{};
 }
@@ -238,7 +239,7 @@ net::Task<Result<>> Worker::Session::open_connection(Conversation& talk, const C
   flow_.upstream = upstream_.stream.get();
   bool more = false;
   if (!chain_) more = co_await answers_at_once(*upstream_.stream, !first.empty() && upstream_.sent == first.size());
-  if (request.trunk && worker_.shared_.trunking && !chain_ && !on_trunk_ && !worker_.draining_) talk.consent({});
+  if (request.trunk && worker_.shared_.trunking && (!chain_ || client_->clear_socket() < 0) && !on_trunk_ && !worker_.draining_) talk.consent({});
   auto answered = co_await talk.answer(socks::Reply::success, upstream_.bound, apply_stack(request), more);
   co_return answered;
 }

@@ -88,6 +88,7 @@ class Worker::Session {
   ConnectionKeys keys_;
   std::unique_ptr<bridge::Chain> chain_;
   net::Loop::Timer reverse_timer_;
+  std::chrono::sys_seconds certificate_end_ = std::chrono::sys_seconds::max();  ///< of the client's; in clear it has none
   bool on_trunk_ = false;  ///< the client's stream is one of a trunk
 };
 

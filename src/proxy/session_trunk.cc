@@ -37,8 +37,8 @@ net::Task<Result<>> Worker::Session::become_trunk(Conversation& talk, Listener k
 net::Task<void> Worker::Session::carry_trunk(const TrunkToken& token, Bytes early, Listener kind, Dialect dialect) {
   net::Trunk::Settings settings;
   settings.idle = std::chrono::seconds(limits::warm_pool_idle_s * 2);
-  settings.accept = [&worker = worker_, peer = flow_.peer, identity = flow_.identity, kind, dialect](std::unique_ptr<net::Stream> stream) {
-    worker.accepted_on_trunk(std::move(stream), {peer, identity, kind, dialect});
+  settings.accept = [&worker = worker_, client = Worker::TrunkClient{flow_.peer, flow_.identity, certificate_end_, kind, dialect}](std::unique_ptr<net::Stream> stream) {
+    worker.accepted_on_trunk(std::move(stream), client);
   };
   net::reset_on_close(client_->fd(), true);
   const auto trunk = net::Trunk::make(std::move(client_), std::move(settings));  // flow_.client is its carrier from here on
@@ -60,12 +60,13 @@ net::Task<Result<>> Worker::Session::join_stream(Conversation& talk, const socks
   auto answered = co_await talk.answer(socks::Reply::success, {});
   if (!answered || flow_.cut_reason) co_return Result<>{};
   flow_.client = nullptr;
+  auto early = talk.take_early();
   // The trunk may be another thread's.
   auto moving = client_->leave_loop();
   client_.reset();
-  place->loop->post([loop = place->loop, trunk = place->trunk, number = wish.stream, moving = std::move(moving)]() mutable {
+  place->loop->post([loop = place->loop, trunk = place->trunk, number = wish.stream, moving = std::move(moving), early = std::move(early)]() mutable {
     auto arrived = moving(*loop);
-    if (const auto found = trunk.lock()) static_cast<void>(found->continue_on(number, std::move(arrived)));
+    if (const auto found = trunk.lock()) static_cast<void>(found->continue_on(number, std::move(arrived), std::move(early)));
   });
   co_return Result<>{};
 }

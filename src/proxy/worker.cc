@@ -86,7 +86,12 @@ net::Task<void> Worker::refuse_stream(std::unique_ptr<net::Stream> client, Diale
 
 void Worker::accepted_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client) {
   ++counters_.trunk_flows;
-  auto place = shared_.limiter.enter(client.peer.ip);
+  Result<Limiter::Place> place;
+  if (wall_clock() < client.certificate_end) {
+    place = shared_.limiter.enter(client.peer.ip);
+  } else {
+    place = fail(Code::expired, "the client's certificate is past its end", client.identity, "its trunk began before");
+  }
   if (place) {
     net::spawn(serve_on_trunk(std::move(stream), std::move(client), std::move(*place)));
     return;
@@ -127,6 +132,7 @@ void Worker::adopt(std::shared_ptr<const Routing> routing) {
 
 void Worker::renew(Certified certified) {
   certified_ = std::move(certified);
+  for (auto* trunk : trunks_) trunk->drain();  // new flows are to see the new one
   std::erase_if(pools_, [](const auto& entry) { return entry.first.starts_with(next_key); });
   fill_pools();
 }

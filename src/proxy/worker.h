@@ -95,6 +95,7 @@ class Worker {
   struct TrunkClient {
     SocketAddress peer;
     Identity identity;
+    std::chrono::sys_seconds certificate_end;
     Listener kind;
     Dialect dialect;
   };

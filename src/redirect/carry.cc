@@ -36,6 +36,8 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   flow.of_this_node = local.ip.is_loopback();
   net::SocketStream client(loop_, std::move(connection), true);
   flow.client_stream = &client;
+  // Hardly ever have the first bytes come with the connection; if so, their event is there already.
+  if (settings_.first_bytes_wait_ms > 0) client.await_bytes();
   Result<> outcome;
   std::unique_ptr<net::Stream> proxy;
   Bytes early;
@@ -173,11 +175,12 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
   const auto route = flow.route->id;
   auto* trunks = proxy(next).trunks.get();
   auto stream = trunks != nullptr ? trunks->open(route) : nullptr;
-  const bool asks = trunks != nullptr && !stream && trunks->asks(route);
+  const bool on_trunk = stream != nullptr;
+  const bool asks = trunks != nullptr && !on_trunk && trunks->asks(route);
   auto request = request_for(flow, std::move(initial), asks);
   if (!request) co_return fail(std::move(request.error()));
   std::size_t sent = 0;
-  if (!stream) {
+  if (!on_trunk) {
     // The route may be replaced by a reload while this waits: nothing below looks at it.
     auto taken = co_await proxy(next).pool->take(request->message, deadline, &flow.reaching);
     if (!taken) co_return fail(std::move(taken.error()));
@@ -191,6 +194,10 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
   auto early = co_await ask_proxy(*stream, *request, sent, deadline, offered);
   flow.proxy_stream = nullptr;
   if (!early) {
+    if (on_trunk && early.error().code == Code::timeout && !flow.cut) {
+      const auto found = proxies_.find({next.proxy, next.identity});
+      if (found != proxies_.end() && found->second.trunks) found->second.trunks->doubt();
+    }
     auto error = std::move(early.error());
     if (error.where.empty()) error.where = "proxy " + next.proxy.text();
     co_return fail(std::move(error));

@@ -15,7 +15,8 @@ net::TimePoint deadline_of_handshake() { return net::Clock::now() + std::chrono:
 }  // namespace
 
 struct Trunks::State {
-  State(net::Loop& its_loop, const Settings& its_settings, net::WarmPool& its_pool) : loop(its_loop), settings(its_settings), pool(&its_pool) {}
+  State(net::Loop& its_loop, const Settings& its_settings, net::WarmPool& its_pool, std::shared_ptr<Carrying> all)
+      : loop(its_loop), settings(its_settings), pool(&its_pool), carrying(std::move(all)) {}
 
   struct Answer {
     bool offered;
@@ -25,10 +26,13 @@ struct Trunks::State {
   net::Loop& loop;
   const Settings& settings;
   net::WarmPool* pool;  ///< null: no more trunks
+  std::shared_ptr<Carrying> carrying;
   std::shared_ptr<net::Trunk> trunk;
+  net::TimePoint trunk_since{};
   std::unordered_map<std::string, Answer> answers;
+  bool offered_to_all = false;  ///< but those whose answers say otherwise
   bool making = false;
-  std::optional<net::TimePoint> failed_at{};
+  std::optional<net::TimePoint> retry_at{};
   std::uint64_t flows = 0;
   std::uint64_t moved = 0;
 
@@ -61,11 +65,23 @@ struct Trunks::State {
     co_return made;
   }
 
+  [[nodiscard]] bool offered(const std::string& route) const {
+    const auto answer = answers.find(route);
+    return answer == answers.end() ? offered_to_all : answer->second.offered;
+  }
+
+  static void want(const std::shared_ptr<State>& state) {
+    if (state->pool == nullptr || state->making || (state->retry_at && net::Clock::now() < *state->retry_at)) return;
+    state->making = true;
+    net::spawn(make(state));
+  }
+
   static net::Task<void> make(std::shared_ptr<State> state) {
     auto made = co_await state->ask({What::open});
     state->making = false;
     if (!made || state->pool == nullptr) {
-      state->failed_at = net::Clock::now();
+      const bool declined = !made && (made.error().code == Code::unsupported || made.error().code == Code::unauthenticated);
+      state->retry_at = net::Clock::now() + (declined ? std::chrono::seconds(limits::trunk_ask_again_s) : std::chrono::milliseconds(limits::warm_pool_retry_max_ms));
       if (!made) log::warn("redirect", "no trunk", {{"why", made.error().text()}, {"effect", "each flow has a connection of its own"}});
       co_return;
     }
@@ -78,7 +94,10 @@ struct Trunks::State {
     auto trunk = net::Trunk::make(std::move(made->stream), std::move(settings));
     *itself = trunk;
     state->trunk = trunk;
+    state->trunk_since = net::Clock::now();
+    state->carrying->insert(trunk.get());
     auto ended = co_await trunk->run(std::move(made->early));
+    state->carrying->erase(trunk.get());
     if (!ended && trunk->streams() > 0) log::warn("redirect", "a trunk broke", {{"why", ended.error().text()}});
     if (state->trunk == trunk) state->trunk.reset();
   }
@@ -91,32 +110,32 @@ struct Trunks::State {
   }
 };
 
-Trunks::Trunks(net::Loop& loop, const Settings& settings, net::WarmPool& pool) : state_(std::make_shared<State>(loop, settings, pool)) {}
+Trunks::Trunks(net::Loop& loop, const Settings& settings, net::WarmPool& pool, std::shared_ptr<Carrying> carrying)
+    : state_(std::make_shared<State>(loop, settings, pool, std::move(carrying))) {}
 
 Trunks::~Trunks() { hand_over(); }
 
+void Trunks::begin() {
+  state_->offered_to_all = true;
+  State::want(state_);
+}
+
 std::unique_ptr<net::Stream> Trunks::open(const std::string& route) {
-  const auto answer = state_->answers.find(route);
-  if (answer == state_->answers.end() || !answer->second.offered) return nullptr;
-  if (state_->trunk && state_->trunk->takes_streams()) {
+  if (!state_->offered(route)) return nullptr;
+  // New flows are to meet the proxy's certificate as it is: the handshake that checked it must not be long ago.
+  const bool young = state_->loop.now() - state_->trunk_since < std::chrono::seconds(limits::tls_session_life_s);
+  if (state_->trunk && young && state_->trunk->takes_streams()) {
     ++state_->flows;
     return state_->trunk->open();
   }
-  if (state_->trunk) {
-    state_->trunk->drain();
-    state_->trunk.reset();
-  }
-  const bool paused = state_->failed_at && net::Clock::now() - *state_->failed_at < std::chrono::seconds(limits::trunk_ask_again_s);
-  if (state_->pool != nullptr && !state_->making && !paused) {
-    state_->making = true;
-    net::spawn(State::make(state_));
-  }
+  doubt();
+  State::want(state_);
   return nullptr;
 }
 
 bool Trunks::asks(const std::string& route) const {
   const auto answer = state_->answers.find(route);
-  if (answer == state_->answers.end()) return true;
+  if (answer == state_->answers.end()) return !state_->offered_to_all;
   return !answer->second.offered && net::Clock::now() - answer->second.at > std::chrono::seconds(limits::trunk_ask_again_s);
 }
 
@@ -126,18 +145,17 @@ void Trunks::answered(const std::string& route, bool offered) {
   if (offered && !state_->trunk) static_cast<void>(open(route));
 }
 
+void Trunks::doubt() {
+  if (state_->trunk) state_->trunk->drain();
+  state_->trunk.reset();
+}
+
 void Trunks::forget_answers() { state_->answers.clear(); }
 
 void Trunks::hand_over() {
   state_->pool = nullptr;
   state_->answers.clear();
-  if (state_->trunk) state_->trunk->drain();
-  state_->trunk.reset();
-}
-
-void Trunks::abort(const Error& why) {
-  if (state_->trunk) state_->trunk->abort(why);
-  hand_over();
+  doubt();
 }
 
 std::size_t Trunks::standing() const { return state_->trunk ? 1 : 0; }

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 
 #include "net/trunk.h"
@@ -12,25 +13,29 @@ namespace epif::redirect {
 /// flow, replaced when it drains or breaks, and ends with this, but not before its flows. For the loop's own thread.
 class Trunks {
  public:
+  /// All that carry or that are about to end, of all proxies of a thread: what they hold is still to leave.
+  using Carrying = std::set<net::Trunk*>;
+
   /// `pool` makes connections to the same proxy and outlives this. `settings` outlives all flows.
-  Trunks(net::Loop& loop, const Settings& settings, net::WarmPool& pool);
+  Trunks(net::Loop& loop, const Settings& settings, net::WarmPool& pool, std::shared_ptr<Carrying> carrying);
   ~Trunks();
   Trunks(const Trunks&) = delete;
   Trunks& operator=(const Trunks&) = delete;
 
+  /// This proxy is known to be one of ours, by its certificate: the trunk is made now, for all routes but those that it declines.
+  void begin();
   /// A stream for a flow of this route; null where the proxy has not offered it, or no trunk stands.
   [[nodiscard]] std::unique_ptr<net::Stream> open(const std::string& route);
   /// The next request for this route shall ask whether the proxy offers a trunk.
   [[nodiscard]] bool asks(const std::string& route) const;
   /// What the proxy answered.
   void answered(const std::string& route, bool offered);
+  /// A flow waited in vain for its answer on the trunk, whose proxy may be gone without a word: later ones use another.
+  void doubt();
   /// The routes have changed: each is asked about again.
   void forget_answers();
   /// No new streams; what is carried goes on to its end.
   void hand_over();
-  /// Ends the trunk and its streams now.
-  void abort(const Error& why);
-
   [[nodiscard]] std::size_t standing() const;
   [[nodiscard]] std::uint64_t flows() const;  ///< carried by trunks since the start
   [[nodiscard]] std::uint64_t moved() const;  ///< of these, that went on in a connection of their own

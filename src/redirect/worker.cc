@@ -112,9 +112,12 @@ void Worker::make_proxies() {
       const auto* user = settings_.user ? &*settings_.user : nullptr;
       wishes.prepare = [user](net::Stream& proxy, net::TimePoint deadline) { return socks5_authenticate(proxy, user, deadline); };
     }
+    const bool certified = wishes.tls != nullptr && !wishes.identity.empty();
     auto& made = kept[key];
     made.pool = std::make_unique<net::WarmPool>(loop_, std::move(wishes));
-    if (settings_.uses_trunks() && !handed_over_) made.trunks = std::make_unique<Trunks>(loop_, settings_, *made.pool);
+    if (!settings_.uses_trunks() || handed_over_) continue;
+    made.trunks = std::make_unique<Trunks>(loop_, settings_, *made.pool, trunks_);
+    if (certified) made.trunks->begin();
   }
   proxies_ = std::move(kept);
 }
@@ -190,8 +193,9 @@ void Worker::cut_all(const Error& reason) {
   datagrams_->end_all(reason);
   for (auto& flow : flows_) flow.end_with(reason);
   for (auto& [key, one] : proxies_) {
-    if (one.trunks) one.trunks->abort(reason);
+    if (one.trunks) one.trunks->hand_over();
   }
+  for (auto* trunk : *trunks_) trunk->abort(reason);
 }
 
 Stats Worker::stats(bool with_flows) const {
@@ -217,7 +221,7 @@ Stats Worker::stats(bool with_flows) const {
     stats.pool_idle += pool->idle();
     stats.tls_handshakes += pool->handshakes();
     stats.tls_resumed += pool->resumed();
-      if (!one.trunks) continue;
+    if (!one.trunks) continue;
     stats.trunks += one.trunks->standing();
     stats.trunk_flows += one.trunks->flows();
     stats.trunk_moved += one.trunks->moved();

@@ -57,7 +57,7 @@ class Worker {
   void hand_over();
   /// Cuts every flow. Accepting ends with the worker.
   void cut_all(const Error& reason);
-  [[nodiscard]] bool idle() const { return flows_.empty() && datagrams_->idle() && dns_->idle(); }
+  [[nodiscard]] bool idle() const { return flows_.empty() && trunks_->empty() && datagrams_->idle() && dns_->idle(); }
   [[nodiscard]] Stats stats(bool with_flows) const;
 
  private:
@@ -104,6 +104,7 @@ class Worker {
   std::shared_ptr<net::TlsContext> tls_;
   std::shared_ptr<const Routes> routes_;
   std::list<Flow> flows_;
+  std::shared_ptr<Trunks::Carrying> trunks_ = std::make_shared<Trunks::Carrying>();
   std::map<std::pair<SocketAddress, Identity>, Proxy> proxies_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
