@@ -26,11 +26,13 @@ IDEAS = (
          why="a later handshake checks no certificates"),
     Idea("splice", "splice", "clear", redirect_on=("--splice", "auto"), redirect_off=("--splice", "off"), proxy_on=("--splice", "auto"),
          proxy_off=("--splice", "off"), why="bulk data stay in the kernel"),
+    Idea("trunk", "trunk", "both", redirect_on=("--trunk", "auto"), redirect_off=("--trunk", "off"), proxy_on=("--trunk", "auto"),
+         proxy_off=("--trunk", "off"), why="many flows in one connection to the proxy (with warm pool)"),
     Idea("threads", "threads", "both", redirect_on=("--threads", "0"), redirect_off=("--threads", "1"), proxy_off=("--threads", "1"),
-         why="one a core"),
+         why="one a core at the proxy, one for two at the redirector"),
 )
 # What an idea needs beside it to have any effect: what is sent early must be in hand.
-NEEDS = {"false-start": ("local-accept",), "fast-open": ("local-accept", "false-start")}
+NEEDS = {"trunk": ("warm-pool",), "false-start": ("local-accept",), "fast-open": ("local-accept", "false-start")}
 
 
 def legs(idea):

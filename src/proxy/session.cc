@@ -147,7 +147,8 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
   flow_.stage = Flow::Stage::deciding;
   flow_.target = request->target;
   // What else there is binds ports beside the client's own socket, which a stream of a trunk has not.
-  if (on_trunk_ && request->command != socks::Command::connect) request->command = static_cast<socks::Command>(0);
+  const bool binds = request->command == socks::Command::bind || request->command == socks::Command::udp_associate;
+  if (on_trunk_ && binds) request->command = static_cast<socks::Command>(0xff);  // not offered
   if (request->command == socks::Command::udp_associate && request->protocol != Protocol::socks4) {
     co_await associate(talk, *request);
     co_return false;
