@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What the benchmark computes, without measuring anything: equations, records, turns, tables. No root, no network, no plots."""
+"""What the benchmark computes, without measuring anything: equations, records, turns, tables, one plot. No root, no network."""
 import contextlib
 import json
 import os
@@ -211,6 +211,17 @@ def spreads():
                            for i, v in enumerate((30.0, 32.0))], "ablation")
     text = markdown(ablation.section(ideas_seen, titled(COLUMNS={"mean_ms": "ms", "rate": "/s", "mbit_s": "Mbit/s"})))
     check("31 ± 1 |" in text, text)
+
+
+@promise("figures are drawn of a single run, too, which has no spread")
+def single_runs():
+    from report import figures  # the plotting package takes its time: only here
+    once = Measured([row(n, v) for n, v in {"direct": 20.0, "epif": 11.0}.items()], "latency")
+    with tempfile.TemporaryDirectory() as folder:
+        paper = figures.Paper(folder, {"processor": "a CPU", "cores": 2, "memory": "4 GiB", "kernel": "6.1", "libc": "glibc", "commit": "abc",
+                                       "kind": "quick", "versions": []})
+        check(figures.latency_figure(once, paper, "fig11", True), "nothing was drawn")
+        equal(sorted(os.listdir(folder)), ["fig11.png", "fig11.svg"], "files")
 
 
 @promise("the CPU and memory of each process stand in a table of their own, a row for each process of each method")

@@ -53,8 +53,9 @@ def grouped_bars(axes, groups, names, value, runs, titles):
     width = 0.86 / max(len(names), 1)
     for i, name in enumerate(names):
         at = [x - 0.43 + (i + 0.5) * width for x in range(len(groups))]
+        spread = [or_nan(deviation(runs(name, group))) for group in groups]
         axes.bar(at, [or_nan(value(name, group)) for group in groups], width, label=titles[name], color=colour(name),
-                 yerr=[or_nan(deviation(runs(name, group))) for group in groups], error_kw=WHISKERS)
+                 yerr=None if all(map(math.isnan, spread)) else spread, error_kw=WHISKERS)  # it draws no whiskers of nothing
     axes.set_xticks(range(len(groups)))
 
 
