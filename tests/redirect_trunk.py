@@ -1,127 +1,16 @@
 #!/usr/bin/python3
-"""client ── gate ── server and proxy: many flows in one connection to the proxy. What a stranger tries: redirect_trunk_hostile.py."""
+"""client ── gate ── server and proxy: many flows in one connection to the proxy. Starts, stops and kills: redirect_trunk_life.py. What a
+client may try: redirect_trunk_hostile.py."""
 import contextlib
 import hashlib
-import json
-import random
 import socket
 import struct
 import threading
 import time
 
-from lab import check, epif, equal, promise, run, wait_until, write_json
+from lab import check, equal, promise, run, wait_until, write_json
+from redirect_trunk_world import BULK, NOISE, PROXY, TARGET, TURNS, Trunked, both_ways, drink, exchange, pour, said
 from redirect_world import Service, World, certificates, echo, is_refused, is_reset, read_all, reset
-
-TARGET, PROXY = "10.2.0.20", "10.3.0.30:1080"
-BULK, TURNS = 51_000_000, 3
-NOISE = random.Random(7).randbytes(1_000_000)
-
-
-def said(out, word):
-    out.sendall(word)
-    equal(read_all(out, len(word)), word, "echo")
-
-
-class Trunked(World):
-    """A World whose proxy and redirector have carried a first flow, and whose trunk stands."""
-
-    def __init__(self, name, *flags, proxy_flags=(), routes=None, threads=1):
-        super().__init__(name, proxy=False)
-        self.flags, self.proxy_flags, self.routes, self.threads = flags, proxy_flags, routes, threads
-
-    def build(self):
-        super().build()
-        self.proxy_admin = self.lab.path("proxy.sock")
-        self.proxy = self.begin_proxy()
-        self.service = Service(self.server, 7001, echo)
-        self.path = self.lab.path("routes.json")
-        if self.routes:
-            self.grant(*self.routes)
-            self.redirector = self.redirect("--routes", self.path, "--threads", str(self.threads), *self.flags, proxy=None)
-        else:
-            self.redirector = self.redirect("--capture", TARGET, "--threads", str(self.threads), *self.flags)
-        self.until_trunk()
-
-    def take_down(self):
-        self.service.close()
-        super().take_down()
-
-    def begin_proxy(self, *more):
-        return self.start_proxy("--listen", PROXY, "--allow-all", "--admin", f"unix:{self.proxy_admin}", *self.proxy_flags, *more)
-
-    def grant(self, *ports):
-        write_json(self.path, {"routes": [{"id": f"to-{port}", "destination": f"{TARGET}:{port}", "next": {"proxy": PROXY}} for port in ports]})
-
-    def flow(self, port=7001, word=b"hello"):
-        out = self.client.connect(TARGET, port, timeout=20)
-        if word:
-            said(out, word)
-        return out
-
-    def until_trunk(self):
-        def stands():
-            with self.flow():
-                return self.metric("trunks") > 0
-        wait_until(stands, "a trunk stands", 20)
-
-    def at_proxy(self, name):
-        for line in self.ask("/metrics", self.proxy_admin).splitlines():
-            if line.startswith("epif_proxy_" + name + " "):
-                return int(line.rpartition(" ")[2])
-        return 0
-
-    def legs(self):
-        """Connections to the proxy that stand."""
-        return len(self.proxy_node.run("ss", "-Htn", "state", "established", "sport", "=", ":1080").stdout.splitlines())
-
-
-def pour(peer, size):
-    """Sends `size` bytes and their end; gives their hash."""
-    made, left = hashlib.sha256(), size
-    while left > 0:
-        piece = NOISE[:min(left, len(NOISE))]
-        peer.sendall(piece)
-        made.update(piece)
-        left -= len(piece)
-    peer.shutdown(socket.SHUT_WR)
-    return made.hexdigest()
-
-
-def drink(peer):
-    """Hash and size of all until the end."""
-    made, size = hashlib.sha256(), 0
-    while piece := peer.recv(1 << 20):
-        made.update(piece)
-        size += len(piece)
-    return made.hexdigest(), size
-
-
-def both_ways(heard, size):
-    """A service that sends `size` bytes, notes what it gets meanwhile in `heard`."""
-    def serve(peer):
-        got = []
-        reader = threading.Thread(target=lambda: got.append(drink(peer)))
-        reader.start()
-        pour(peer, size)
-        reader.join()
-        heard.extend(got)
-    return serve
-
-
-def exchange(out, heard, size):
-    """The client's side of both_ways(); checks both hashes."""
-    out.settimeout(60)
-    sent = []
-    writer = threading.Thread(target=lambda: sent.append(pour(out, size)))
-    writer.start()
-    got = drink(out)
-    writer.join()
-    wait_until(lambda: heard, "the server has it all", 30)
-    wanted = hashlib.sha256()
-    for _ in range(size // len(NOISE)):
-        wanted.update(NOISE)
-    equal(got, (wanted.hexdigest(), size), "what came from the server")
-    equal(heard, [(wanted.hexdigest(), size)], "what came to the server")
 
 
 @promise("hundreds of flows share one connection to the proxy, and each has its own bytes, end and place")
@@ -357,133 +246,6 @@ def is_refused_quietly(w):
         return True
 
 
-@promise("a proxy that is killed resets all its flows, and new ones come by themselves when it is back, by a new trunk")
-def killed_proxy():
-    with Trunked("trunkkill") as w, contextlib.ExitStack() as stack:
-        flows = [stack.enter_context(w.flow()) for _ in range(50)]
-        w.proxy.kill()
-        check(all(is_reset(out) for out in flows), "a flow of the killed proxy ended in order, or stands")
-        check(is_refused(w.client, TARGET, 7001), "a flow without a proxy")
-        w.proxy = w.begin_proxy()
-
-        def works():
-            try:
-                with w.flow():
-                    return True
-            except (OSError, AssertionError):
-                return False
-        wait_until(works, "flows go again", 20)
-
-
-@promise("a redirector that is killed or stopped resets its flows at the server, the moved one too")
-def killed_redirector():
-    for how in ("kill", "stop"):
-        seen = []
-
-        def note(peer):
-            peer.sendall(b"go")
-            seen.append(is_reset(peer, 20))
-        with Trunked("trunkdead") as w, Service(w.server, 7002, note), contextlib.ExitStack() as stack:
-            flows = [stack.enter_context(w.flow(7002, b"")) for _ in range(10)]
-            for out in flows:
-                equal(read_all(out, 2), b"go", "greeting")
-            for _ in range(5):
-                flows[0].sendall(NOISE)
-            wait_until(lambda: w.metric("trunk_moved_total") == 1, "one has moved", 20)
-            getattr(w.redirector, how)()
-            wait_until(lambda: len(seen) == 10, "all of them are over at the server", 20)
-            check(all(seen), f"{seen.count(False)} looked complete after the {how}")
-            check(all(is_reset(out) for out in flows), "a flow looked complete to the client")
-
-
-@promise("a proxy that takes over loses no flow of a trunk, nor one that is moving, and the old process ends with its last")
-def proxy_takes_over():
-    heard = []
-    size = 30_000_000
-    with Trunked("trunkover", proxy_flags=("--threads", "2")) as w, Service(w.server, 7002, both_ways(heard, size)), contextlib.ExitStack() as stack:
-        flows = [stack.enter_context(w.flow()) for _ in range(50)]
-        over, failures, count = threading.Event(), [], [0]
-
-        def again():
-            while not over.is_set():
-                try:
-                    with w.flow():
-                        count[0] += 1
-                except (OSError, AssertionError) as failure:
-                    failures.append(repr(failure))
-        threads = [threading.Thread(target=again) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        try:
-            old = w.proxy
-            out = stack.enter_context(w.flow(7002, b""))
-            moving = threading.Thread(target=lambda: exchange(out, heard, size))
-            problems = []
-
-            def move():
-                try:
-                    exchange(out, heard, size)
-                except BaseException as failure:  # noqa: BLE001 - told below
-                    problems.append(failure)
-            moving = threading.Thread(target=move)
-            moving.start()
-            w.proxy = w.begin_proxy("--take-over")
-            before = count[0]
-            wait_until(lambda: count[0] > before + 30, "30 flows more", 30)
-            moving.join(60)
-            equal(problems, [], "what went wrong with the bulk")
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join(20)
-        equal(failures[:3], [], f"failures among {count[0]} flows")
-        for number, one in enumerate(flows):
-            said(one, b"still %d" % number)
-        check(old.alive(), "the old process ended under its flows")
-        for one in [*flows, out]:
-            one.close()
-        equal(old.wait(within=20), 0, "exit code of the old process")
-        w.until_trunk()
-
-
-@promise("a redirector that takes over loses no flow of a trunk; the old process and its trunk end with the last")
-def redirector_takes_over():
-    with Trunked("trunkheir") as w, contextlib.ExitStack() as stack:
-        flows = [stack.enter_context(w.flow()) for _ in range(50)]
-        heir = w.client.start(epif(), "redirect", "--proxy", PROXY, "--capture", TARGET, "--threads", "1", "--take-over",
-                              "--state", w.lab.state, "--admin", f"unix:{w.admin}", name="heir")
-        heir.wait_for_log("captures")
-        for number, out in enumerate(flows):
-            said(out, b"still %d" % number)
-        w.until_trunk()
-        equal(w.at_proxy("trunks"), 2, "trunks at the proxy, one of each process")
-        check(w.redirector.alive(), "the old process ended under its flows")
-        for out in flows:
-            out.close()
-        equal(w.redirector.wait(within=20), 0, "exit code of the old process")
-        wait_until(lambda: w.at_proxy("trunks") == 1, "its trunk is gone")
-        equal(heir.stop(), 0, "exit code of the heir")
-        wait_until(lambda: w.at_proxy("trunks") == 0, "the heir's trunk is gone")
-
-
-@promise("a stop of the proxy ends an idle trunk at once and leaves the flows of a busy one their time")
-def stopped_proxy():
-    with Trunked("trunkstop") as w:
-        began = time.monotonic()
-        equal(w.proxy.stop(), 0, "exit code")
-        check(time.monotonic() - began < 4, "an idle trunk held the stop")
-        w.proxy = w.begin_proxy()
-        w.redirector.stop()
-        w.redirect("--capture", TARGET, "--threads", "1")
-        w.until_trunk()
-        with w.flow() as out:
-            w.proxy.ask_to_stop()
-            said(out, b"goes on")
-            out.shutdown(socket.SHUT_WR)
-            equal(out.recv(1), b"", "the end")
-        equal(w.proxy.wait(within=10), 0, "exit code")
-
-
 @promise("--trunk off at either side, or --warm 0, means no trunk, and flows go as before")
 def off():
     for flags, proxy_flags in ((["--trunk", "off"], []), ([], ["--trunk", "off"]), (["--warm", "0"], [])):
@@ -532,43 +294,6 @@ def of_other_make():
                 said(out, b"flow %d" % number)
         equal((asked[0], asked[1:].count(True)), (True, 0), "who was asked for a trunk")
         equal((w.metric("trunks"), w.metric("trunk_flows_total")), (0, 0), "trunks and their flows")
-
-
-@promise("once the certificate is renewed new flows show the new one, by a trunk of their own, and old ones go on")
-def renewed():
-    with World("trunkrenew", proxy=False) as w, Service(w.server, 7001, echo), contextlib.ExitStack() as stack:
-        made, ca = certificates(w.lab, "umc/old", "umc/new", "umc/proxy")
-        admin = w.lab.path("proxy.sock")
-        w.start_proxy("--listen", "127.0.0.1:1080", "--tls-listen", "10.3.0.30:1083", "--cert", made["umc/proxy"][0], "--key",
-                      made["umc/proxy"][1], "--ca", ca, "--allow-all", "--admin", f"unix:{admin}", port=1083)
-        cert, key = w.lab.path("own.pem"), w.lab.path("own.key")
-
-        def use(name):
-            for source, to in zip(made[name], (cert, key)):
-                w.client.run("install", "-m", "600", source, to + ".new")
-                w.client.run("mv", to + ".new", to)
-        use("umc/old")
-        w.redirect("--capture", TARGET, "--threads", "1", "--cert", cert, "--key", key, "--ca", ca, "--proxy-identity", "umc/proxy", proxy="10.3.0.30:1083")
-
-        def flow():
-            out = stack.enter_context(w.client.connect(TARGET, 7001))
-            said(out, b"hello")
-            return out
-        wait_until(lambda: flow() and w.metric("trunks") > 0, "a trunk stands", 20)
-        old = flow()
-        use("umc/new")
-
-        def sources():
-            flow()
-            open_ones = [one for one in json.loads(w.ask("/flows", admin))["flows"] if one["destination"]]
-            return sum(one["source"] == "umc/new" for one in open_ones)
-        wait_until(lambda: sources() > 0, "a new flow shows the new certificate", 20)
-        wait_until(lambda: flow() and w.metric("trunk_flows_total") > 0 and w.metric("trunks") == 1, "the new trunk carries", 20)
-        seen = sources()
-        for _ in range(10):
-            equal(sources(), seen + 1, "flows under the new certificate, each time one more")
-            seen += 1
-        said(old, b"goes on")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ import contextlib
 import os
 import random
 import socket
+import ssl
 import struct
 import tempfile
 import time
 
 from lab import check, equal, promise, run, wait_until
-from proxy_tables import Table
+from proxy_tables import Table, openssl
 from proxy_world import Proxy, Server, echo, is_reset, option, read_exactly, v5_credentials, v5_request, v6_reply, v6_request
 
 DATA, RESET, CREDIT, DRAIN, MOVED = range(5)
@@ -37,9 +38,9 @@ def connect(proxy, source="127.0.0.1"):
     return made
 
 
-def ask(proxy, options, source="127.0.0.1"):
+def ask(proxy, options, source="127.0.0.1", made=None):
     """(connection, authentication, reply code, token in the answer) to a NOOP."""
-    made = connect(proxy, source)
+    made = made or connect(proxy, source)
     made.sendall(noop(options))
     kind, _, code, told = v6_reply(made)
     token = told[8:24] if told and told[:2] == b"\xfc\xe3" else None
@@ -49,8 +50,8 @@ def ask(proxy, options, source="127.0.0.1"):
 class Trunk:
     """The client's side. What came for a stream is in `data`, how it stands in `over`: None, "end" or "reset"."""
 
-    def __init__(self, proxy, options=b"", source="127.0.0.1"):
-        self.connection, kind, code, self.token = ask(proxy, wish(OPEN) + options, source)
+    def __init__(self, proxy, options=b"", source="127.0.0.1", made=None):
+        self.connection, kind, code, self.token = ask(proxy, wish(OPEN) + options, source, made)
         equal((kind, code), (0, 0), "the answer to open")
         check(self.token and self.token != NOTHING, "no token")
         self.next, self.data, self.over, self.frames = 1, {}, {}, []
@@ -238,6 +239,50 @@ def passwords():
                 known = trunk.open(v6_request(server.port, options=credentials))
                 equal(trunk.reply(known), 0, "reply with the password")
                 trunk.said(known, b"known")
+
+
+def short_lived(folder, name, seconds):
+    """A CA, a proxy's certificate of it, and one of `name` that ends so soon. Gives the moment."""
+    at = lambda file: os.path.join(folder, file)  # noqa: E731 - one line, used below
+    openssl("req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", at("ca.key"), "-out", at("ca.pem"), "-days", "2",
+            "-subj", "/CN=test", "-addext", "basicConstraints=critical,CA:TRUE")
+    write(at("ca.conf"), f"[ca]\ndatabase={at('index')}\nnew_certs_dir={folder}\nserial={at('serial')}\ndefault_md=default\nunique_subject=no\n"
+          f"policy=any\ncertificate={at('ca.pem')}\nprivate_key={at('ca.key')}\n[any]\ncommonName=optional\n")
+    write(at("index"), "")
+    write(at("serial"), "01\n")
+    for who, lives in (("umc/proxy", 3600), (name, seconds)):
+        stem = at(who.replace("/", "-"))
+        openssl("req", "-newkey", "ed25519", "-nodes", "-keyout", stem + ".key", "-out", stem + ".csr", "-subj", "/CN=x")
+        write(stem + ".ext", f"subjectAltName=URI:epif://{who}\n")
+        end = int(time.time()) + lives
+        openssl("ca", "-batch", "-notext", "-config", at("ca.conf"), "-name", "ca", "-in", stem + ".csr", "-out", stem + ".pem",
+                "-extfile", stem + ".ext", "-enddate", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end)))
+    return end
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+@promise("once a client's certificate is past its end, its trunk lets no new flow in, and those that stand go on")
+def past_its_end():
+    with tempfile.TemporaryDirectory(prefix="epif-trunk-") as folder, Server(echo) as server:
+        end = short_lived(folder, "umc/node", 5)
+        files = {kind: os.path.join(folder, kind) for kind in ("ca.pem", "umc-proxy.pem", "umc-proxy.key", "umc-node.pem", "umc-node.key")}
+        with Proxy("--tls-listen", "127.0.0.1:0", "--cert", files["umc-proxy.pem"], "--key", files["umc-proxy.key"], "--ca", files["ca.pem"],
+                   "--allow-all", listen=None) as proxy:
+            context = ssl.create_default_context(cafile=files["ca.pem"])
+            context.check_hostname = False
+            context.load_cert_chain(files["umc-node.pem"], files["umc-node.key"])
+            with Trunk(proxy, made=context.wrap_socket(connect(proxy))) as trunk:
+                flow = trunk.flow(server.port)
+                trunk.said(flow, b"in time")
+                wait_until(lambda: time.time() > end, "the certificate has ended", 20)
+                late = trunk.open(v6_request(server.port))
+                check(trunk.reply(late) != 0, "a new flow of a client whose certificate has ended")
+                trunk.said(flow, b"goes on")
+                equal(proxy.metric("epif_proxy_flows_opened_total"), 1, "flows opened")
 
 
 @promise("the limit of connections from a source counts streams, and frees their places")
