@@ -167,8 +167,9 @@ def narrowed():
             with Proxy("--routes", table.write(wide())) as proxy:
                 doomed, unrelated = open_v5(proxy, victim.port), open_v5(proxy, server.port)
                 flows(proxy, 2)
-                table.write(route("narrow", victim.port, **change), wide())
+                table.write(route("narrow", victim.port, **change), wide(), generation=2)
                 check(is_reset(doomed), "the flow to there went on")
+                wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == 2, "every thread follows the new table")
                 equal(v5_code(proxy, v5_request(victim.port)), code, "a new one")
                 table.write(route("narrow", victim.port, purpose="research", **change), wide(), wide("later"), generation=3)
                 wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == 3, "the next table serves")
