@@ -42,6 +42,15 @@ struct Trunks::State {
     socks6::TrunkOption consent;
     Bytes early;
   };
+  /// The end of the thread cancels it: nobody would resume it afterwards.
+  struct Asking {
+    Carrying& carrying;
+    net::Cancel& cancel;
+    Asking(Carrying& all, net::Cancel& one) : carrying(all), cancel(one) { carrying.asking.insert(&cancel); }
+    ~Asking() { carrying.asking.erase(&cancel); }
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+  };
   net::Task<Result<Made>> ask(socks6::TrunkOption wish) {
     const auto deadline = deadline_of_handshake();
     Wish noop;
@@ -51,9 +60,12 @@ struct Trunks::State {
     noop.trunk = wish;
     auto message = socks6_request(noop, {});
     if (!message) co_return fail(std::move(message.error()));
-    auto taken = co_await pool->take({}, deadline);
+    net::Cancel cancel;
+    const Asking asking(*carrying, cancel);
+    auto taken = co_await pool->take({}, deadline, &cancel);
     if (!taken) co_return fail(std::move(taken.error()));
     Made made{std::move(taken->stream), {}, {}};
+    const net::Cancel::Stage stage(&cancel, *made.stream);
     auto sent = co_await net::write_all(*made.stream, *message, deadline);
     if (!sent) co_return fail(std::move(sent.error()));
     std::optional<socks6::TrunkOption> consent;
@@ -95,9 +107,9 @@ struct Trunks::State {
     *itself = trunk;
     state->trunk = trunk;
     state->trunk_since = net::Clock::now();
-    state->carrying->insert(trunk.get());
+    state->carrying->trunks.insert(trunk.get());
     auto ended = co_await trunk->run(std::move(made->early));
-    state->carrying->erase(trunk.get());
+    state->carrying->trunks.erase(trunk.get());
     if (!ended && trunk->streams() > 0) log::warn("redirect", "a trunk broke", {{"why", ended.error().text()}});
     if (state->trunk == trunk) state->trunk.reset();
   }

@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 
+#include "net/cancel.h"
 #include "net/trunk.h"
 #include "net/warm_pool.h"
 #include "redirect/settings.h"
@@ -13,8 +14,16 @@ namespace epif::redirect {
 /// flow, replaced when it drains or breaks, and ends with this, but not before its flows. For the loop's own thread.
 class Trunks {
  public:
-  /// All that carry or that are about to end, of all proxies of a thread: what they hold is still to leave.
-  using Carrying = std::set<net::Trunk*>;
+  /// Of all proxies of a thread.
+  struct Carrying {
+    std::set<net::Trunk*> trunks;    ///< that carry or are about to end: what they hold is still to leave
+    std::set<net::Cancel*> asking;   ///< proxies are asked for a trunk, or to move a flow
+    [[nodiscard]] bool empty() const { return trunks.empty() && asking.empty(); }
+    void abort(const Error& why) {
+      for (auto* trunk : trunks) trunk->abort(why);
+      for (auto* one : asking) one->cancel(why);
+    }
+  };
 
   /// `pool` makes connections to the same proxy and outlives this. `settings` outlives all flows.
   Trunks(net::Loop& loop, const Settings& settings, net::WarmPool& pool, std::shared_ptr<Carrying> carrying);

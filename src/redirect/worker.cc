@@ -195,7 +195,7 @@ void Worker::cut_all(const Error& reason) {
   for (auto& [key, one] : proxies_) {
     if (one.trunks) one.trunks->hand_over();
   }
-  for (auto* trunk : *trunks_) trunk->abort(reason);
+  trunks_->abort(reason);
 }
 
 Stats Worker::stats(bool with_flows) const {
