@@ -2,6 +2,7 @@
 """client ── gate ── server and proxy: trunks while processes start, stop, die and take over from each other."""
 import contextlib
 import json
+import signal
 import socket
 import threading
 import time
@@ -29,6 +30,22 @@ def killed_proxy():
         wait_until(works, "flows go again", 20)
 
 
+@promise("a proxy that falls silent costs the flows that wait for its answer, and later ones do not wait on the same trunk")
+def silent_proxy():
+    with Trunked("trunksilent") as w, w.flow() as stands:
+        before = w.at_proxy("trunk_flows_total")
+        w.proxy.signal(signal.SIGSTOP)
+        out = w.client.connect(TARGET, 7001)
+        with out:
+            out.sendall(b"nobody answers")
+            check(is_reset(out, 25), "a flow without an answer came to an end in order")
+        equal(w.metric("trunks"), 0, "trunks for new flows, while the old one carries its own")
+        w.proxy.signal(signal.SIGCONT)
+        said(stands, b"goes on")
+        w.until_trunk()
+        check(w.at_proxy("trunk_flows_total") > before, "flows come on trunks again")
+
+
 @promise("a redirector that is killed or stopped resets its flows at the server, the moved one too")
 def killed_redirector():
     for how in ("kill", "stop"):
@@ -41,9 +58,7 @@ def killed_redirector():
             flows = [stack.enter_context(w.flow(7002, b"")) for _ in range(10)]
             for out in flows:
                 equal(read_all(out, 2), b"go", "greeting")
-            for _ in range(5):
-                flows[0].sendall(NOISE)
-            wait_until(lambda: w.metric("trunk_moved_total") == 1, "one has moved", 20)
+            w.until_moved(flows[0], 1)
             getattr(w.redirector, how)()
             wait_until(lambda: len(seen) == 10, "all of them are over at the server", 20)
             check(all(seen), f"{seen.count(False)} looked complete after the {how}")

@@ -42,6 +42,7 @@ Task<Result<>> Trunk::run(Bytes early) {
     const Io io = carrier_->read_some(MutableByteSpan(in).subspan(held));
     if (io.state == Io::State::moved) {
       held += io.bytes;
+      heard_ = carrier_->loop().now();
       if (++reads % reads_at_once == 0) co_await carrier_->loop().sleep(std::chrono::milliseconds(0));
     } else if (io.state == Io::State::would_block) {
       reads = 0;

@@ -47,6 +47,8 @@ class Trunk : public std::enable_shared_from_this<Trunk> {
   bool continue_on(std::uint32_t stream, std::unique_ptr<Stream> own, Bytes early = {});
   [[nodiscard]] bool has(std::uint32_t stream) const { return streams_.contains(stream); }
   [[nodiscard]] std::size_t streams() const { return streams_.size(); }
+  /// When the peer last sent anything.
+  [[nodiscard]] TimePoint heard() const { return heard_; }
 
  private:
   friend class TrunkStream;
@@ -87,6 +89,7 @@ class Trunk : public std::enable_shared_from_this<Trunk> {
   std::size_t out_at_ = 0;
   std::optional<std::size_t> last_data_;  ///< in out_: the frame put last, if it is of data and not under way
   std::vector<std::uint32_t> waiting_;  ///< streams that wait for room in out_
+  TimePoint heard_{};
   Loop::Timer idle_;
   bool flushing_ = false;    ///< a flush is to come
   bool is_blocked_ = false;  ///< a flush waits for the carrier, which may hold some of out_ already

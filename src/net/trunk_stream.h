@@ -16,7 +16,7 @@ class TrunkStream final : public Stream {
   int clear_socket() const override { return -1; }
   Mover leave_loop() override;  ///< not for these: they belong to their trunk
   bool can_splice() const override;
-  bool may_splice_later() const override { return !has_failed(); }
+  bool may_splice_later() const override { return !has_failed() && (own_ == nullptr || own_->can_splice()); }
   Io splice_into(Pipe& pipe) override { return own_io(own_->splice_into(pipe)); }
   Io splice_from(Pipe& pipe, bool last) override { return own_write(own_->splice_from(pipe, last)); }
   Io look() override;

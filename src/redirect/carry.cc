@@ -190,13 +190,14 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
     net::reset_on_close(stream->fd(), true);
   }
   flow.proxy_stream = stream.get();
+  const auto asked_at = loop_.now();
   bool offered = false;
   auto early = co_await ask_proxy(*stream, *request, sent, deadline, offered);
   flow.proxy_stream = nullptr;
   if (!early) {
     if (on_trunk && early.error().code == Code::timeout && !flow.cut) {
       const auto found = proxies_.find({next.proxy, next.identity});
-      if (found != proxies_.end() && found->second.trunks) found->second.trunks->doubt();
+      if (found != proxies_.end() && found->second.trunks) found->second.trunks->doubt(asked_at);
     }
     auto error = std::move(early.error());
     if (error.where.empty()) error.where = "proxy " + next.proxy.text();

@@ -140,7 +140,7 @@ std::unique_ptr<net::Stream> Trunks::open(const std::string& route) {
     ++state_->flows;
     return state_->trunk->open();
   }
-  doubt();
+  retire();
   State::want(state_);
   return nullptr;
 }
@@ -157,7 +157,11 @@ void Trunks::answered(const std::string& route, bool offered) {
   if (offered && !state_->trunk) static_cast<void>(open(route));
 }
 
-void Trunks::doubt() {
+void Trunks::doubt(net::TimePoint since) {
+  if (state_->trunk && state_->trunk->heard() < since) retire();
+}
+
+void Trunks::retire() {
   if (state_->trunk) state_->trunk->drain();
   state_->trunk.reset();
 }
@@ -167,7 +171,7 @@ void Trunks::forget_answers() { state_->answers.clear(); }
 void Trunks::hand_over() {
   state_->pool = nullptr;
   state_->answers.clear();
-  doubt();
+  retire();
 }
 
 std::size_t Trunks::standing() const { return state_->trunk ? 1 : 0; }

@@ -39,8 +39,9 @@ class Trunks {
   [[nodiscard]] bool asks(const std::string& route) const;
   /// What the proxy answered.
   void answered(const std::string& route, bool offered);
-  /// A flow waited in vain for its answer on the trunk, whose proxy may be gone without a word: later ones use another.
-  void doubt();
+  /// A flow has waited in vain for its answer since then. If nothing else came either, the proxy may be gone without a word:
+  /// later ones use another trunk.
+  void doubt(net::TimePoint since);
   /// The routes have changed: each is asked about again.
   void forget_answers();
   /// No new streams; what is carried goes on to its end.
@@ -51,6 +52,7 @@ class Trunks {
 
  private:
   struct State;
+  void retire();
   std::shared_ptr<State> state_;
 };
 
