@@ -147,9 +147,7 @@ def resets():
         seen.clear()
         out = w.flow(7002, b"")
         equal(read_all(out, 2), b"go", "greeting")
-        for _ in range(5):
-            out.sendall(NOISE)
-        wait_until(lambda: w.metric("trunk_moved_total") > moved + 1, "it has moved")
+        w.until_moved(out, moved + 2)
         reset(out)
         wait_until(lambda: seen == [True], "the server sees the client's reset", 20)
         with w.flow():

@@ -53,6 +53,13 @@ class Trunked(World):
             said(out, word)
         return out
 
+    def until_moved(self, out, count):
+        """Sends on until so many flows have moved: where a slow machine reads piece by piece, bulk shows late."""
+        def moved():
+            out.sendall(NOISE)
+            return self.metric("trunk_moved_total") >= count
+        wait_until(moved, f"{count} flows have moved", 20)
+
     def until_trunk(self):
         def stands():
             with self.flow():
