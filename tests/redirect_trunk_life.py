@@ -8,7 +8,7 @@ import threading
 import time
 
 from lab import check, epif, equal, promise, run, wait_until
-from redirect_trunk_world import NOISE, PROXY, TARGET, Trunked, both_ways, exchange, said
+from redirect_trunk_world import PROXY, TARGET, Trunked, both_ways, exchange, said
 from redirect_world import Service, World, certificates, echo, is_refused, is_reset, read_all
 
 
