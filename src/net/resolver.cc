@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <coroutine>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <thread>
