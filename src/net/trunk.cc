@@ -1,5 +1,9 @@
 #include "net/trunk.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cassert>
 
@@ -10,6 +14,7 @@ namespace {
 
 constexpr std::chrono::milliseconds farewell{2'000};  ///< for a peer that has heard the end to say its own
 constexpr int farewell_reads = 256;
+constexpr int unsent_bytes = 64 * 1024;                ///< of the carrier in the kernel
 constexpr int reads_at_once = 16;                      ///< before others get their turn
 
 std::unexpected<Error> breach(std::string_view what) { return fail(Code::protocol, "the peer breaks the trunk's protocol", {}, std::string(what)); }
@@ -20,7 +25,11 @@ std::shared_ptr<Trunk> Trunk::make(std::unique_ptr<Stream> carrier, Settings set
   return std::shared_ptr<Trunk>(new Trunk(std::move(carrier), std::move(settings)));
 }
 
-Trunk::Trunk(std::unique_ptr<Stream> carrier, Settings settings) : carrier_(std::move(carrier)), settings_(std::move(settings)) {}
+Trunk::Trunk(std::unique_ptr<Stream> carrier, Settings settings) : carrier_(std::move(carrier)), settings_(std::move(settings)) {
+  // What is not on its way yet waits here and not in the kernel, where megabytes would stand before a reset or a short word.
+  const int most = unsent_bytes;
+  ::setsockopt(carrier_->fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+}
 
 Trunk::~Trunk() { assert(streams_.empty() && "each holds its trunk"); }
 
