@@ -221,7 +221,9 @@ def single_runs():
         paper = figures.Paper(folder, {"processor": "a CPU", "cores": 2, "memory": "4 GiB", "kernel": "6.1", "libc": "glibc", "commit": "abc",
                                        "kind": "quick", "versions": []})
         check(figures.latency_figure(once, paper, "fig11", True), "nothing was drawn")
-        equal(sorted(os.listdir(folder)), ["fig11.png", "fig11.svg"], "files")
+        rates = Measured([row(n, {"rate": v}, "", 8, kind="rate") for n, v in {"direct": 20.0, "epif": 11.0}.items()], "rate")
+        check(figures.rate_figure(rates, paper, "fig13"), "nothing was drawn of rates")
+        equal(sorted(os.listdir(folder)), ["fig11.png", "fig11.svg", "fig13.png", "fig13.svg"], "files")
 
 
 @promise("the CPU and memory of each process stand in a table of their own, a row for each process of each method")

@@ -45,6 +45,12 @@ def or_nan(value):
     return math.nan if value is None else value
 
 
+def whiskers(runs):
+    """Their deviations as the plotting package wants them, a list for each place; nothing where no place has several runs."""
+    found = [or_nan(deviation(values)) for values in runs]
+    return None if all(map(math.isnan, found)) else found
+
+
 WHISKERS = {"elinewidth": 0.8, "ecolor": "#333333"}  # of deviations
 
 
@@ -53,9 +59,8 @@ def grouped_bars(axes, groups, names, value, runs, titles):
     width = 0.86 / max(len(names), 1)
     for i, name in enumerate(names):
         at = [x - 0.43 + (i + 0.5) * width for x in range(len(groups))]
-        spread = [or_nan(deviation(runs(name, group))) for group in groups]
         axes.bar(at, [or_nan(value(name, group)) for group in groups], width, label=titles[name], color=colour(name),
-                 yerr=None if all(map(math.isnan, spread)) else spread, error_kw=WHISKERS)  # it draws no whiskers of nothing
+                 yerr=whiskers(runs(name, group) for group in groups), error_kw=WHISKERS)
     axes.set_xticks(range(len(groups)))
 
 
@@ -90,7 +95,7 @@ def rate_figure(measured, paper, name, quantity="rate"):
     for at, (rival, title) in enumerate(measured.titles.items()):
         values = [measured.median(rival, topology, s, quantity) for s in measured.settings]
         style = {"marker": MARKERS[at % len(MARKERS)], "markersize": 4, "color": colour(rival), "linewidth": 2.2 if rival == "epif" else 1.2}
-        spread = [or_nan(deviation(measured.values(rival, topology, s, quantity))) for s in measured.settings]
+        spread = whiskers(measured.values(rival, topology, s, quantity) for s in measured.settings)
         left.errorbar(measured.settings, list(map(or_nan, values)), spread, label=title, capsize=2, elinewidth=0.8, **style)
         base = [measured.median(BASE, topology, s, quantity) for s in measured.settings]
         if rival != BASE and any(base):
