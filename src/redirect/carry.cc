@@ -38,67 +38,61 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   flow.client_stream = &client;
   // Hardly ever have the first bytes come with the connection; if so, their event is there already.
   if (settings_.first_bytes_wait_ms > 0) client.await_bytes();
+  auto upstream = co_await begin(flow, client, wanted ? std::optional(*wanted) : std::nullopt);
   Result<> outcome;
-  std::unique_ptr<net::Stream> proxy;
-  Bytes early;
-  ByteSpan early_rest;
-  if (!wanted || (wanted->port == settings_.listen_port && wanted->ip.is_loopback())) {
-    outcome = fail(Code::denied, "a connection to the redirector itself has no destination", flow.client.text());
-  } else if (flow.destination = *wanted; flows_.size() > settings_.max_flows_per_thread()) {
-    outcome = fail(Code::limit, "too many connections", flow.destination.text());
-  } else {
-    // Register (done by the caller), check, forward: a change of routes from here on finds this flow.
-    flow.routes = routes_;
-    const auto route = find_route(flow, *flow.routes);
-    if (route) {
-      flow.route = *route;
+  if (!upstream) {
+    outcome = fail(std::move(upstream.error()));
+  } else if (!flow.cut) {
+    const auto early = begin_relay(flow, client, *upstream);
+    if (early) {
+      const auto relay_times = times(*flow.route);
+      outcome = co_await net::relay({client}, {*upstream->stream, *early}, flow.sent, flow.received, relay_times);
     } else {
-      outcome = fail(route.error());
+      outcome = fail(early.error());
     }
-  }
-  if (outcome) {
-    auto initial = co_await first_bytes(flow, client);
-    if (!initial) {
-      outcome = fail(initial.error());
-    } else {
-      const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::handshake_deadline_ms);
-      const auto sent = initial->size();
-      auto upstream = co_await reach(flow, std::move(*initial), deadline);
-      if (!upstream) {
-        outcome = fail(upstream.error());
-      } else {
-        flow.sent.bytes += sent;
-        proxy = std::move(upstream->stream);
-        early = std::move(upstream->early);
-        const auto rest = write_now(client, early);
-        if (rest) {
-          early_rest = *rest;
-          flow.received.bytes += early.size() - rest->size();
-        } else {
-          outcome = fail(rest.error());
-        }
-      }
-    }
-  }
-  if (outcome && !flow.cut) {
-    if (early_rest.empty()) Bytes().swap(early);  // an idle connection holds no buffer
-    flow.proxy_stream = proxy.get();
-    flow.relaying = true;
-    const auto relay_times = times(*flow.route);
-    outcome = co_await net::relay({client}, {*proxy, early_rest}, flow.sent, flow.received, relay_times);
   }
   if (outcome && flow.cut) outcome = fail(*flow.cut);
   if (outcome) {
     // Both ends are through: what is still on its way must get there.
     net::reset_on_close(client.fd(), false);
-    net::reset_on_close(proxy->fd(), false);
+    net::reset_on_close(upstream->stream->fd(), false);
   } else {
     client.abort(outcome.error());
-    if (proxy) proxy->abort(outcome.error());
+    if (upstream) upstream->stream->abort(outcome.error());
   }
   flow.client_stream = nullptr;
   flow.proxy_stream = nullptr;
   co_return outcome;
+}
+
+net::Task<Result<Worker::Upstream>> Worker::begin(Flow& flow, net::Stream& client, std::optional<SocketAddress> wanted) {
+  if (!wanted || (wanted->port == settings_.listen_port && wanted->ip.is_loopback())) {
+    co_return fail(Code::denied, "a connection to the redirector itself has no destination", flow.client.text());
+  }
+  flow.destination = *wanted;
+  if (flows_.size() > settings_.max_flows_per_thread()) co_return fail(Code::limit, "too many connections", flow.destination.text());
+  // Register (done by the caller), check, forward: a change of routes from here on finds this flow.
+  flow.routes = routes_;
+  const auto route = find_route(flow, *flow.routes);
+  if (!route) co_return fail(route.error());
+  flow.route = *route;
+  auto initial = co_await first_bytes(flow, client);
+  if (!initial) co_return fail(std::move(initial.error()));
+  const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::handshake_deadline_ms);
+  const auto sent = initial->size();
+  auto upstream = co_await reach(flow, std::move(*initial), deadline);
+  if (upstream) flow.sent.bytes += sent;
+  co_return upstream;
+}
+
+Result<ByteSpan> Worker::begin_relay(Flow& flow, net::Stream& client, Upstream& upstream) {
+  auto rest = write_now(client, upstream.early);
+  if (!rest) return rest;
+  flow.received.bytes += upstream.early.size() - rest->size();
+  if (rest->empty()) Bytes().swap(upstream.early);  // an idle connection holds no buffer
+  flow.proxy_stream = upstream.stream.get();
+  flow.relaying = true;
+  return rest;
 }
 
 net::Task<Result<Bytes>> Worker::first_bytes(Flow& flow, net::Stream& client) {

@@ -82,6 +82,10 @@ class Worker {
   net::Task<void> serve(Fd connection, SocketAddress client);
   /// Register, check, forward: finds the route, gets the first bytes, connects, relays.
   net::Task<Result<>> carry(Flow& flow, Fd connection);
+  /// To an upstream that has answered. `wanted`: where the client wanted to go, if the kernel knows.
+  net::Task<Result<Upstream>> begin(Flow& flow, net::Stream& client, std::optional<SocketAddress> wanted);
+  /// Writes what the server has said already, as far as the client takes it. Gives the rest.
+  Result<ByteSpan> begin_relay(Flow& flow, net::Stream& client, Upstream& upstream);
   net::Task<Result<Bytes>> first_bytes(Flow& flow, net::Stream& client);
   net::Task<Result<Upstream>> reach(Flow& flow, Bytes initial, net::TimePoint deadline);
   net::Task<Result<Upstream>> reach_directly(Flow& flow, Bytes initial, net::TimePoint deadline);
