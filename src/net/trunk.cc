@@ -221,9 +221,15 @@ void Trunk::finish() {
   carrier_->nudge_reader();
 }
 
-std::size_t Trunk::room() const {
+/// While streams wait, each sends a small frame in its turn: nobody with much to send comes first for ever.
+std::size_t Trunk::take_room(std::uint32_t turn) {
   const auto held = out_.size() - out_at_;
-  return held >= limits::trunk_buffer_bytes ? 0 : limits::trunk_buffer_bytes - held;
+  const auto room = held >= limits::trunk_buffer_bytes ? 0 : limits::trunk_buffer_bytes - held;
+  if (turn == round_ && turns_ > 0) {
+    --turns_;
+    return std::min(room, limits::trunk_large_bytes);
+  }
+  return turns_ > 0 || !waiting_.empty() ? 0 : room;
 }
 
 void Trunk::put(const TrunkFrame& frame, ByteSpan payload) {
@@ -289,14 +295,22 @@ void Trunk::flush() {
   out_at_ = 0;
   if (out_.capacity() > limits::relay_buffer_bytes) Bytes().swap(out_);
   if (closing_) carrier_->nudge_reader();
-  std::vector<std::uint32_t> waiting;
-  waiting.swap(waiting_);
-  for (const auto number : waiting) {
-    const auto found = streams_.find(number);
+  give_turns();
+}
+
+void Trunk::give_turns() {
+  ++round_;
+  turns_ = 0;
+  while (turns_ < limits::trunk_buffer_bytes / limits::trunk_large_bytes && !waiting_.empty()) {
+    const auto found = streams_.find(waiting_.front());
+    waiting_.pop_front();
     if (found == streams_.end()) continue;
+    ++turns_;
     found->second->waits_for_room_ = false;
+    found->second->turn_ = round_;
     found->second->room_again();
   }
+  if (turns_ > 0) flush_soon();  // which ends the turns that nobody takes
 }
 
 Task<void> Trunk::flush_when_writable() {

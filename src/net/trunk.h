@@ -1,4 +1,5 @@
 #pragma once
+#include <deque>
 #include <map>
 #include <memory>
 #include <unordered_map>
@@ -62,7 +63,7 @@ class Trunk : public std::enable_shared_from_this<Trunk> {
   [[nodiscard]] Task<void> await_peers_end(MutableByteSpan scrap);
 
   // For its streams.
-  [[nodiscard]] std::size_t room() const;
+  [[nodiscard]] std::size_t take_room(std::uint32_t turn);
   void put(const TrunkFrame& frame, ByteSpan payload);
   /// The peer takes rising numbers only: those below that have said nothing yet are opened first.
   void open_those_before(std::uint32_t stream);
@@ -73,6 +74,7 @@ class Trunk : public std::enable_shared_from_this<Trunk> {
   void left(TrunkStream& stream);
   void flush_soon();
   void flush();
+  void give_turns();
   [[nodiscard]] Task<void> flush_when_writable();
   void end_if_unused();
   void finish();
@@ -88,7 +90,9 @@ class Trunk : public std::enable_shared_from_this<Trunk> {
   Bytes out_;
   std::size_t out_at_ = 0;
   std::optional<std::size_t> last_data_;  ///< in out_: the frame put last, if it is of data and not under way
-  std::vector<std::uint32_t> waiting_;  ///< streams that wait for room in out_
+  std::deque<std::uint32_t> waiting_;  ///< streams that wait for room in out_, in their order; a flush is to come
+  std::uint32_t round_ = 0;  ///< of turns; one ends with the next flush
+  std::size_t turns_ = 0;    ///< of this round, not taken yet
   TimePoint heard_{};
   Loop::Timer idle_;
   bool flushing_ = false;    ///< a flush is to come

@@ -97,7 +97,7 @@ Io TrunkStream::write_some(ByteSpan from, bool last) {
   if (moved_out_) {
     return own_write(own_->write_some(from, last));
   }
-  const auto room = std::min<std::size_t>({from.size(), credit_, trunk_->room(), limits::trunk_frame_bytes});
+  const auto room = std::min<std::size_t>({from.size(), credit_, trunk_->take_room(std::exchange(turn_, 0)), limits::trunk_frame_bytes});
   if (unsaid_) trunk_->open_those_before(number_);
   if (room == 0) {
     // Who waits for room keeps its place among those that are opened.

@@ -65,6 +65,7 @@ class TrunkStream final : public Stream {
   Bytes early_;                 ///< read from own_ before it was ours; behind all that comes by the trunk
   bool unsaid_;                 ///< the opening frame is still to be sent
   bool waits_for_room_ = false;
+  std::uint32_t turn_ = 0;      ///< the trunk's round in which it may send a frame before those that have not waited
   bool ended_in_ = false;
   bool ended_out_ = false;
   bool moved_in_ = false;
