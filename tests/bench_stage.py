@@ -36,11 +36,9 @@ def lengths_of_steps():
     equal(measure.announcement(3, 9000, 6000), "3 measurements, about 150 minutes; what would start after 100 minutes is left out", "a long one")
 
 
-@promise("a competitor is measured at once in several topologies only where its workload says so, and each then has its own result")
-def at_once():
-    begun, ended = [], []
-
-    class Small:
+def world_that_ends_in(ended):
+    """A class for stage.World: nothing is built, and each that ends is in the list `ended`."""
+    class World:
         def __init__(self, *_):
             pass
 
@@ -49,6 +47,12 @@ def at_once():
 
         def __exit__(self, *_):
             ended.append(self)
+    return World
+
+
+@promise("a competitor is measured at once in several topologies only where its workload says so, and each then has its own result")
+def at_once():
+    begun, ended = [], []
 
     def begin(world, rival, step, lengths):
         begun.append(step.topology)
@@ -63,7 +67,7 @@ def at_once():
     equal([len(turn) for turn in made], [3, 1, 1, 1, 1, 1, 1], "steps of each turn")
     before = stage.World
     try:
-        stage.World = Small
+        stage.World = world_that_ends_in(ended)
         on = stage.Stage(types.SimpleNamespace(kind="full", workloads={"beside": beside}, loss=0.0, rate=None), {("workload", "beside"): ""})
         equal(on.take(made[0]), [{"ms": 1.0, "others": 3}, {"ms": 2.0, "others": 3}, {"error": "it fell"}], "results")
         equal(on.take(made[1]), [{"ms": 4.0, "others": 4}], "another topology")
@@ -219,22 +223,12 @@ def interrupted():
 def stuck():
     gone, before = [], stage.World
 
-    class Sound:
-        def __init__(self, *_):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            gone.append(self)
-
     class Stuck(competitor.Base):
         def stop(self, world):
             raise KeyError("gone")
     one = types.SimpleNamespace(once=lambda *_: {"ms": 1.0}, RIVALS={"stuck": Stuck})
     try:
-        stage.World = Sound
+        stage.World = world_that_ends_in(gone)
         on = stage.Stage(types.SimpleNamespace(kind="full", workloads={"one": one}, loss=0.0, rate=None), {("workload", "one"): ""})
         step = campaign.Step("one", "stuck", "", 1, 1)
         with contextlib.redirect_stdout(io.StringIO()):

@@ -143,7 +143,7 @@ Result<> Trunk::opened_by_peer(std::uint32_t stream) {
   if (!settings_.accept) return breach("only the opening side may open streams");
   if (next_ == 0 || stream < next_) return breach("a stream's number comes twice");
   next_ = stream + 1;
-  // A peer that does not know yet that this side drains: it meets a reset, and tries elsewhere.
+  // Also while this side drains: the peer may not know yet.
   auto made = std::make_unique<TrunkStream>(shared_from_this(), carrier_->loop(), stream, false);
   idle_.cancel();
   streams_.emplace(stream, made.get());

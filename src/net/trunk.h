@@ -1,7 +1,7 @@
 #pragma once
 #include <deque>
-#include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
