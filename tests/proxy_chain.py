@@ -7,10 +7,10 @@ import contextlib
 import os
 import socket
 import subprocess
-import tempfile
 import threading
 
-from lab import Process, check, epif, equal, promise, run, wait_until, write_json
+from lab import check, equal, promise, run, wait_until, write_json
+from functions_world import Functions
 from proxy_world import (Proxy, Server, digest, echo, is_reset, open_v5, read_all, read_exactly, successor,
                          v5_code, v5_request)
 
@@ -21,29 +21,6 @@ def x25519():
     public = subprocess.run(["openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER"], input=der, capture_output=True,
                             check=True).stdout
     return base64.b64encode(der[-32:]).decode(), base64.b64encode(public[-32:]).decode()
-
-
-class Functions:
-    """Bridging functions as processes, each with its socket."""
-
-    def __init__(self):
-        self.stack, self.running = contextlib.ExitStack(), {}
-
-    def __enter__(self):
-        self.folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="epif-bf-"))
-        return self
-
-    def __exit__(self, *failure):
-        self.stack.close()
-
-    def start(self, instance, function):
-        path = os.path.join(self.folder, instance)
-        program = os.path.join(os.path.dirname(epif()), "epif-bf")
-        process = Process(instance, [program, function], path + ".log", env={"EPIF_BF_SOCKET": path})
-        process.wait_for(lambda: os.path.exists(path), "its socket is there")
-        self.stack.callback(process.stop)
-        self.running[instance] = process
-        return {"function": function, "instance": instance, "socket": path}
 
 
 def source(id, port, **fields):

@@ -3,9 +3,8 @@
 import contextlib
 import os
 import subprocess
-import threading
 
-from lab import check, epif, equal, promise, run, wait_until
+from lab import Again, check, epif, equal, promise, run
 from proxy_tables import Table
 from proxy_world import Proxy, Server, echo, is_reset, read_all, successor, v5_request
 
@@ -57,31 +56,15 @@ def take_over():
 @promise("no connection of thousands is lost while processes take over from each other")
 def nothing_lost():
     with Server(echo) as server, Proxy("--allow-all", "--max-connections-per-source", "9000") as proxy, contextlib.ExitStack() as stack:
-        done, failures, over = [0], [], threading.Event()
+        def once():
+            with contextlib.closing(through(proxy, server)) as client:
+                ask(client, b"hello")
 
-        def hammer():
-            while not over.is_set():
-                try:
-                    with contextlib.closing(through(proxy, server)) as client:
-                        ask(client, b"hello")
-                    done[0] += 1
-                except (OSError, AssertionError) as failure:
-                    failures.append(repr(failure))
-
-        threads = [threading.Thread(target=hammer) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
+        with Again(once, "connections", threads=4) as again:
             for number in range(3):
-                before = done[0]
                 process = successor(proxy, name=f"new-{number}")
                 stack.callback(process.stop)
-                wait_until(lambda: done[0] > before + 200, "200 more connections", 20)
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join(20)
-        equal(failures[:3], [], f"failures among {done[0]} connections")
+                again.until_more(200, 20)
         equal(proxy.process.wait(within=20), 0, "exit code of the first process")
 
 

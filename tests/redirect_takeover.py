@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """client ── gate ── server and proxy: a new redirector takes the place of the one that runs."""
 import contextlib
+import itertools
 import json
 import os
 import signal
 import socket
-import threading
 
-from lab import Failure, check, epif, equal, promise, run, wait_until
+from lab import Again, Failure, check, epif, equal, promise, run, wait_until
 from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET, ALIAS = "10.2.0.20", "10.2.0.99"
@@ -45,24 +45,16 @@ def nothing_lost():
         flows = [stack.enter_context(w.client.connect(TARGET, 7001)) for _ in range(FLOWS)]
         for number, out in enumerate(flows):
             said(out, b"flow %d" % number)
-        over, failures, counts = threading.Event(), [], {"connections": 0, "datagrams": 0, "names": 0}
-
-        def again_and_again(what, once):
-            while not over.is_set():
-                try:
-                    once()
-                    counts[what] += 1
-                except (OSError, AssertionError) as failure:
-                    failures.append(f"{what}: {failure!r}")
-
         def connection():
             with w.client.connect(TARGET, 7001) as out:
                 said(out, b"new")
 
         talker = stack.enter_context(datagram_socket(w.client, TARGET))
 
+        numbers = itertools.count()
+
         def datagram():
-            word = b"%d" % counts["datagrams"]
+            word = b"%d" % next(numbers)
             equal(ask(talker, word, (TARGET, 7002))[0], word, "datagram")
 
         def name():
@@ -70,23 +62,14 @@ def nothing_lost():
                 question = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + b"\x04pacs\x08research\x00\x00\x01\x00\x01"
                 check(socket.inet_aton(ALIAS) in ask(out, question, ("10.1.0.1", 53))[0], "no address for the name")
 
-        threads = [threading.Thread(target=again_and_again, args=work)
-                   for work in (("connections", connection), ("connections", connection), ("datagrams", datagram), ("names", name))]
-        for thread in threads:
-            thread.start()
         processes = [first]
-        try:
+        with Again(connection, "connections", threads=2) as connections, Again(datagram, "datagrams") as datagrams, Again(name, "names") as names:
             for _ in range(3):
-                before = dict(counts)
                 processes.append(successor(w, *flags))
-                wait_until(lambda: all(counts[what] > before[what] + 20 for what in counts), "20 more of each", 30)
+                for one in (connections, datagrams, names):
+                    one.until_more(20)
                 for number, out in enumerate(flows):
                     said(out, b"still %d" % number)
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join(20)
-        equal(failures[:3], [], f"failures among {counts}")
         check(first.alive(), "the first process ended under its flows")
         for out in flows:
             out.close()

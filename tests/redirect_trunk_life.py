@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from lab import check, epif, equal, promise, run, wait_until
+from lab import Again, check, epif, equal, promise, run, wait_until
 from redirect_trunk_world import PROXY, TARGET, Trunked, both_ways, exchange, said
 from redirect_world import Service, World, certificates, echo, is_refused, is_reset, read_all
 
@@ -71,20 +71,12 @@ def proxy_takes_over():
     size = 30_000_000
     with Trunked("trunkover", proxy_flags=("--threads", "2")) as w, Service(w.server, 7002, both_ways(heard, size)), contextlib.ExitStack() as stack:
         flows = [stack.enter_context(w.flow()) for _ in range(50)]
-        over, failures, count = threading.Event(), [], [0]
+        old = w.proxy
 
-        def again():
-            while not over.is_set():
-                try:
-                    with w.flow():
-                        count[0] += 1
-                except (OSError, AssertionError) as failure:
-                    failures.append(repr(failure))
-        threads = [threading.Thread(target=again) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        try:
-            old = w.proxy
+        def new_flow():
+            with w.flow():
+                pass
+        with Again(new_flow, "flows", threads=2) as again:
             out = stack.enter_context(w.flow(7002, b""))
             problems = []
 
@@ -96,15 +88,9 @@ def proxy_takes_over():
             moving = threading.Thread(target=move)
             moving.start()
             w.proxy = w.begin_proxy("--take-over")
-            before = count[0]
-            wait_until(lambda: count[0] > before + 30, "30 flows more", 30)
+            again.until_more(30)
             moving.join(60)
             equal(problems, [], "what went wrong with the bulk")
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join(20)
-        equal(failures[:3], [], f"failures among {count[0]} flows")
         for number, one in enumerate(flows):
             said(one, b"still %d" % number)
         check(old.alive(), "the old process ended under its flows")

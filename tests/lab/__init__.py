@@ -1,4 +1,5 @@
 """End-to-end tests in network namespaces that read like the topology they build. See tests/README.md."""
+from .again import Again
 from .capture import Capture
 from .names import remove_leftovers
 from .network import Lab, Node, Router, Switch
@@ -9,5 +10,5 @@ from .service import Service, echo
 from .setting import Setting
 from .wait import wait_until
 
-__all__ = ["Capture", "Failure", "Lab", "Node", "Process", "Router", "Service", "Setting", "Switch", "check", "echo", "epif", "equal", "promise",
+__all__ = ["Again", "Capture", "Failure", "Lab", "Node", "Process", "Router", "Service", "Setting", "Switch", "check", "echo", "epif", "equal", "promise",
            "remove_leftovers", "repository", "run", "wait_until", "write_json"]
