@@ -21,7 +21,7 @@ def from_source(proxy, source):
 
 def refusals(proxy, server):
     """What a client that is too much gets, in each protocol."""
-    for request, answer in ((v4_request(server.port), b"\0\x5b" + bytes(6)), (b"\x05\x01\0", b"\x05\xff"),
+    for request, answer in ((v4_request(server.port), b"\0\x5b" + bytes(6)), (b"\x05\x01\0", b"\x05\xff"), (b"GET / HTTP/1.1\r\n", b"\x06"),
                             (v6_request(server.port), b"\x06\0\0\0\x06\x01\0\0\0\0\0\x01\0\0\0\0")):
         began = time.monotonic()
         with proxy.connect() as client:

@@ -66,6 +66,19 @@ def refused():
         check("does not run" in says(trace(w, f"{TARGET}:80", "--routes", w.file, code=3), "capture"), "dead redirector")
 
 
+@promise("routes for a user or a cgroup are traced as their program, as a program below the cgroup, and as others")
+def programs():
+    with World("tracewho") as w:
+        w.file = write_json(w.lab.path("routes.json"), {"routes": [
+            {"id": "lab", "flow": "app/lab", "destination": TARGET + ":80", "selector": {"cgroups": ["/lab.slice"]}, "next": {"proxy": "10.3.0.30:1080"}},
+            {"id": "ann", "flow": "app/ann", "destination": TARGET + ":81", "selector": {"users": ["64001"]}, "next": {"proxy": "10.3.0.30:1080"}}]})
+        w.redirect("--routes", w.file, proxy=None)
+        for port, words, code in ((80, ("--cgroup", "/lab.slice"), 0), (80, ("--cgroup", "lab.slice/job"), 0), (80, ("--cgroup", "/other"), 3),
+                                  (80, ("--user", "64001"), 3), (81, ("--user", "64001"), 0), (81, ("--user", "64001", "--cgroup", "/x"), 0),
+                                  (81, ("--cgroup", "/lab.slice"), 3)):
+            trace(w, f"{TARGET}:{port}", "--routes", w.file, *words, code=code)
+
+
 @promise("unknown: what no rule covers leaves directly, and trace says so; a name that no route has is an error")
 def unknown():
     with World("traceunknown") as w:

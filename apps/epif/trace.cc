@@ -15,7 +15,7 @@ struct TraceArguments {
   std::string destination;
   std::vector<std::string> routes, admins, agents;
   std::string state = "/run/epif";
-  std::string user;
+  std::string user, cgroup;
   bool udp = false;
   bool connect = false;
   std::string output = "text";
@@ -30,9 +30,13 @@ Result<Destination> parse_destination(const std::string& text) {
   return whole;
 }
 
-Result<std::optional<redirect::Program>> program_of(const std::string& user) {
-  if (user.empty()) return std::optional<redirect::Program>{};
+/// Absent if neither is given. What is not given fits no route that asks for it.
+Result<std::optional<redirect::Program>> program_of(const std::string& user, const std::string& cgroup) {
+  if (user.empty() && cgroup.empty()) return std::optional<redirect::Program>{};
   redirect::Program program;
+  program.user = ~0u;  // nobody's number: setuid() takes it for none
+  program.cgroup = cgroup.starts_with('/') ? cgroup.substr(1) : cgroup;
+  if (user.empty()) return std::optional(program);
   const auto* const end = user.data() + user.size();
   if (const auto read = std::from_chars(user.data(), end, program.user); read.ec == std::errc{} && read.ptr == end) return std::optional(program);
   const auto* account = ::getpwnam(user.c_str());
@@ -53,7 +57,7 @@ Exit run(const TraceArguments& arguments) {
   }
   auto destination = parse_destination(arguments.destination);
   if (!destination) return report(destination.error());
-  auto who = program_of(arguments.user);
+  auto who = program_of(arguments.user, arguments.cgroup);
   if (!who) return report(who.error());
   auto view = trace::look_around(places);
   if (!view) return report(view.error());
@@ -76,6 +80,7 @@ void add_trace(CLI::App& root, Exit& exit) {
   command->add_option("--agent", arguments->agents, "An agent's state folder; repeats (default: all in /var/lib/epif)")->allow_extra_args(false);
   command->add_option("--state", arguments->state, "The redirector's folder, in standalone use")->capture_default_str();
   command->add_option("--user", arguments->user, "As this user's program, where routes select by user");
+  command->add_option("--cgroup", arguments->cgroup, "As a program in this cgroup (its path below the cgroup2 mount), where routes select by cgroup");
   command->add_flag("--udp", arguments->udp, "A datagram, not a connection");
   command->add_flag("--connect", arguments->connect, "Try to connect to proxies, and to the destination from the last one");
   command->add_option("-o,--output", arguments->output, "text or json")->check(CLI::IsMember({"text", "json"}))->capture_default_str();

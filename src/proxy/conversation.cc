@@ -305,9 +305,15 @@ net::Task<void> Conversation::refuse_unread(milliseconds patience) {
       protocol_ = Protocol::socks6;
       verdict_.reply.success = true;
       break;
-    default: {
+    case socks5::version: {
       const auto size = socks5::encode_method(socks5::Method::unacceptable, no_method);
       auto sent = co_await send(ByteSpan(no_method).first(size));
+      static_cast<void>(sent);
+      co_return;
+    }
+    default: {
+      const std::array<std::uint8_t, 1> mismatch{socks6::version};  // draft section 5.1
+      auto sent = co_await send(mismatch);
       static_cast<void>(sent);
       co_return;
     }
