@@ -69,3 +69,19 @@ function(epif_module name)
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   endif()
 endfunction()
+
+# epif_bpf(module name): src/<module>/<name>.bpf.c becomes a program for the kernel, which src/<module>/<name>.cc holds as it is, by
+# the path in the macro EPIF_<NAME>.
+find_program(EPIF_BPF_CLANG NAMES clang-19 clang REQUIRED)
+function(epif_bpf module name)
+  set(source ${CMAKE_SOURCE_DIR}/src/${module}/${name}.bpf.c)
+  set(object ${CMAKE_BINARY_DIR}/${name}.bpf.o)
+  file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${module}/${name}*.h)
+  add_custom_command(OUTPUT ${object} DEPENDS ${source} ${headers}
+    COMMAND ${EPIF_BPF_CLANG} -target bpf -mcpu=v2 -O2 -g -Wall -Werror -I${CMAKE_SOURCE_DIR}/src
+            -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE} -c ${source} -o ${object}
+    VERBATIM)
+  string(TOUPPER ${name} macro)
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/${module}/${name}.cc PROPERTIES
+    OBJECT_DEPENDS ${object} COMPILE_DEFINITIONS EPIF_${macro}="${object}")
+endfunction()

@@ -8,7 +8,7 @@ import subprocess
 from lab import check, equal, promise, repository, run
 
 MAX_LINES = 500
-SOURCES = {".h", ".cc", ".py", ".ts", ".tsx", ".js", ".css", ".sh", ".cmake"}
+SOURCES = {".h", ".c", ".cc", ".py", ".ts", ".tsx", ".js", ".css", ".sh", ".cmake"}
 PROSE = {".md", ".txt", ".yaml", ".yml", ".json", ".cedar", ""}
 # The words are built, so that this file is no finding of its own.
 MARKERS = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "st" + "ub", "not imple" + "mented", "unimple" + "mented",
@@ -71,7 +71,7 @@ def too_long(name, text):
 def leftovers(name, text):
     found = [f"{name}:{number}: leftover {match[0]!r}" for number, line in enumerate(text.splitlines(), 1)
              if (match := _marker.search(line))]
-    if name.endswith((".h", ".cc")):
+    if name.endswith((".h", ".c", ".cc")):
         found += [f"{name}:{number}: commented-out code" for number, line in enumerate(text.splitlines(), 1)
                   if _dead_code.match(line)]
     return found

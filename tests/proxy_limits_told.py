@@ -21,7 +21,7 @@ CHANGEABLE = {"max_connections": "connections", "max_connections_per_source": "c
               "udp_queued_bytes_per_source": "udp_queued_bytes_per_source"}
 ELSEWHERE = {"first_bytes_wait_ms", "first_bytes_wait_max_ms", "bf_first_bytes_hold_ms", "warm_pool_connections",
              "capture_chain_devices", "mptcp_subflows", "mptcp_endpoints", "handover_look_ms", "handover_serving_ms",
-             "trunk_large_bytes", "trunk_bulk_bytes", "trunk_ask_again_s"}
+             "trunk_large_bytes", "trunk_bulk_bytes", "trunk_ask_again_s", "connect_hook_destinations", "connect_hook_places_tried"}
 
 
 def limits():
@@ -42,6 +42,8 @@ def all_told():
     check(len(wanted) > 70, f"only {len(wanted)} limits were found")
     with Proxy("--allow-all", "--max-connections", "9000") as proxy:
         metrics = proxy.get("/metrics")
+    series = [line.rpartition(" ")[0] for line in metrics.splitlines() if line and not line.startswith("#")]
+    equal(sorted({one for one in series if series.count(one) > 1}), [], "series that are there twice, which Prometheus refuses")
     told = {family: {name: float(value) for name, value in re.findall(family + r'\{limit="(\w+)"\} (\S+)', metrics)}
             for family in ("epif_proxy_limit", "epif_proxy_fixed_limit", "epif_proxy_held", "epif_proxy_shed_total")}
     for name, value in wanted.items():

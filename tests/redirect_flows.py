@@ -4,7 +4,7 @@ import contextlib
 import socket
 import os
 
-from lab import check, equal, promise, run, wait_until
+from lab import check, equal, promise, run, wait_until, write_json
 from redirect_world import Service, World, certificates, danted, echo, greet, is_refused, is_reset, read_all, reset
 
 PROXY4 = "10.3.0.30"
@@ -222,6 +222,26 @@ def mutual_tls():
             w.redirect("--cert", cert, "--key", key, "--ca", ca, "--capture", "10.2.0.20", proxy="10.3.0.30:1083")
             check(is_refused(w.client, "10.2.0.20", 7001), "the proxy took a certificate of a foreign authority")
             equal(len(w.flows()["refusals"]), 1, "refusals")
+
+
+@promise("with --fast-open the request travels in the SYN, and the program's bytes with it only where a route, or the flag alone, lets them be said twice")
+def said_twice():
+    for name, safe in (("alone", None), ("safe", True), ("unsafe", False)):
+        with World("tfo" + name) as w, Service(w.server, 7001, echo):
+            for node in (w.client, w.proxy_node):
+                node.sysctl("net.ipv4.tcp_fastopen", 3)
+            route = {"id": "a", "flow": "app/a", "destination": "10.2.0.20:7001", "next": {"proxy": "10.3.0.30:1080"}, "replay_safe": safe}
+            managed = ["--routes", write_json(w.lab.path("routes.json"), {"routes": [route]})]
+            w.redirect("--fast-open", "--trunk", "off", *(managed if safe is not None else ["--capture", "10.2.0.20"]),
+                       proxy=None if safe is not None else "10.3.0.30:1080")
+            wire = w.gate.capture("proxy", "tcp dst port 1080")
+            for _ in range(4):
+                with w.client.connect("10.2.0.20", 7001) as out:
+                    out.sendall(b"open sesame")
+                    equal(read_all(out, 11), b"open sesame", "echo")
+            syns = [packet.payload for packet in wire.stop().packets() if packet.flags & 0x12 == 0x02]
+            check(any(payload[:1] == b"\x06" for payload in syns), f"{name}: no SYN of {len(syns)} bears a request")
+            equal(any(b"open sesame" in payload for payload in syns), safe is not False, f"{name}: the program's bytes in a SYN")
 
 
 @promise("SOCKS6 with Fast Open works where it is possible and where it is not")

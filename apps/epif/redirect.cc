@@ -42,6 +42,7 @@ struct RedirectArguments {
   std::string state = "/run/epif";
   std::string splice = "auto";
   std::string trunk = "auto";
+  std::string connect_hook = "auto";
   unsigned threads = 0;
   bool exec = false;
   std::vector<std::string> command;
@@ -149,6 +150,7 @@ Result<> read_rules(const RedirectArguments& arguments, redirect::ServiceOptions
   }
   options.gateway = arguments.gateway;
   options.untracked = arguments.untracked;
+  options.connect_hook = arguments.connect_hook == "auto";
   options.dns = arguments.dns;
   return {};
 }
@@ -311,6 +313,8 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_flag("--no-resumption", arguments->no_resumption, "Resume no TLS session with the proxy: each handshake checks certificates");
   command->add_flag("--mptcp", arguments->mptcp, "Speak MPTCP with proxies that do, over all addresses of this node: flows survive the loss of a link");
   command->add_option("--trunk", arguments->trunk, "Carry many flows in one connection to the proxy, where it offers that; bulk gets its own")
+      ->check(CLI::IsMember({"auto", "off"}))->type_name("auto|off")->capture_default_str();
+  command->add_option("--connect-hook", arguments->connect_hook, "Bring connections to destinations that were reached before without address translation (BPF), where the kernel lets")
       ->check(CLI::IsMember({"auto", "off"}))->type_name("auto|off")->capture_default_str();
   command->add_option("--splice", arguments->splice, "Move bytes between a program and a proxy in clear inside the kernel: always, never, or where much is under way")
       ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();

@@ -7,7 +7,7 @@ from . import Base
 
 
 # Words that switch off what saves round trips or copies; see paper/ideas.py.
-PLAIN = ("--warm", "0", "--no-false-start", "--first-bytes-wait", "0", "--splice", "off", "--trunk", "off", "--threads", str(os.cpu_count()))
+PLAIN = ("--warm", "0", "--no-false-start", "--first-bytes-wait", "0", "--splice", "off", "--trunk", "off", "--connect-hook", "off", "--threads", str(os.cpu_count()))
 PLAIN_PROXY = ("--splice", "off", "--trunk", "off")
 # As the authors' programs, which are written for tokio's pool: a thread a core.
 PLAIN_NOTE = ("SOCKS5 plain and SOCKS6 plain are epif with every accelerator off but threads: the authors' own programs have a thread for each core as well, "

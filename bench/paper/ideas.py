@@ -28,6 +28,8 @@ IDEAS = (
          proxy_off=("--splice", "off"), why="bulk data stay in the kernel"),
     Idea("trunk", "trunk", "both", redirect_on=("--trunk", "auto"), redirect_off=("--trunk", "off"), proxy_on=("--trunk", "auto"),
          proxy_off=("--trunk", "off"), why="many flows in one connection to the proxy (with warm pool)"),
+    Idea("connect-hook", "connect hook", "both", redirect_on=("--connect-hook", "auto"), redirect_off=("--connect-hook", "off"),
+         why="programs come to the redirector without address translation"),
     Idea("threads", "threads", "both", redirect_on=("--threads", "0"), redirect_off=("--threads", "1"), proxy_off=("--threads", "1"),
          why="one a core at the proxy, one for two at the redirector"),
 )

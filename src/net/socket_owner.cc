@@ -5,7 +5,6 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
-#include <mntent.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "net/cgroup.h"
 
 namespace epif::net {
 namespace {
@@ -104,18 +104,6 @@ Result<std::vector<Found>> ask(const Query& question) {
     }
   } while (several);
   return found;
-}
-
-/// Where the cgroup2 hierarchy is mounted; empty if nowhere.
-std::string cgroup_mount() {
-  const std::unique_ptr<FILE, int (*)(FILE*)> mounts(::setmntent("/proc/self/mounts", "r"), ::endmntent);
-  if (!mounts) return {};
-  mntent entry{};
-  std::array<char, 4096> text;
-  while (::getmntent_r(mounts.get(), &entry, text.data(), static_cast<int>(text.size())) != nullptr) {
-    if (std::string_view(entry.mnt_type) == "cgroup2") return entry.mnt_dir;
-  }
-  return {};
 }
 
 /// Path of a cgroup by its number; nothing if it is gone.

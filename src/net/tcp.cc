@@ -15,6 +15,10 @@
 namespace epif::net {
 namespace {
 
+bool at_device(int fd, const std::string& device) {
+  return device.empty() || ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.c_str(), static_cast<socklen_t>(device.size())) == 0;
+}
+
 constexpr int so_original_dst = 80;  // linux/netfilter_ipv4.h and ip6_tables.h give both families this number
 
 int family(const SocketAddress& address) { return address.ip.is_v6() ? AF_INET6 : AF_INET; }
@@ -142,6 +146,17 @@ Result<SocketAddress> original_destination(int fd, const SocketAddress& local) {
   return from_sockaddr(storage);
 }
 
+Result<IpAddress> source_towards(const SocketAddress& destination) {
+  // Connecting a datagram socket sends nothing: it only chooses a route.
+  const Fd any(::socket(destination.ip.is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage storage{};
+  const auto length = to_sockaddr(destination, storage);
+  if (!any || ::connect(any.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) {
+    return fail(system_error(errno, "no route", destination.text()));
+  }
+  return local_address(any.get()).ip;
+}
+
 namespace {
 
 std::string_view reported(Code code) {
@@ -229,6 +244,7 @@ Result<Fd> listen(SocketAddress at, const ListenOptions& options) {
     const bool done = at.ip.is_v6() ? set_int(fd.get(), SOL_IPV6, IPV6_TRANSPARENT, 1) : set_int(fd.get(), SOL_IP, IP_TRANSPARENT, 1);
     if (!done) return fail(system_error(errno, "cannot listen transparently", at.text()));
   }
+  if (!at_device(fd.get(), options.device)) return fail(system_error(errno, "cannot listen at a device", options.device));
   set_int(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // accepted sockets inherit it: one system call less for each
   sockaddr_storage storage{};
   const auto length = to_sockaddr(at, storage);

@@ -45,6 +45,7 @@ struct ListenOptions {
   bool transparent = false;  ///< accepts for foreign addresses (tproxy)
   bool dual_stack = false;   ///< an IPv6 listener takes IPv4, too
   bool multipath = false;    ///< accepts MPTCP where the kernel has it
+  std::string device{};      ///< what arrives there alone; empty: anywhere
   int backlog = 4096;
 };
 /// A listening socket; IPv6 ones take IPv6 only. Errors: address_in_use (names the address), permission, io.
@@ -80,6 +81,9 @@ void set_no_fragmentation(int fd, bool never);
 /// Where a redirected connection wanted to go (SO_ORIGINAL_DST, both families); `local` is its local_address(). Errors: not_found
 /// if it was not redirected.
 [[nodiscard]] Result<SocketAddress> original_destination(int fd, const SocketAddress& local);
+
+/// The address that the kernel gives a socket of this node towards `destination`. Errors: net_unreachable, io.
+[[nodiscard]] Result<IpAddress> source_towards(const SocketAddress& destination);
 
 /// Conversions for system calls; `to_sockaddr` returns the length.
 [[nodiscard]] unsigned to_sockaddr(const SocketAddress& address, sockaddr_storage& out);

@@ -12,11 +12,6 @@
 namespace epif::net {
 namespace {
 
-constexpr std::chrono::milliseconds farewell{2'000};  ///< for a peer that has heard the end to say its own
-constexpr int farewell_reads = 256;
-constexpr int unsent_bytes = 64 * 1024;                ///< of the carrier in the kernel
-constexpr int reads_at_once = 16;                      ///< before others get their turn
-
 std::unexpected<Error> breach(std::string_view what) { return fail(Code::protocol, "the peer breaks the trunk's protocol", {}, std::string(what)); }
 
 }  // namespace
@@ -27,7 +22,7 @@ std::shared_ptr<Trunk> Trunk::make(std::unique_ptr<Stream> carrier, Settings set
 
 Trunk::Trunk(std::unique_ptr<Stream> carrier, Settings settings) : carrier_(std::move(carrier)), settings_(std::move(settings)) {
   // What is not on its way yet waits here and not in the kernel, where megabytes would stand before a reset or a short word.
-  const int most = unsent_bytes;
+  const int most = limits::trunk_unsent_bytes;
   ::setsockopt(carrier_->fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
 }
 
@@ -52,7 +47,7 @@ Task<Result<>> Trunk::run(Bytes early) {
     if (io.state == Io::State::moved) {
       held += io.bytes;
       heard_ = carrier_->loop().now();
-      if (++reads % reads_at_once == 0) co_await carrier_->loop().sleep(std::chrono::milliseconds(0));
+      if (++reads % limits::trunk_reads_at_once == 0) co_await carrier_->loop().sleep(std::chrono::milliseconds(0));
     } else if (io.state == Io::State::would_block) {
       reads = 0;
       co_await carrier_->until_readable();
@@ -79,8 +74,8 @@ Task<Result<>> Trunk::run(Bytes early) {
 }
 
 Task<void> Trunk::await_peers_end(MutableByteSpan scrap) {
-  const auto deadline = Clock::now() + farewell;
-  for (int reads = 0; reads < farewell_reads; ++reads) {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(limits::trunk_farewell_ms);
+  for (int reads = 0; reads < limits::trunk_farewell_reads; ++reads) {
     const Io io = carrier_->read_some(scrap);
     if (io.state == Io::State::moved) continue;
     if (io.state != Io::State::would_block) co_return;

@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include "net/stand_in_maps.h"
 #include "redirect/capture_script.h"
 
 // The inet table, and both together.
@@ -20,11 +21,25 @@ void source_routes(Script& script) {
 }
 
 /// Packets of redirected connections in both directions, on loopback only. They come first: these are the many.
-void redirected(Script& script, std::uint16_t port) {
+void redirected(Script& script, const CaptureRules& rules) {
+  const auto port = rules.listen_port;
+  if (rules.stand_ins) {
+    script.line("    oif lo ip daddr {} tcp dport {} accept", net::stand_in_block, port);
+    script.line("    oif lo ip saddr {} tcp sport {} accept", net::stand_in_block, port);
+  }
   for (const bool v6 : {false, true}) {
     script.line("    oif lo {} daddr {} tcp dport {} accept", family_of(v6), loopback_of(v6), port);
     script.line("    oif lo {} saddr {} tcp sport {} accept", family_of(v6), loopback_of(v6), port);
   }
+}
+
+/// What the connect hook leads here has nothing that would have to be translated back.
+void stand_ins_chain(Script& script, const CaptureRules& rules) {
+  script.line("  chain stand_ins {{");
+  script.line("    type filter hook output priority -300; policy accept;");
+  script.line("    oif lo ip daddr {} tcp dport {} notrack", net::stand_in_block, rules.listen_port);
+  script.line("    oif lo ip saddr {} tcp sport {} notrack", net::stand_in_block, rules.listen_port);
+  script.line("  }}");
 }
 
 /// TCP of this node.
@@ -95,7 +110,7 @@ void divert_chain(Script& script, const CaptureRules& rules) {
 void guard_output_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain guard_output {{");
   script.line("    type filter hook output priority {}; policy accept;", last_of_all);
-  redirected(script, rules.listen_port);
+  redirected(script, rules);
   own_traffic(script, rules, "accept");
   for (const auto& nginx : rules.retired) {
     script.line("    {} daddr {} tcp dport {} counter drop", family_of(nginx.ip.is_v6()), nginx.ip.text(), nginx.port);
@@ -137,16 +152,18 @@ void inet_table(Script& script, const CaptureRules& rules, std::string_view name
   target_chains(script, rules, "target", true);
   target_chains(script, rules, "leave", false);  // a reset cannot be sent from postrouting
   if (rules.untracked) untracked_chains(script, rules);
+  if (rules.stand_ins) stand_ins_chain(script, rules);
   capture_chain(script, rules);
   reroute_chain(script, rules);
   divert_chain(script, rules);
   guard_output_chain(script, rules);
   guard_forward_chain(script, rules);
   guard_postrouting_chain(script, rules);
-  // Who connects to the listener itself was not redirected and has no destination.
+  // Who connects to the listener itself was not redirected and has no destination. Of stand-ins the redirector knows which have one.
   script.line("  chain direct_connect {{");
   script.line("    type filter hook input priority 0; policy accept;");
   const auto mark = capture_mark(rules.listen_port);
+  if (rules.stand_ins) script.line("    iif lo ip daddr {} tcp dport {} accept", net::stand_in_block, rules.listen_port);
   for (const auto port : {rules.listen_port, rules.dns_port}) {
     if (port != 0) script.line("    tcp dport {} meta mark != {:#x} ct status & dnat == 0 counter reject with tcp reset", port, mark);
   }

@@ -56,6 +56,7 @@ struct CaptureRules {
   /// leg politely, and what was cut would look complete.
   std::vector<SocketAddress> retired{};
   bool gateway = false;        ///< what the node forwards is taken as its own is
+  bool stand_ins = false;      ///< the redirector listens for net::ConnectHook's stand-ins
   bool untracked = false;      ///< the redirector's own connections stay out of connection tracking
   friend bool operator==(const CaptureRules&, const CaptureRules&) = default;
 };

@@ -45,6 +45,19 @@ TEST(Capture, RedirectsTcpOfEachTargetInItsFamily) {
   EXPECT_THAT(nat, HasSubstr("ip6 daddr fd09::5/128 tcp dport 80-90 redirect to :15001"));
 }
 
+TEST(Capture, StandInsPassOnLoopbackAloneAndUntracked) {
+  auto with = rules({target("0.0.0.0/0")});
+  EXPECT_THAT(install_script(with, {"eth0"}), Not(HasSubstr("127.119")));
+  with.stand_ins = true;
+  const auto script = install_script(with, {"eth0"});
+  const auto guard = chain(script, "inet", "guard_output");
+  EXPECT_THAT(guard, HasSubstr("oif lo ip daddr 127.119.0.0/16 tcp dport 15001 accept"));
+  EXPECT_THAT(guard, HasSubstr("oif lo ip saddr 127.119.0.0/16 tcp sport 15001 accept"));
+  EXPECT_THAT(chain(script, "inet", "stand_ins"), HasSubstr("oif lo ip daddr 127.119.0.0/16 tcp dport 15001 notrack"));
+  EXPECT_THAT(chain(script, "inet", "direct_connect"), HasSubstr("iif lo ip daddr 127.119.0.0/16 tcp dport 15001 accept"));
+  EXPECT_THAT(chain(script, "netdev", "leaving"), Not(HasSubstr("127.119")));
+}
+
 TEST(Capture, OwnTrafficNeedsMarkAndDestination) {
   const auto script = install_script(rules({target("10.0.0.0/8")}), {"eth0"});
   const auto own = "meta mark 0xe91f ip daddr 10.3.0.30/32 tcp dport 1080 ";

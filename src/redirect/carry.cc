@@ -29,17 +29,32 @@ Result<ByteSpan> write_now(net::Stream& to, ByteSpan bytes) {
 
 }  // namespace
 
-net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
-  const auto local = net::local_address(connection.get());
-  const auto wanted = net::original_destination(connection.get(), local);
+std::optional<SocketAddress> Worker::wanted_by(Flow& flow, int connection) {
+  const auto local = net::local_address(connection);
   // Forwarded connections keep their destination as this end's address; the node's own were redirected to loopback.
   flow.of_this_node = local.ip.is_loopback();
+  if (const auto led = settings_.stand_ins ? settings_.stand_ins->origin(local) : std::nullopt) {
+    ++counts_.led;
+    flow.led = true;
+    flow.client_sees = local;
+    if (flow.client.ip.is_loopback()) flow.client.ip = led->source;
+    return led->destination;
+  }
+  auto wanted = net::original_destination(connection, local);
+  if (!wanted) return {};
+  flow.client_sees = *wanted;
+  return *wanted;
+}
+
+net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
+  const auto wanted = wanted_by(flow, connection.get());
   net::SocketStream client(loop_, std::move(connection), true);
   flow.client_stream = &client;
   // Hardly ever have the first bytes come with the connection; if so, their event is there already.
   if (settings_.first_bytes_wait_ms > 0) client.await_bytes();
-  auto upstream = co_await begin(flow, client, wanted ? std::optional(*wanted) : std::nullopt);
+  auto upstream = co_await begin(flow, client, wanted);
   Result<> outcome;
+  if (upstream && settings_.stand_ins && flow.of_this_node && !flow.led) settings_.stand_ins->learn(flow.destination);
   if (!upstream) {
     outcome = fail(std::move(upstream.error()));
   } else if (!flow.cut) {
@@ -132,7 +147,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes ini
 }
 
 Result<Worker::Request> Worker::request_for(const Flow& flow, Bytes initial, bool asks) const {
-  Request made{asked_for(flow), {}, {}};
+  Request made{asked_for(flow), {}, {}, 0};
   if (settings_.socks != 6) {
     made.initial = std::move(initial);
     return made;
@@ -142,6 +157,9 @@ Result<Worker::Request> Worker::request_for(const Flow& flow, Bytes initial, boo
   auto message = socks6_request(wish, settings_.false_start ? ByteSpan(initial) : ByteSpan());
   if (!message) return fail(std::move(message.error()));
   made.message = std::move(*message);
+  // The program's bytes only where the route says that they may be said twice.
+  const auto said = settings_.false_start ? initial.size() : 0;
+  made.repeatable = made.message.size() - (flow.route->replay_safe ? 0 : said);
   if (!settings_.false_start) made.initial = std::move(initial);
   return made;
 }
@@ -176,7 +194,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_by_proxy(Flow& flow, Bytes ini
   std::size_t sent = 0;
   if (!on_trunk) {
     // The route may be replaced by a reload while this waits: nothing below looks at it.
-    auto taken = co_await proxy(next).pool->take(request->message, deadline, &flow.reaching);
+    auto taken = co_await proxy(next).pool->take(ByteSpan(request->message).first(request->repeatable), deadline, &flow.reaching);
     if (!taken) co_return fail(std::move(taken.error()));
     if (flow.cut) co_return fail(*flow.cut);  // revoked while the connection was made: nothing was sent
     stream = std::move(taken->stream);

@@ -87,6 +87,7 @@ Routes Routes::to_one_proxy(const Standalone& wishes) {
       route.selector = wishes.selector;
       route.name = name;
       route.next = NextHop{wishes.proxy, wishes.identity, {}};
+      route.replay_safe = wishes.replay_safe;
       table.routes.push_back(std::move(route));
     }
   };

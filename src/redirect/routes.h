@@ -33,6 +33,7 @@ struct Standalone {
   RouteSelector selector;                                ///< whose traffic is carried; all other is refused
   SocketAddress proxy;
   Identity identity;
+  bool replay_safe = false;                              ///< first bytes may travel in a SYN
 };
 
 class Routes {

@@ -46,7 +46,7 @@ Service::~Service() = default;
 
 Result<Routes> Service::load() const {
   if (options_.routes_file.empty()) {
-    auto routes = Routes::to_one_proxy({options_.capture, options_.names, options_.selector, *options_.proxy, options_.proxy_identity});
+    auto routes = Routes::to_one_proxy({options_.capture, options_.names, options_.selector, *options_.proxy, options_.proxy_identity, options_.settings.fast_open});
     auto table = routes.table();
     if (const auto unknown = resolve_users(table); !unknown.empty()) {
       return fail(Code::not_found, "this node has no such user", unknown.front());
@@ -82,6 +82,7 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
   }
   wish.excluded = options_.excluded;
   wish.gateway = options_.gateway;
+  wish.stand_ins = options_.settings.stand_ins != nullptr;
   wish.untracked = options_.untracked;
   wish.diversions = routes.diversions(now);
   // Once there were names, DNS stays captured: an answer that a program has kept must not be asked for elsewhere.
@@ -93,7 +94,9 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
     wish.own.insert(wish.own.end(), old.own.begin(), old.own.end());
     wish.own_datagrams.insert(wish.own_datagrams.end(), old.own_datagrams.begin(), old.own_datagrams.end());
   }
-  return capture_.install(std::move(wish));
+  auto installed = capture_.install(std::move(wish));
+  if (options_.settings.stand_ins) options_.settings.stand_ins->follow(capture_.rules());
+  return installed;
 }
 
 Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
@@ -145,6 +148,7 @@ Result<> Service::prepare() {
   if (!routes) return fail(std::move(routes.error()));
   routes->keep_names(capture_.rules().names);
   routes_ = std::make_shared<const Routes>(std::move(*routes));
+  make_stand_ins();
   if (!options_.take_over) {
     auto redirector = Redirector::start(options_.settings, routes_);
     if (!redirector) return fail(std::move(redirector.error()));
@@ -258,7 +262,8 @@ Result<> Service::serve() {
   }
   auto links = net::LinkWatch::start(*loop_, [this] {
     if (stage_ == Stage::serving && !capture_.follow_devices()) settle();
-  });
+    if (options_.settings.stand_ins) options_.settings.stand_ins->forget_if_addresses_changed();
+  }, true);
   if (!links) return fail(std::move(links.error()));
   auto followed = capture_.follow_devices();
   if (!followed) return followed;
@@ -280,6 +285,7 @@ Result<> Service::serve() {
 }
 
 void Service::abandon() {
+  if (options_.settings.stand_ins) options_.settings.stand_ins->end();
   redirector_.reset();
   if (capture_.adopted()) return;
   auto removed = capture_.remove();
@@ -300,6 +306,8 @@ Result<int> Service::run() {
     predecessor_->abort({Code::internal, "the service ends"});
   }
   loop_->run_once(std::chrono::milliseconds(0));
+  // Before the listeners go: none of the node's programs may hear in their place what is led there.
+  if (options_.settings.stand_ins) options_.settings.stand_ins->end();
   {
     const std::lock_guard lock(redirector_mutex_);
     redirector_.reset();

@@ -30,6 +30,7 @@ struct ServiceOptions {
   Identity proxy_identity;               ///< what the proxy's certificate must name; empty: any of the authority
   std::string routes_file;               ///< managed use: followed while it changes; empty: standalone
   std::string state_dir = "/run/epif";
+  bool connect_hook = true;              ///< lead connections to known destinations in connect() itself, where the kernel lets
   bool take_over = false;                ///< from the redirector that runs on this port: its sockets and rules, without a lost flow
   std::uint32_t drain_s = limits::handover_drain_s;  ///< what that one carries may go on this long
   std::vector<std::string> command;      ///< --exec; empty: run until SIGINT or SIGTERM
@@ -70,6 +71,7 @@ class Service {
   [[nodiscard]] Result<> claim_ports();
   [[nodiscard]] Result<> inherit();
   [[nodiscard]] Result<> prepare();
+  void make_stand_ins();
   void offer();
   void resume();
   void step_aside(std::string_view words);
@@ -106,6 +108,7 @@ class Service {
   Stage stage_ = Stage::serving;
   bool dismissed_ = false;  ///< the successor was asked to stop, and means this one, too
   std::vector<Sockets> inherited_;                  ///< until take_place()
+  std::vector<net::Handed> inherited_things_;       ///< what else may be of use
   std::vector<CaptureTarget> predecessors_own_;     ///< where its flows go: open as long as it lives
   std::vector<CaptureTarget> predecessors_own_datagrams_;
   std::unique_ptr<net::SeqPacket> predecessor_;

@@ -2,7 +2,11 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
+#include <optional>
+#include <utility>
 
 #include "base/log.h"
 #include "redirect/running.h"
@@ -56,6 +60,7 @@ Result<> Service::inherit() {
     else if (what.starts_with(own_word)) taken = take_target(what.substr(own_word.size()), predecessors_own_);
     else if (what.starts_with(own_datagrams_word)) taken = take_target(what.substr(own_datagrams_word.size()), predecessors_own_datagrams_);
     // What a later version hands over besides is not needed to serve as this one does.
+    else inherited_things_.push_back(std::move(thing));
     if (!taken) return taken;
   }
   const auto where = fmt::format("port {}", options_.settings.listen_port);
@@ -72,6 +77,35 @@ Result<> Service::inherit() {
                 where, {}, fmt::format("start with --dns-port {}", dns_port));
   }
   return {};
+}
+
+/// Without the hook all is as before, only slower. What a predecessor's has led, and leads until it steps aside, must arrive in any case.
+void Service::make_stand_ins() {
+  auto things = std::exchange(inherited_things_, {});
+  auto& settings = options_.settings;
+  auto inherited = StandIns::take(things);
+  const bool shares = inherited.has_value();
+  std::optional<net::StandInMaps::Descriptors> spare;
+  if (shares) {
+    if (auto copied = inherited->copies()) spare = std::move(*copied);
+  }
+  const auto by_rules_alone = [&](std::string_view why) {
+    if (options_.connect_hook) log::info("redirect", "connections come by address translation alone", {{"why", std::string(why)}});
+    if (spare) settings.stand_ins = StandIns::after(net::StandInMaps(std::move(*spare)));
+  };
+  if (!options_.connect_hook) return by_rules_alone("--connect-hook off");
+  // A predecessor without stand-ins has no listeners for them. One for each thread; where none is inherited one as a trial.
+  std::vector<Fd> listeners;
+  for (std::size_t n = 0; !shares && n < std::max<std::size_t>(inherited_.size(), 1); ++n) {
+    auto listener = listen_for_stand_ins(settings.listen_port);
+    if (!listener) return by_rules_alone(listener.error().text());
+    listeners.push_back(std::move(*listener));
+  }
+  auto made = StandIns::start({settings.listen_port, settings.mark}, std::move(inherited));
+  if (!made) return by_rules_alone(made.error().text());
+  settings.stand_ins = std::move(*made);
+  if (shares) return;
+  for (std::size_t n = 0; n < inherited_.size(); ++n) inherited_[n].connections.push_back(std::move(listeners[n]));
 }
 
 Result<> Service::take_place() {
@@ -111,6 +145,11 @@ void Service::offer() {
   for (const auto& [word, claimed] : {std::pair{claim_word, &claim_}, std::pair{dns_claim_word, &dns_claim_}}) {
     if (*claimed) things.push_back({std::string(word), Fd(::fcntl(claimed->get(), F_DUPFD_CLOEXEC, 0))});
   }
+  if (options_.settings.stand_ins) {
+    auto copies = options_.settings.stand_ins->copies();
+    if (copies) std::ranges::move(*copies, std::back_inserter(things));
+    else log::error("redirect", copies.error());
+  }
   things.push_back({fmt::format("{}{}", dns_port_word, options_.settings.dns_port), Fd()});
   net::Handover::Calls calls;
   calls.more = [this] {
@@ -120,7 +159,9 @@ void Service::offer() {
     return now;
   };
   calls.asked = [this] {
-    if (stage_ == Stage::serving) stage_ = Stage::asked;
+    if (stage_ != Stage::serving) return;
+    stage_ = Stage::asked;
+    if (options_.settings.stand_ins) options_.settings.stand_ins->pause(true);
   };
   calls.abandoned = [this] { resume(); };
   calls.serving = [this](std::string_view words) { step_aside(words); };
@@ -136,6 +177,10 @@ void Service::resume() {
   if (stage_ != Stage::asked) return;
   stage_ = Stage::serving;
   if (auto back = capture_.reinstate(); !back) log::error("redirect", back.error());
+  if (options_.settings.stand_ins) {
+    options_.settings.stand_ins->forget();
+    options_.settings.stand_ins->pause(false);
+  }
   settle();
 }
 
@@ -149,6 +194,7 @@ void Service::step_aside(std::string_view words) {
   expiry_.cancel();
   if (paths_) paths_->leave();
   redirector_->hand_over();
+  if (options_.settings.stand_ins) options_.settings.stand_ins->end();
   handover_->close();
   claim_.reset();
   dns_claim_.reset();

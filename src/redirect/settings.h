@@ -10,6 +10,7 @@
 #include "net/tls.h"
 #include "redirect/capture.h"
 #include "redirect/handshake.h"
+#include "redirect/stand_ins.h"
 
 namespace epif::redirect {
 
@@ -29,6 +30,7 @@ struct Settings {
   bool false_start = true;                 ///< SOCKS6: the client's first bytes go with the request, before any reply
   bool trunk = true;                       ///< SOCKS6: one connection for many flows, where the proxy offers it
   net::Splice splice = net::Splice::bulk;  ///< between a program and a proxy in clear
+  std::shared_ptr<StandIns> stand_ins{};   ///< null: connections come by address translation alone
   std::optional<ProxyUser> user;
   std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
   bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named

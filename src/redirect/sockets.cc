@@ -51,9 +51,21 @@ Result<> bind_port(std::uint16_t port, std::vector<Fd>& connections, std::vector
 
 }  // namespace
 
+Result<Fd> listen_for_stand_ins(std::uint16_t port) {
+  // All addresses, but over loopback alone: nothing from outside arrives here.
+  auto listener = net::listen({IpAddress(), port}, {.reuse_port = true, .device = "lo"});
+  if (listener) net::reset_on_close(listener->get(), true);
+  return listener;
+}
+
 Result<Sockets> bind_sockets(const Settings& settings) {
   Sockets made;
   auto bound = bind_port(settings.listen_port, made.connections, made.datagrams, settings.mark);
+  if (bound && settings.stand_ins) {
+    auto listener = listen_for_stand_ins(settings.listen_port);
+    if (!listener) return fail(std::move(listener.error()));
+    made.connections.push_back(std::move(*listener));
+  }
   if (bound && settings.dns_port != 0) bound = bind_port(settings.dns_port, made.dns_connections, made.dns_datagrams, settings.mark);
   if (!bound) return fail(std::move(bound.error()));
   return made;

@@ -1,5 +1,7 @@
 #include "redirect/stats.h"
 
+#include "redirect/limit_metrics.h"
+
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
@@ -47,7 +49,9 @@ std::string quoted(std::string_view text) {
 
 void Stats::add(const Stats& other) {
   connections += other.connections;
+  led += other.led;
   active += other.active;
+  most += other.most;
   completed += other.completed;
   for (const auto& [code, count] : other.refused) refused[code] += count;
   for (const auto& [code, count] : other.cut) cut[code] += count;
@@ -82,8 +86,14 @@ std::string metrics_text(const Stats& stats) {
   Lines lines;
   lines.counter("connections_total", "Captured connections accepted.");
   lines.value("connections_total", stats.connections);
+  lines.counter("connections_led_total", "Of these, those that the connect hook brought, without address translation.");
+  lines.value("connections_led_total", stats.led);
   lines.gauge("connections_active", "Captured connections held now.");
   lines.value("connections_active", stats.active);
+  lines.gauge("limit", "Most that a flag, or the descriptors, allow at a time.");
+  lines.value("limit", stats.most, "{limit=\"connections\"}");
+  lines.gauge("fixed_limit", "Limits and timers that no flag changes.");
+  for (const auto& [limit, value] : fixed_limits()) lines.value("fixed_limit", value, fmt::format("{{limit=\"{}\"}}", limit));
   lines.counter("connections_completed_total", "Connections whose both directions ended in order.");
   lines.value("connections_completed_total", stats.completed);
   lines.counter("refused_total", "Connections reset before a byte was relayed.");

@@ -35,7 +35,9 @@ struct RefusalStatus {
 
 struct Stats {
   std::uint64_t connections = 0;                  ///< accepted since the start
+  std::uint64_t led = 0;                          ///< of these, by the connect hook
   std::uint64_t active = 0;                       ///< held now
+  std::uint64_t most = 0;                         ///< that may be held
   std::uint64_t completed = 0;                    ///< both directions ended in order
   std::map<Code, std::uint64_t> refused;          ///< reset before a byte was relayed, by reason
   std::map<Code, std::uint64_t> cut;              ///< ended by an error later, by reason

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+#include <sstream>
+#include <string>
+
 namespace epif::redirect {
 namespace {
 
@@ -19,6 +23,19 @@ TEST(Stats, AddUpOverThreadsByReason) {
   const auto text = metrics_text(one);
   EXPECT_THAT(text, HasSubstr("epif_redirect_connections_total 5\n"));
   EXPECT_THAT(text, HasSubstr("epif_redirect_refused_total{reason=\"no_route\"} 3\n"));
+}
+
+TEST(Stats, NoSeriesIsThereTwiceAndLimitsAreAmongThem) {
+  Stats stats;
+  stats.most = 9000;
+  std::istringstream lines(metrics_text(stats));
+  std::set<std::string> seen;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with('#')) continue;
+    EXPECT_TRUE(seen.insert(line.substr(0, line.rfind(' '))).second) << line;
+  }
+  EXPECT_TRUE(seen.contains("epif_redirect_limit{limit=\"connections\"}"));
+  EXPECT_TRUE(seen.contains("epif_redirect_fixed_limit{limit=\"dns_queries\"}"));
 }
 
 TEST(Stats, JsonQuotesWhatComesFromOutside) {

@@ -40,7 +40,7 @@ Worker::~Worker() { assert(flows_.empty()); }
 
 Result<const Route*> Worker::find_route(Flow& flow, const Routes& routes) const {
   if (!flow.program && flow.of_this_node && routes.asks_who(Transport::tcp, flow.destination)) {
-    auto owner = net::connection_owner(flow.client, flow.destination);
+    auto owner = net::connection_owner(flow.client_socket, flow.client_sees);
     if (owner) flow.program = std::move(*owner);
   }
   return routes.find({flow.destination, Transport::tcp, flow.program ? &*flow.program : nullptr}, wall_now());
@@ -53,7 +53,7 @@ void Worker::accepted(Fd connection, SocketAddress client) {
 
 net::Task<void> Worker::serve(Fd connection, SocketAddress client) {
   const auto place = flows_.emplace(flows_.end());
-  place->client = client;
+  place->client = place->client_socket = client;
   auto outcome = co_await carry(*place, std::move(connection));
   note_end(*place, outcome);
   flows_.erase(place);
@@ -201,6 +201,7 @@ void Worker::cut_all(const Error& reason) {
 Stats Worker::stats(bool with_flows) const {
   auto stats = counts_;
   stats.active = flows_.size();
+  stats.most = settings_.max_flows_per_thread();
   for (const auto& flow : flows_) {
     stats.bytes_sent += flow.sent.bytes;
     stats.bytes_received += flow.received.bytes;

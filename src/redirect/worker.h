@@ -21,11 +21,14 @@ namespace epif::redirect {
 
 /// A captured connection while it lives. On its worker's thread only.
 struct Flow {
-  SocketAddress client;
+  SocketAddress client;                     ///< as its program sees itself
+  SocketAddress client_socket;              ///< the kernel's address of the client's socket, and of what it is connected to
+  SocketAddress client_sees;
   SocketAddress destination;                ///< where the client wanted to go
   std::shared_ptr<const Routes> routes;     ///< keeps `route` alive
   const Route* route = nullptr;
   std::optional<Program> program;           ///< asked for only where a selector decides
+  bool led = false;                         ///< by the connect hook
   bool of_this_node = false;                ///< not of a host that this node forwards for
   net::Carried sent{};
   net::Carried received{};
@@ -70,8 +73,9 @@ class Worker {
   /// What the proxy is asked for, and the program's first bytes.
   struct Request {
     Destination destination;
-    Bytes message;  ///< of SOCKS6
-    Bytes initial;  ///< not in the message
+    Bytes message;                ///< of SOCKS6
+    Bytes initial;                ///< not in the message
+    std::size_t repeatable = 0;   ///< of the message, from its begin: may travel in a SYN, which may arrive twice
   };
   struct Upstream {
     std::unique_ptr<net::Stream> stream;
@@ -80,6 +84,8 @@ class Worker {
 
   void accepted(Fd connection, SocketAddress client);
   net::Task<void> serve(Fd connection, SocketAddress client);
+  /// Where the client wanted to go, if the kernel knows.
+  [[nodiscard]] std::optional<SocketAddress> wanted_by(Flow& flow, int connection);
   /// Register, check, forward: finds the route, gets the first bytes, connects, relays.
   net::Task<Result<>> carry(Flow& flow, Fd connection);
   /// To an upstream that has answered. `wanted`: where the client wanted to go, if the kernel knows.

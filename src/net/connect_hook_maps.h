@@ -1,0 +1,22 @@
+#pragma once
+#include <linux/types.h>
+
+/* What the program in the kernel and its loader share. C, for both. Addresses and ports are in network byte order. */
+
+struct epif_hook_settings {
+  __u64 netns;  /* cookie of the network namespace whose programs are led */
+  __u32 mark;   /* of the redirector's own sockets, which are not */
+  __u16 port;   /* where the redirector listens */
+  __u16 zero;
+};
+
+struct epif_hook_address {
+  __u32 ip;
+  __u16 port;
+  __u16 zero;
+};
+
+struct epif_hook_origin {
+  struct epif_hook_address destination;
+  __u32 source;  /* what a socket towards it is bound to, if its program binds none */
+};
