@@ -91,7 +91,6 @@ http {{ access_log off; keepalive_requests 1000000000; sendfile on; tcp_nopush o
   client_body_temp_path {self.lab.path('t1')}; proxy_temp_path {self.lab.path('t2')}; fastcgi_temp_path {self.lab.path('t3')};
   uwsgi_temp_path {self.lab.path('t4')}; scgi_temp_path {self.lab.path('t5')};
   server {{ listen {HTTP_PORT} fastopen=4096 backlog=4096; root {self.lab.path('www')};
-    client_max_body_size 0; location = /sink {{ return 200; }}
     location = / {{ return 200 "the server's answer\\n"; }} }} }}
 """)
         os.makedirs(self.lab.path("www"), exist_ok=True)

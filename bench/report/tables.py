@@ -87,6 +87,7 @@ def section(measured, module):
     out = [Heading(module.TITLE)]
     if getattr(module, "NOTE", ""):
         out.append(Text(module.NOTE))
+    out += [Text(sentence) for sentence in getattr(module, "remarks", lambda _: [])(measured)]
     if quantities:
         out += void(measured, quantities[0]) + doubtful(measured, quantities[0]) if BASE in measured.titles else []
     for topology in measured.topologies:
