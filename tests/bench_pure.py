@@ -21,6 +21,7 @@ from paper.topology import PAPER, named, predicted_ms  # noqa: E402
 from report import ablation, latency, table2, tables  # noqa: E402
 from report.document import Bullets, Heading, Table, Text, markdown, page  # noqa: E402
 from report.records import Measured, deviation, end_half_line, median, number, off_equation, ratio, read, starved  # noqa: E402
+from report.sound import sound  # noqa: E402
 
 
 def row(name, value, topology="docker1", setting=1, number_of_round=0, kind="latency", **more):
@@ -131,6 +132,27 @@ def narrowed():
     planned = campaign.steps(campaign.LENGTHS["quick"], chosen, ["docker3", "1/2/3"], ["direct", "epif"])
     equal({(s.workload, s.topology, s.competitor) for s in planned},
           {("latency", t, c) for t in ("docker3", "1/2/3") for c in ("direct", "epif")}, "steps")
+
+
+@promise("what was measured beside a starved baseline is void in that place and run alone, and an upload that no server read is an error")
+def no_sense():
+    def rate(name, value, setting=1, run=0):
+        return row(name, value, "", setting, run, "rate")
+    starved_rows = [rate("direct", {"error": "void: its ports were used up"}), rate("epif", {"rate": 9.0}), rate("epif", {"rate": 5.0}, run=1),
+                    rate("direct", {"rate": 6.0}, run=1), rate("nginx_http", {"error": "it fell"}), rate("epif", {"rate": 7.0}, setting=8)]
+    found = Measured(sound(starved_rows), "rate")
+    equal((found.values("epif", "", 1, "rate"), found.values("epif", "", 8, "rate")), ([5.0], [7.0]), "what counts")
+    equal((found.error("epif", "", 1), found.error("nginx_http", "", 1)), ("void: its ports were used up", "it fell"), "reasons")
+    large = [row(name, {"mbit_s": 1.0, "cpu_s_gib of client/curl": 1.0, "cpu_s_gib of server/nginx": cpu, **more}, "", way, kind="throughput")
+             for name, way, cpu, more in (("a", "2 streams up", 0.0, {}), ("b", "2 streams up", 0.1, {}), ("c", "2 streams down", 0.0, {}),
+                                          ("d", "2 streams up", 0.0, {"arrived": 1.0}))]
+    equal([r["result"].get("error", "") for r in sound(large)], ["the upload ended at the proxy: the server used no CPU", "", "", ""], "uploads")
+
+
+@promise("no ratio to a baseline whose runs differ by more than a factor of two is given")
+def starved_ratio():
+    rows = [row(n, {"rate": v}, "", 8, i, "rate") for n, runs in {"direct": (100.0, 30.0), "epif": (50.0, 50.0)}.items() for i, v in enumerate(runs)]
+    equal(tables.cell(Measured(rows, "rate"), "epif", "", 8, "rate", with_ratio=True), "50 ± 0", "cell")
 
 
 @promise("a line switches one idea: on for it alone, off for all others; a switch that the program lacks is named")

@@ -12,6 +12,7 @@ import workload
 from . import ablation, latency, losses, table2, tables
 from .document import Figure, Heading, Text, markdown, page
 from .records import Measured, end_half_line, made_on, read
+from .sound import sound
 
 RESULTS, MACHINE = "results.jsonl", "machine.json"
 
@@ -95,9 +96,14 @@ def write_csv(rows, path):
                 out.writerow([row["workload"], row["topology"], row["competitor"], row["setting"], row["round"], quantity, value])
 
 
+def results(path):
+    """Rows of the file `path`; those that mean nothing have an error for a result."""
+    return sound(read(path))
+
+
 def write(folder):
     """Writes all and returns the path of report.html."""
-    rows = read(os.path.join(folder, RESULTS))
+    rows = results(os.path.join(folder, RESULTS))
     with open(os.path.join(folder, MACHINE), encoding="utf-8") as file:
         machine = json.load(file)
     write_csv(rows, os.path.join(folder, "results.csv"))
@@ -112,4 +118,4 @@ def write(folder):
     return path
 
 
-__all__ = ["end_half_line", "read", "write"]
+__all__ = ["end_half_line", "results", "write"]
