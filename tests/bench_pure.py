@@ -134,6 +134,13 @@ def narrowed():
           {("latency", t, c) for t in ("docker3", "1/2/3") for c in ("direct", "epif")}, "steps")
 
 
+@promise("without epif no step is of epif's own parts")
+def others_alone():
+    for kind, lengths in campaign.LENGTHS.items():
+        planned = campaign.steps(lengths, workload.everyone(), [], ["nginx_http", "direct"])
+        equal({step.competitor for step in planned}, {"nginx_http", "direct"}, f"{kind}: who is measured")
+
+
 @promise("what was measured beside a starved baseline is void in that place and run alone, and an upload that no server read is an error")
 def no_sense():
     def rate(name, value, setting=1, run=0):

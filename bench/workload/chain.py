@@ -54,6 +54,8 @@ SIZES = {"quick": Size({"audit": (0, 1, 8), "dpi": (1,), "pair": (0, 2)}, 20, 0.
 
 
 def steps(lengths, topologies, competitors):
+    if "epif" not in competitors:
+        return []
     size, there = SIZES[lengths.kind], built_in()
     return [Step("chain", kind, "", n, r) for r in range(size.rounds) for kind, numbers in size.settings.items()
             for n in numbers if kind in there or kind in ("passthrough_trusted", "pair")]
