@@ -19,7 +19,8 @@ from paper.topology import named
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
 PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shadowsocks-libev", "stunnel4", "wrk", "httping",
-            "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev")
+            "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev", "curl", "iproute2",
+            "python3-matplotlib")
 LEAST_FREE_BYTES = 2 << 30
 BUSY = 0.1
 TRY_PORTS = """import socket, sys

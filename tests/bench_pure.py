@@ -141,6 +141,13 @@ def others_alone():
         equal({step.competitor for step in planned}, {"nginx_http", "direct"}, f"{kind}: who is measured")
 
 
+@promise("a function that is not built in is named in the report")
+def not_built_in():
+    chain = workload.everyone()["chain"]
+    check("DPI" in markdown(tables.section(Measured([row("audit", {"rate": 1.0}, "", 1, kind="chain")], "chain"), chain)), "it is not named")
+    equal(chain.remarks(Measured([row("dpi", {"rate": 1.0}, "", 1, kind="chain")], "chain")), [], "where it is there")
+
+
 @promise("what was measured beside a starved baseline is void in that place and run alone, and an upload that no server read is an error")
 def no_sense():
     def rate(name, value, setting=1, run=0):
