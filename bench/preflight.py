@@ -32,6 +32,7 @@ for port in map(int, sys.argv[1:]):
         taken.append(f"{port} ({why})")
 sys.exit("not these: " + ", ".join(taken) if taken else 0)"""
 BEGUN, PARTS, MACHINE = "begun.json", "parts.json", "machine.json"
+COMMITS = "commits"  # in BEGUN; no condition
 
 
 def check(workloads, competitors, topologies):
@@ -142,9 +143,15 @@ def _digest(paths):
 
 def conditions_of(folder):
     """Those of the results in `folder`; None if it has none."""
+    noted = begun(folder)
+    return {name: value for name, value in noted.items() if name != COMMITS} if noted else None
+
+
+def begun(folder):
+    """What begin() noted in `folder`: the conditions, and the commits of all parts; {} if it has no results."""
     path = os.path.join(folder, BEGUN)
     if not os.path.exists(path):
-        return None
+        return {}
     with open(path, encoding="utf-8") as file:
         return json.load(file)
 
@@ -155,8 +162,22 @@ def begin(folder, mine):
     other = [name for name, value in mine.items() if theirs and theirs.get(name) != value]
     if other:
         raise Unfit(f"{folder} holds results with another {' and another '.join(other)}; remove it, or give --out another folder")
+    commits = list(dict.fromkeys([*begun(folder).get(COMMITS, []), commit()]))
     with open(os.path.join(folder, BEGUN), "w", encoding="utf-8") as file:
-        json.dump(mine, file, indent=2)
+        json.dump({**mine, COMMITS: commits}, file, indent=2)
+
+
+def commit():
+    """Of the tree as it is now, "-dirty" behind it if it has changes."""
+    return _said("git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*").strip() or "unknown"
+
+
+def _said(*words):
+    """Standard output; "" if there is no such program."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True).stdout
+    except OSError:
+        return ""
 
 
 def busy(seconds=1.0):
@@ -195,11 +216,10 @@ def describe(folder, left_out, refused, parts):
         with open(path, encoding="utf-8") as file:
             return next((line.split(":", 1)[1].strip() for line in file if line.startswith(prefix)), "unknown")
 
-    commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True).stdout.strip()
-    listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES], capture_output=True, text=True).stdout
+    listed = _said("dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES) or "unknown, without dpkg-query\n"
     with open(os.path.join(folder, MACHINE), "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
-                   "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
+                   "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": " and ".join(begun(folder)[COMMITS]), "libc": " ".join(platform.libc_ver()),
                    "versions": sorted(listed.split("\n")[:-1]), **conditions_of(folder), "left_out": left_out, "refused": refused, **parts}, file, indent=2)
 
 

@@ -132,6 +132,32 @@ def resumed():
         equal(chosen(), "2026-02-03", "none, since all are complete")
 
 
+@contextlib.contextmanager
+def instead_of(owner, **those):
+    """Within the block `owner` has `those` attributes."""
+    before = {name: getattr(owner, name) for name in those}
+    try:
+        for name, one in those.items():
+            setattr(owner, name, one)
+        yield
+    finally:
+        for name, one in before.items():
+            setattr(owner, name, one)
+
+
+@promise("results name the commit of each part as it was when that part began, and commits that differ do not keep parts apart")
+def commits():
+    mine = preflight.conditions(kind="quick")
+    with tempfile.TemporaryDirectory() as folder:
+        for commit in ("abc", "abc", "def-dirty"):
+            with instead_of(preflight, commit=lambda: commit):
+                preflight.begin(folder, mine)
+        equal(preflight.conditions_of(folder), mine, "conditions")
+        preflight.describe(folder, [], {}, {})
+        with open(os.path.join(folder, "machine.json"), encoding="ascii") as file:
+            equal(json.load(file)["commit"], "abc and def-dirty", "commits")
+
+
 @promise("what fails is a row with its reason, what is not there as well, and the rest goes on")
 def rows_of_failures():
     class Alone:
