@@ -13,8 +13,10 @@ import time
 
 from world import HTTP_PORT, Unfit, epif  # first: it puts the tests' lab on the path
 import netem
+from competitor import _socksx
 from lab.names import owned
 from paper.topology import named
+from workload import google_benchmark
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
@@ -121,7 +123,7 @@ def lacks_some(folder):
 
 def conditions(**more):
     """What results must have in common to stand in one report: the program, the benchmark's own, and what else is given."""
-    return {"program": _digest([epif()]), "benchmark": _digest(_measuring()), "socksx": bool(os.environ.get("SOCKSX_DIR")),
+    return {"program": _digest([epif()]), "benchmark": _digest(_measuring()), "socksx": _digest(theirs) if (theirs := _socksx.programs()) else "",
             "delay": "tc netem" if netem.known() else "bench/link, since the kernel has no netem", **more}
 
 
@@ -130,6 +132,7 @@ def _measuring():
     scripts = [os.path.join(folder, name) for folder, _, names in os.walk(HERE) for name in names if name.endswith(".py")]
     reporting = (os.path.join(HERE, "report"), os.path.join(HERE, "results"))
     tools = [os.path.join(os.path.dirname(epif()), name) for name in ("epif-bf", "link_emulator", "mqtt_load", "bf_containers")]
+    tools += [google_benchmark.path(folder, name) for folder, name in (("planner", "planner_bench"), ("socks", "socks_bench"))]
     return sorted(path for path in scripts if not path.startswith(reporting)) + [path for path in tools if os.path.exists(path)]
 
 

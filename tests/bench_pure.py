@@ -280,6 +280,8 @@ def prefaces():
     for words in ("a CPU, 2 cores, 4 GiB, kernel 6.1, glibc; commit abc; lengths: quick", "took 100 s, and was expected to take 90 s",
                   "docker1, run 1: the RTT is 9 ms, not 5 ms", "a thread for each core as well", "no spread"):
         check(words in text, f"{words}: {text}")
+    check("SOCKSX_DIR" in text and "SOCKSX_DIR" not in markdown(report.preface(machine, {"SOCKS6, authors' socksx"})), "whether the authors' were measured")
+    check("not among what was asked for" in markdown(report.preface({**machine, "socksx": "abc"}, {"epif"})), "why they were not")
     check("a thread for each core" not in markdown(report.preface({**machine, "kind": "full"}, {"epif"})), "a note on who was not measured")
 
 

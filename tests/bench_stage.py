@@ -158,6 +158,20 @@ def commits():
             equal(json.load(file)["commit"], "abc and def-dirty", "commits")
 
 
+@promise("the authors' programs, and all that measures, are among the conditions")
+def all_that_measures():
+    with tempfile.TemporaryDirectory() as folder, instead_of(os, environ={**os.environ, "SOCKSX_DIR": folder}):
+        def digest(text):
+            for name in ("proxy", "redirector") if text else ():
+                with open(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o755), "w", encoding="ascii") as file:
+                    file.write(text)
+            return preflight.conditions()["socksx"]
+        seen = [digest(text) for text in ("", "one", "two")]
+        check(not seen[0] and len(set(seen)) == 3, f"digests: {seen}")
+    names = {os.path.basename(path) for path in preflight._measuring()}
+    check({"sink.py", "hold.py", "planner_bench", "socks_bench"} <= names, f"what measures: {sorted(names)}")
+
+
 @promise("what fails is a row with its reason, what is not there as well, and the rest goes on")
 def rows_of_failures():
     class Alone:

@@ -8,6 +8,7 @@ import os
 import campaign
 import competitor
 import workload
+from competitor._socksx import Socksx
 
 from . import ablation, latency, losses, table2, tables
 from .document import Figure, Heading, Text, markdown, page
@@ -38,8 +39,10 @@ def preface(machine, titles):
                         "but numbers are worse than on a quiet machine, and differ more."))
     out += [Text(f"{where}: {why}. Nothing was measured there.") for where, why in machine["refused"].items()]
     out += [Text(note) for note in dict.fromkeys(made.note for made in competitor.everyone().values() if made.note and made.title in titles)]
-    if not machine["socksx"]:
-        out.append(Text("The authors' own programs (socksx) were not measured: SOCKSX_DIR, the folder with their `proxy` and `redirector`, was not given."))
+    if not titles & {made.title for made in competitor.everyone().values() if issubclass(made, Socksx)}:
+        out.append(Text("The authors' own programs (socksx) were not measured: "
+                        + ("they were not among what was asked for." if machine["socksx"] else
+                           "SOCKSX_DIR, the folder with their `proxy` and `redirector`, was not given.")))
     if machine["left_out"]:
         out.append(Text(f"{len(machine['left_out'])} measurements were left out, since the time was over: the last rounds of "
                         + ", ".join(sorted({key.partition('/')[0] for key in machine["left_out"]})) + ". The same command goes on with them."))
