@@ -18,7 +18,7 @@ import workload  # noqa: E402
 from paper import ideas  # noqa: E402
 from paper.published import TABLE_II  # noqa: E402
 from paper.topology import PAPER, named, predicted_ms  # noqa: E402
-from report import ablation, latency, table2, tables  # noqa: E402
+from report import ablation, latency, losses, table2, tables  # noqa: E402
 from report.document import Bullets, Heading, Table, Text, markdown, page  # noqa: E402
 from report.records import Measured, deviation, end_half_line, median, number, off_equation, ratio, read, starved  # noqa: E402
 from report.sound import sound  # noqa: E402
@@ -167,6 +167,18 @@ def no_sense():
 def starved_ratio():
     rows = [row(n, {"rate": v}, "", 8, i, "rate") for n, runs in {"direct": (100.0, 30.0), "epif": (50.0, 50.0)}.items() for i, v in enumerate(runs)]
     equal(tables.cell(Measured(rows, "rate"), "epif", "", 8, "rate", with_ratio=True), "50 ± 0", "cell")
+
+
+@promise("whoever is ahead of epif is named for each number, by its own better direction, and so is what epif failed at")
+def behind():
+    module = types.SimpleNamespace(TITLE="Title", SETTING="connections", COLUMNS={"rate": "/s", "cpu_us": "µs", "reached": "of 8"})
+    rows = [row(n, result, "", 8, kind="rate") for n, result in {
+        "direct": {"rate": 90.0}, "epif": {"rate": 10.0, "cpu_us": 20.0, "reached": 0}, "a": {"rate": 20.0, "cpu_us": 30.0, "reached": 0},
+        "b": {"rate": 10.2, "cpu_us": 5.0, "reached": 8}, "epif_clear": {"rate": 99.0}}.items()]
+    equal(losses.lines(module, Measured(rows, "rate")), ["Title (/s): 8 connections: a 2.00", "Title (µs): 8 connections: b 4.00",
+                                                         "Title (of 8): 8 connections: b inf"], "losses")
+    rows = [row("epif", {"error": why}, "", s, kind="rate") for s, why in ((8, "it fell"), (16, "it fell"), (32, "void: ports"))] + rows[2:3]
+    equal(losses.lines(module, Measured(rows, "rate")), ["Title: epif failed at 8 connections; 16 connections: it fell"], "failures")
 
 
 @promise("a line switches one idea: on for it alone, off for all others; a switch that the program lacks is named")
