@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 from world import HTTP_PORT, Unfit, epif  # first: it puts the tests' lab on the path
@@ -19,7 +20,7 @@ from paper.topology import named
 from workload import google_benchmark
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
+TOOLS = ("ip", "tc", "ss", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
 PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shadowsocks-libev", "stunnel4", "wrk", "httping",
             "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev", "curl", "iproute2",
             "python3-matplotlib")
@@ -42,7 +43,7 @@ def check(workloads, competitors, topologies):
     become rows with that error."""
     needs_root()
     wrong = [f"the program {tool} is missing (tools/setup bench installs it)" for tool in TOOLS if not shutil.which(tool)]
-    if not netem.known() and not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
+    if not wrong and not netem.known() and not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
         wrong.append("link_emulator is not built beside epif (`make bench` builds it)")
     if not importlib.util.find_spec("matplotlib"):
         wrong.append("the Python package matplotlib is missing (tools/setup bench installs it)")
@@ -160,7 +161,14 @@ def begun(folder):
 
 
 def begin(folder, mine):
-    """Notes under which conditions the folder's results are made; raises Unfit if it has results of others: they must not mix."""
+    """Makes the folder, and notes under which conditions and from which commits its results are made. Raises Unfit if it cannot be
+    written, or has results under other conditions: they must not mix. Commits may differ, by what measures nothing."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as why:
+        raise Unfit(f"cannot write results to {folder}: {'it is a file' if os.path.isfile(folder) else why.strerror}; give --out another folder") from None
     theirs = conditions_of(folder)
     other = [name for name, value in mine.items() if theirs and theirs.get(name) != value]
     if other:
