@@ -141,6 +141,19 @@ def others_alone():
         equal({step.competitor for step in planned}, {"nginx_http", "direct"}, f"{kind}: who is measured")
 
 
+@promise("the article's own methods and epif are measured with its numbers of connections; what was not, or by few, stands in the report")
+def numbers_of_connections():
+    rate = workload.everyone()["rate"]
+    made = campaign.steps(campaign.LENGTHS["full"], {"rate": rate}, [], ["direct", "epif", "stunnel"])
+    equal({s.setting for s in made if s.competitor == "epif"}, {1, 2, 4, 8, 16, 128}, "epif's")
+    equal({s.setting for s in made if s.competitor == "stunnel"}, {1, 16, 128}, "a peer's")
+    equal({s.round for s in made if s.setting == 4}, {0}, "runs of what is the article's alone")
+    rows = [row(s.competitor, {"rate": 1.0}, "", s.setting, s.round, "rate") for s in made]
+    equal(rate.remarks(Measured(rows, "rate")), ["The article's methods and epif alone were measured with 2, 4, 8 connections, in one run."], "all of them")
+    said = rate.remarks(Measured([r for r in rows if r["setting"] in (1, 16, 128)], "rate"))
+    equal(said, ["Of the article's numbers of connections these were not measured: 2, 4, 8."], "some of them")
+
+
 @promise("a function that is not built in is named in the report")
 def not_built_in():
     chain = workload.everyone()["chain"]
