@@ -25,6 +25,7 @@ class Lengths:
     seconds: int         # of wrk with Connection: Close
     kept_seconds: int    # of wrk on connections that stay
     connections: tuple   # of wrk with Connection: Close
+    article_connections: tuple  # the article's beside them: one run of its own methods and epif
     kept_connections: tuple
     rate_rounds: int
     rate_links: str      # topology of wrk with Connection: Close, unless one is given; "": no delay
@@ -33,9 +34,9 @@ class Lengths:
     budget_s: float | None  # what would start later is left out, and the report says so
 
 
-LENGTHS = {"paper": Lengths("paper", 5, 120, 1.0, 60, 60, (1, 2, 4, 8, 16), (1, 2, 4, 8, 16), 5, "1/1/2", 4096, 30, None),
-           "full": Lengths("full", 5, 120, 0.05, 10, 5, (1, 16, 128), (64,), 5, "", 4096, 3, 6900),
-           "quick": Lengths("quick", 1, 12, 0.01, 1, 1, (1, 8, 64), (16,), 1, "", 1024, 0.7, 270)}
+LENGTHS = {"paper": Lengths("paper", 5, 120, 1.0, 60, 60, (1, 2, 4, 8, 16), (), (1, 2, 4, 8, 16), 5, "1/1/2", 4096, 30, None),
+           "full": Lengths("full", 5, 120, 0.05, 10, 5, (1, 16, 128), (2, 4, 8), (64,), 5, "", 4096, 3, 6900),
+           "quick": Lengths("quick", 1, 12, 0.01, 1, 1, (1, 8, 64), (), (16,), 1, "", 1024, 0.7, 270)}
 
 
 WORLD_S, PINGED_S = 0.5, 1.9  # to make a world without, and with delays that are checked, and to take it down

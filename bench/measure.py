@@ -20,7 +20,7 @@ class Outcome:
 
 def measure(on, planned, path, outcome):
     """Takes those of the steps `planned` on the stage `on` that the file `path` does not have yet."""
-    done = {row["key"] for row in report.read(path) if "error" not in row["result"]}
+    done = {row["key"] for row in report.results(path) if "error" not in row["result"]}
     left, started = [step for step in planned if step.key not in done], time.monotonic()
     if done and left:
         print(f"{len(planned) - len(left)} of {len(planned)} are there already; the rest follows")

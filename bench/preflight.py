@@ -9,17 +9,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 from world import HTTP_PORT, Unfit, epif  # first: it puts the tests' lab on the path
 import netem
+from competitor import _socksx
 from lab.names import owned
 from paper.topology import named
+from workload import google_benchmark
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TOOLS = ("ip", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
+TOOLS = ("ip", "tc", "ss", "nft", "ping", "nsenter", "httping", "wrk", "curl", "nginx", "openssl")
 PACKAGES = ("nginx", "haproxy", "redsocks", "dante-server", "microsocks", "shadowsocks-libev", "stunnel4", "wrk", "httping",
-            "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev")
+            "mosquitto", "podman", "runc", "openssl", "libboost1.81-dev", "curl", "iproute2",
+            "python3-matplotlib")
 LEAST_FREE_BYTES = 2 << 30
 BUSY = 0.1
 TRY_PORTS = """import socket, sys
@@ -31,6 +35,7 @@ for port in map(int, sys.argv[1:]):
         taken.append(f"{port} ({why})")
 sys.exit("not these: " + ", ".join(taken) if taken else 0)"""
 BEGUN, PARTS, MACHINE = "begun.json", "parts.json", "machine.json"
+COMMITS = "commits"  # in BEGUN; no condition
 
 
 def check(workloads, competitors, topologies):
@@ -38,7 +43,7 @@ def check(workloads, competitors, topologies):
     become rows with that error."""
     needs_root()
     wrong = [f"the program {tool} is missing (tools/setup bench installs it)" for tool in TOOLS if not shutil.which(tool)]
-    if not netem.known() and not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
+    if not wrong and not netem.known() and not os.access(os.path.join(os.path.dirname(epif()), "link_emulator"), os.X_OK):
         wrong.append("link_emulator is not built beside epif (`make bench` builds it)")
     if not importlib.util.find_spec("matplotlib"):
         wrong.append("the Python package matplotlib is missing (tools/setup bench installs it)")
@@ -119,7 +124,7 @@ def lacks_some(folder):
 
 def conditions(**more):
     """What results must have in common to stand in one report: the program, the benchmark's own, and what else is given."""
-    return {"program": _digest([epif()]), "benchmark": _digest(_measuring()), "socksx": bool(os.environ.get("SOCKSX_DIR")),
+    return {"program": _digest([epif()]), "benchmark": _digest(_measuring()), "socksx": _digest(theirs) if (theirs := _socksx.programs()) else "",
             "delay": "tc netem" if netem.known() else "bench/link, since the kernel has no netem", **more}
 
 
@@ -128,6 +133,7 @@ def _measuring():
     scripts = [os.path.join(folder, name) for folder, _, names in os.walk(HERE) for name in names if name.endswith(".py")]
     reporting = (os.path.join(HERE, "report"), os.path.join(HERE, "results"))
     tools = [os.path.join(os.path.dirname(epif()), name) for name in ("epif-bf", "link_emulator", "mqtt_load", "bf_containers")]
+    tools += [google_benchmark.path(folder, name) for folder, name in (("planner", "planner_bench"), ("socks", "socks_bench"))]
     return sorted(path for path in scripts if not path.startswith(reporting)) + [path for path in tools if os.path.exists(path)]
 
 
@@ -141,21 +147,48 @@ def _digest(paths):
 
 def conditions_of(folder):
     """Those of the results in `folder`; None if it has none."""
+    noted = begun(folder)
+    return {name: value for name, value in noted.items() if name != COMMITS} if noted else None
+
+
+def begun(folder):
+    """What begin() noted in `folder`: the conditions, and the commits of all parts; {} if it has no results."""
     path = os.path.join(folder, BEGUN)
     if not os.path.exists(path):
-        return None
+        return {}
     with open(path, encoding="utf-8") as file:
         return json.load(file)
 
 
 def begin(folder, mine):
-    """Notes under which conditions the folder's results are made; raises Unfit if it has results of others: they must not mix."""
+    """Makes the folder, and notes under which conditions and from which commits its results are made. Raises Unfit if it cannot be
+    written, or has results under other conditions: they must not mix. Commits may differ, by what measures nothing."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as why:
+        raise Unfit(f"cannot write results to {folder}: {'it is a file' if os.path.isfile(folder) else why.strerror}; give --out another folder") from None
     theirs = conditions_of(folder)
     other = [name for name, value in mine.items() if theirs and theirs.get(name) != value]
     if other:
         raise Unfit(f"{folder} holds results with another {' and another '.join(other)}; remove it, or give --out another folder")
+    commits = list(dict.fromkeys([*begun(folder).get(COMMITS, []), commit()]))
     with open(os.path.join(folder, BEGUN), "w", encoding="utf-8") as file:
-        json.dump(mine, file, indent=2)
+        json.dump({**mine, COMMITS: commits}, file, indent=2)
+
+
+def commit():
+    """Of the tree as it is now, "-dirty" behind it if it has changes."""
+    return _said("git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*").strip() or "unknown"
+
+
+def _said(*words):
+    """Standard output; "" if there is no such program."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True).stdout
+    except OSError:
+        return ""
 
 
 def busy(seconds=1.0):
@@ -194,11 +227,10 @@ def describe(folder, left_out, refused, parts):
         with open(path, encoding="utf-8") as file:
             return next((line.split(":", 1)[1].strip() for line in file if line.startswith(prefix)), "unknown")
 
-    commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True).stdout.strip()
-    listed = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES], capture_output=True, text=True).stdout
+    listed = _said("dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES) or "unknown, without dpkg-query\n"
     with open(os.path.join(folder, MACHINE), "w", encoding="utf-8") as file:
         json.dump({"processor": first("/proc/cpuinfo", "model name"), "cores": os.cpu_count(), "kernel": platform.release(),
-                   "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": commit or "unknown", "libc": " ".join(platform.libc_ver()),
+                   "memory": f"{int(first('/proc/meminfo', 'MemTotal').split()[0]) / (1 << 20):.0f} GiB", "commit": " and ".join(begun(folder)[COMMITS]), "libc": " ".join(platform.libc_ver()),
                    "versions": sorted(listed.split("\n")[:-1]), **conditions_of(folder), "left_out": left_out, "refused": refused, **parts}, file, indent=2)
 
 

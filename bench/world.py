@@ -4,6 +4,7 @@
     client 10.73.0.10 ────────────────CS──────────────────── 10.73.0.20 server
 
 The server is always asked for as 10.73.0.20: the client reaches it over CS, the proxy over PS."""
+import math
 import os
 import re
 import statistics
@@ -20,6 +21,9 @@ PROXY = "10.71.0.2"
 HTTP_PORT = 80
 RTT_TOLERANCE = 0.05
 PINGS = 21
+PING_BYTES = 98          # of a ping's frame
+ANSWER_S = 2             # beside the RTT, until no answer at all means that none will come: a lost ARP is asked for again after 1 s
+PINGED_S = 10            # beside the RTTs, that ping takes at most
 RTT_TOLERANCE_MS = 0.05  # at least, below 1 ms: ping tells no better
 LINK_COST_MS = 0.12      # of the emulator and its devices, both ways (0.08 on a busy machine, 0.15 where it wakes idle cores): the delay is shorter by that
 
@@ -44,8 +48,8 @@ class World(Setting):
         ends = [(self.client, "10.71.0.10/24", self.proxy, "10.71.0.2/24", "cp"),
                 (self.proxy, "10.72.0.2/24", self.server, "10.72.0.20/24", "ps"),
                 (self.client, "10.73.0.10/24", self.server, "10.73.0.20/24", "cs")]
-        by_netem = self.topology and netem.known()
-        if self.topology and not by_netem:
+        self.by_netem = bool(self.topology) and netem.known()
+        if self.topology and not self.by_netem:
             self._emulated(ends)
         else:
             for a, at_a, b, at_b, device in ends:
@@ -55,16 +59,28 @@ class World(Setting):
             for node, address in ((a, at_a), (b, at_b)):
                 node.ip("address", "add", address, "dev", device)
                 node.ip("link", "set", device, "up")
-                if by_netem:
-                    subprocess.run(netem.tc(node.netns, device, getattr(self.topology, device), self.loss, self.rate_mbit), check=True,
-                                   capture_output=True)
         self.proxy.ip("route", "add", f"{SERVER}/32", "via", "10.72.0.20")
+        if self.by_netem:
+            self._delayed(ends)
         for node in (self.client, self.proxy, self.server):
             node.sysctl("net.ipv4.tcp_fastopen", 3)
             node.sysctl("net.core.somaxconn", 4096)
         self.serve()
         if self.topology:
             self.check_rtts()
+
+    def _delayed(self, ends):
+        """By netem, which delays by all of what it is given: what a link costs by itself is measured once, and taken off."""
+        wanted = {device: getattr(self.topology, device) for *_, device in ends}
+
+        def delay(rtts):
+            for a, _, b, _, device in ends:
+                for node in (a, b):
+                    subprocess.run(netem.tc(node.netns, device, rtts[device], self.loss, self.rate_mbit), check=True, capture_output=True)
+        delay(wanted)
+        costs = {device: (seen or 0) - self.wire_ms() - wanted[device] for (*_, device), seen in zip(ends, self.rtts())}
+        if any(cost > 0 for cost in costs.values()):
+            delay({device: max(0.0, rtt - max(0.0, costs[device])) for device, rtt in wanted.items()})
 
     def _emulated(self, ends):
         emulator = os.path.join(os.path.dirname(epif()), "link_emulator")
@@ -91,7 +107,6 @@ http {{ access_log off; keepalive_requests 1000000000; sendfile on; tcp_nopush o
   client_body_temp_path {self.lab.path('t1')}; proxy_temp_path {self.lab.path('t2')}; fastcgi_temp_path {self.lab.path('t3')};
   uwsgi_temp_path {self.lab.path('t4')}; scgi_temp_path {self.lab.path('t5')};
   server {{ listen {HTTP_PORT} fastopen=4096 backlog=4096; root {self.lab.path('www')};
-    client_max_body_size 0; location = /sink {{ return 200; }}
     location = / {{ return 200 "the server's answer\\n"; }} }} }}
 """)
         os.makedirs(self.lab.path("www"), exist_ok=True)
@@ -137,17 +152,35 @@ http {{ access_log off; keepalive_requests 1000000000; sendfile on; tcp_nopush o
 
     def _ping(self):
         """Pings each link; the topology is what it says, or nothing is measured."""
-        links = ((self.client, PROXY, self.topology.cp), (self.proxy, "10.72.0.20", self.topology.ps), (self.client, SERVER, self.topology.cs))
-        for node, address, _ in links:
-            node.run("ping", "-n", "-c", "2", "-i", "0.05", address)  # ARP, once
-        pings = [node.start("ping", "-n", "-c", PINGS, "-i", "0.04", address, name=f"ping-{address}") for node, address, _ in links]
-        for ping, (node, address, wanted) in zip(pings, links):
-            ping.wait(within=10)
-            # The median: one late ping on a busy machine says nothing about the link.
+        for (node, address, wanted), seen in zip(self.links(), self.rtts()):
+            least = 0.0 if self.by_netem else LINK_COST_MS
+            if seen is None or abs(seen - self.wire_ms() - max(wanted, least)) > max(RTT_TOLERANCE * wanted, RTT_TOLERANCE_MS):
+                slower = f", and {self.wire_ms():.2f} ms for the rate" if self.rate_mbit else ""
+                raise Unfit(f"the RTT from {node.name} to {address} is {seen or 0:.2f} ms, not {wanted:g} ms{slower}")
+
+    def links(self):
+        """(who pings, whom, RTT of the topology in ms) of each link."""
+        return ((self.client, PROXY, self.topology.cp), (self.proxy, "10.72.0.20", self.topology.ps), (self.client, SERVER, self.topology.cs))
+
+    def wire_ms(self):
+        """What the rate adds to a ping, both ways."""
+        return 2 * PING_BYTES * 8 / (1000 * self.rate_mbit) if self.rate_mbit else 0.0
+
+    def rtts(self):
+        """What ping measures on each link, in ms: the median, since one late ping on a busy machine says nothing about the link; None
+        where no answer came."""
+        def words(count, pause_s, address, wanted):
+            return "ping", "-n", "-c", count, "-i", pause_s, "-W", math.ceil(ANSWER_S + wanted / 1000), address
+        for node, address, wanted in self.links():
+            node.run(*words(2, 0.05, address, wanted), check=False)  # ARP, once; a link with a loss may lose both
+        pings = [node.start(*words(PINGS, 0.04, address, wanted), name=f"ping-{address}") for node, address, wanted in self.links()]
+        found = []
+        for ping, (_, _, wanted) in zip(pings, self.links()):
+            ping.wait(within=PINGED_S + 3 * wanted / 1000)
             times = [float(ms) for ms in re.findall(r"time=([\d.]+) ms", ping.output())]
-            if not times or abs(statistics.median(times) - max(wanted, LINK_COST_MS)) > max(RTT_TOLERANCE * wanted, RTT_TOLERANCE_MS):
-                raise Unfit(f"the RTT from {node.name} to {address} is {statistics.median(times or [0]):.2f} ms, not {wanted:g} ms")
+            found.append(statistics.median(times) if times else None)
             self.lab.processes.remove(ping)
+        return found
 
 
 __all__ = ["World", "Unfit", "SERVER", "PROXY", "HTTP_PORT", "epif", "wait_until"]

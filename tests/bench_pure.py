@@ -18,9 +18,10 @@ import workload  # noqa: E402
 from paper import ideas  # noqa: E402
 from paper.published import TABLE_II  # noqa: E402
 from paper.topology import PAPER, named, predicted_ms  # noqa: E402
-from report import ablation, latency, table2, tables  # noqa: E402
+from report import ablation, latency, losses, table2, tables  # noqa: E402
 from report.document import Bullets, Heading, Table, Text, markdown, page  # noqa: E402
 from report.records import Measured, deviation, end_half_line, median, number, off_equation, ratio, read, starved  # noqa: E402
+from report.sound import sound  # noqa: E402
 
 
 def row(name, value, topology="docker1", setting=1, number_of_round=0, kind="latency", **more):
@@ -75,8 +76,8 @@ def numbers():
     equal(measured.median("direct", "docker1", 1, "mean_ms"), 21.0, "median")
     equal(measured.median("epif", "docker1", 1, "mean_ms"), None, "median of a failure")
     equal(measured.error("epif", "docker1", 1), "x", "its reason")
-    equal((median([]), deviation([1.0]), deviation([1.0, 3.0]), ratio(1.0, None), ratio(None, 2.0), ratio(1.0, 4.0)),
-          (None, None, 1.0, None, None, 0.25), "small cases")
+    equal((median([]), deviation([1.0]), round(deviation([1.0, 3.0]), 3), ratio(1.0, None), ratio(None, 2.0), ratio(1.0, 4.0)),
+          (None, None, 1.414, None, None, 0.25), "small cases")
     equal([off_equation(m, 20.0) for m in (17.4, 17.6, 22.4, 22.6)], [True, False, False, True], "1.5 ms plus 5 % around 20 ms")
     equal([starved(v) for v in ([100.0], [100.0, 60.0], [100.0, 40.0])], [False, False, True], "starved baselines")
     equal([number(v) for v in (None, 0.123, 12.34, 12345.6, 5, "x")], ["–", "0.12", "12.3", "12,346", "5", "x"], "for people")
@@ -131,6 +132,66 @@ def narrowed():
     planned = campaign.steps(campaign.LENGTHS["quick"], chosen, ["docker3", "1/2/3"], ["direct", "epif"])
     equal({(s.workload, s.topology, s.competitor) for s in planned},
           {("latency", t, c) for t in ("docker3", "1/2/3") for c in ("direct", "epif")}, "steps")
+
+
+@promise("without epif no step is of epif's own parts")
+def others_alone():
+    for kind, lengths in campaign.LENGTHS.items():
+        planned = campaign.steps(lengths, workload.everyone(), [], ["nginx_http", "direct"])
+        equal({step.competitor for step in planned}, {"nginx_http", "direct"}, f"{kind}: who is measured")
+
+
+@promise("the article's own methods and epif are measured with its numbers of connections; what was not, or by few, stands in the report")
+def numbers_of_connections():
+    rate = workload.everyone()["rate"]
+    made = campaign.steps(campaign.LENGTHS["full"], {"rate": rate}, [], ["direct", "epif", "stunnel"])
+    equal({s.setting for s in made if s.competitor == "epif"}, {1, 2, 4, 8, 16, 128}, "epif's")
+    equal({s.setting for s in made if s.competitor == "stunnel"}, {1, 16, 128}, "a peer's")
+    equal({s.round for s in made if s.setting == 4}, {0}, "runs of what is the article's alone")
+    rows = [row(s.competitor, {"rate": 1.0}, "", s.setting, s.round, "rate") for s in made]
+    equal(rate.remarks(Measured(rows, "rate")), ["The article's methods and epif alone were measured with 2, 4, 8 connections, in one run."], "all of them")
+    said = rate.remarks(Measured([r for r in rows if r["setting"] in (1, 16, 128)], "rate"))
+    equal(said, ["Of the article's numbers of connections these were not measured: 2, 4, 8."], "some of them")
+
+
+@promise("a function that is not built in is named in the report")
+def not_built_in():
+    chain = workload.everyone()["chain"]
+    check("DPI" in markdown(tables.section(Measured([row("audit", {"rate": 1.0}, "", 1, kind="chain")], "chain"), chain)), "it is not named")
+    equal(chain.remarks(Measured([row("dpi", {"rate": 1.0}, "", 1, kind="chain")], "chain")), [], "where it is there")
+
+
+@promise("what was measured beside a starved baseline is void in that place and run alone, and an upload that no server read is an error")
+def no_sense():
+    def rate(name, value, setting=1, run=0):
+        return row(name, value, "", setting, run, "rate")
+    starved_rows = [rate("direct", {"error": "void: its ports were used up"}), rate("epif", {"rate": 9.0}), rate("epif", {"rate": 5.0}, run=1),
+                    rate("direct", {"rate": 6.0}, run=1), rate("nginx_http", {"error": "it fell"}), rate("epif", {"rate": 7.0}, setting=8)]
+    found = Measured(sound(starved_rows), "rate")
+    equal((found.values("epif", "", 1, "rate"), found.values("epif", "", 8, "rate")), ([5.0], [7.0]), "what counts")
+    equal((found.error("epif", "", 1), found.error("nginx_http", "", 1)), ("void: its ports were used up", "it fell"), "reasons")
+    large = [row(name, {"mbit_s": 1.0, "cpu_s_gib of client/curl": 1.0, "cpu_s_gib of server/nginx": cpu, **more}, "", way, kind="throughput")
+             for name, way, cpu, more in (("a", "2 streams up", 0.0, {}), ("b", "2 streams up", 0.1, {}), ("c", "2 streams down", 0.0, {}),
+                                          ("d", "2 streams up", 0.0, {"arrived": 1.0}))]
+    equal([r["result"].get("error", "") for r in sound(large)], ["the upload ended at the proxy: the server used no CPU", "", "", ""], "uploads")
+
+
+@promise("no ratio to a baseline whose runs differ by more than a factor of two is given")
+def starved_ratio():
+    rows = [row(n, {"rate": v}, "", 8, i, "rate") for n, runs in {"direct": (100.0, 30.0), "epif": (50.0, 50.0)}.items() for i, v in enumerate(runs)]
+    equal(tables.cell(Measured(rows, "rate"), "epif", "", 8, "rate", with_ratio=True), "50 ± 0", "cell")
+
+
+@promise("whoever is ahead of epif is named for each number, by its own better direction, and so is what epif failed at")
+def behind():
+    module = types.SimpleNamespace(TITLE="Title", SETTING="connections", COLUMNS={"rate": "/s", "cpu_us": "µs", "reached": "of 8"})
+    rows = [row(n, result, "", 8, kind="rate") for n, result in {
+        "direct": {"rate": 90.0}, "epif": {"rate": 10.0, "cpu_us": 20.0, "reached": 0}, "a": {"rate": 20.0, "cpu_us": 30.0, "reached": 0},
+        "b": {"rate": 10.2, "cpu_us": 5.0, "reached": 8}, "epif_clear": {"rate": 99.0}}.items()]
+    equal(losses.lines(module, Measured(rows, "rate")), ["Title (/s): 8 connections: a 2.00", "Title (µs): 8 connections: b 4.00",
+                                                         "Title (of 8): 8 connections: b inf"], "losses")
+    rows = [row("epif", {"error": why}, "", s, kind="rate") for s, why in ((8, "it fell"), (16, "it fell"), (32, "void: ports"))] + rows[2:3]
+    equal(losses.lines(module, Measured(rows, "rate")), ["Title: epif failed at 8 connections; 16 connections: it fell"], "failures")
 
 
 @promise("a line switches one idea: on for it alone, off for all others; a switch that the program lacks is named")
@@ -198,19 +259,19 @@ def spreads():
     latencies = Measured([row(n, v, number_of_round=i) for n, values in {"direct": (20.0, 22.0), "epif": (25.0, 26.0), "socks6_plain": (26.0, 28.0),
                                                                          "socks5_plain": (31.0, 32.0), "nginx_http": (22.0, 22.4)}.items()
                           for i, v in enumerate(values)], "latency")
-    equal(latency.overhead_rows(latencies)[0], ["epif", "4.50 ± 0.50"], "Δt of two runs, each against no proxy of the same run")
+    equal(latency.overhead_rows(latencies)[0], ["epif", "4.50 ± 0.71"], "Δt of two runs, each against no proxy of the same run")
     lines, _ = latency.against_equations(latencies, {"socks6_plain": "socks6"})
-    equal(lines[0][4], "27.00 ± 1.00", "beside the equations")
+    equal(lines[0][4], "27.00 ± 1.41", "beside the equations")
     rates = Measured([row(n, {"rate": v}, "", 8, i, "rate") for n in ("direct", "epif", "nginx_http", "socks5_plain", "socks6_plain")
                       for i, v in enumerate((100.0, 120.0))], "rate")
     tried = Measured([row(n, {"ports": 1, "reconfigure_ms": v, "reached": 8, "stranger_refused": 1, "unchanged_passes": 1}, "", 1, i, "comparison")
                       for n in ("nginx", "socks5", "socks6", "epif") for i, v in enumerate((10.0, 30.0))], "comparison")
     text = markdown(table2.section(latencies, rates, tried))
-    check("110 ± 10 /s" in text.replace("/s", " /s").replace("  ", " ") and "20 ± 10 ms" in text and "4.50 ± 0.50 ms" in text, text)
+    check("110 ± 14.1 /s" in text.replace("/s", " /s").replace("  ", " ") and "20 ± 14.1 ms" in text and "4.50 ± 0.71 ms" in text, text)
     ideas_seen = Measured([row(n, {"mean_ms": v}, "docker5", "latency", i, "ablation") for n in ("tls-off", "tls-warm-pool")
                            for i, v in enumerate((30.0, 32.0))], "ablation")
-    text = markdown(ablation.section(ideas_seen, titled(COLUMNS={"mean_ms": "ms", "rate": "/s", "mbit_s": "Mbit/s"})))
-    check("31 ± 1 |" in text, text)
+    text = markdown(ablation.section(ideas_seen, titled(COLUMNS={"mean_ms": "ms", "rate": "/s", "cpu_us": "µs", "mbit_s": "Mbit/s"})))
+    check("31 ± 1.41 |" in text, text)
 
 
 @promise("figures are drawn of a single run, too, which has no spread")
@@ -244,6 +305,8 @@ def prefaces():
     for words in ("a CPU, 2 cores, 4 GiB, kernel 6.1, glibc; commit abc; lengths: quick", "took 100 s, and was expected to take 90 s",
                   "docker1, run 1: the RTT is 9 ms, not 5 ms", "a thread for each core as well", "no spread"):
         check(words in text, f"{words}: {text}")
+    check("SOCKSX_DIR" in text and "SOCKSX_DIR" not in markdown(report.preface(machine, {"SOCKS6, authors' socksx"})), "whether the authors' were measured")
+    check("not among what was asked for" in markdown(report.preface({**machine, "socksx": "abc"}, {"epif"})), "why they were not")
     check("a thread for each core" not in markdown(report.preface({**machine, "kind": "full"}, {"epif"})), "a note on who was not measured")
 
 

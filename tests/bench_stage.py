@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import types
@@ -130,6 +131,85 @@ def resumed():
         equal(chosen(), "2026-02-02", "the one that the time did not suffice for")
         preflight.describe(os.path.join(parent, "2026-02-02"), [], {}, {})
         equal(chosen(), "2026-02-03", "none, since all are complete")
+
+
+@contextlib.contextmanager
+def instead_of(owner, **those):
+    """Within the block `owner` has `those` attributes."""
+    before = {name: getattr(owner, name) for name in those}
+    try:
+        for name, one in those.items():
+            setattr(owner, name, one)
+        yield
+    finally:
+        for name, one in before.items():
+            setattr(owner, name, one)
+
+
+@promise("results name the commit of each part as it was when that part began, and commits that differ do not keep parts apart")
+def commits():
+    mine = preflight.conditions(kind="quick")
+    with tempfile.TemporaryDirectory() as folder:
+        for commit in ("abc", "abc", "def-dirty"):
+            with instead_of(preflight, commit=lambda: commit):
+                preflight.begin(folder, mine)
+        equal(preflight.conditions_of(folder), mine, "conditions")
+        preflight.describe(folder, [], {}, {})
+        with open(os.path.join(folder, "machine.json"), encoding="ascii") as file:
+            equal(json.load(file)["commit"], "abc and def-dirty", "commits")
+
+
+@promise("without git and dpkg-query a campaign is described all the same")
+def undescribed():
+    with tempfile.TemporaryDirectory() as folder, instead_of(os, environ={**os.environ, "PATH": folder}):
+        preflight.begin(folder, {"kind": "quick"})
+        preflight.describe(folder, [], {}, {})
+        with open(os.path.join(folder, "machine.json"), encoding="ascii") as file:
+            machine = json.load(file)
+    equal((machine["commit"], machine["versions"]), ("unknown", ["unknown, without dpkg-query"]), "what is known")
+
+
+@promise("the authors' programs, and all that measures, are among the conditions")
+def all_that_measures():
+    with tempfile.TemporaryDirectory() as folder, instead_of(os, environ={**os.environ, "SOCKSX_DIR": folder}):
+        def digest(text):
+            for name in ("proxy", "redirector") if text else ():
+                with open(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o755), "w", encoding="ascii") as file:
+                    file.write(text)
+            return preflight.conditions()["socksx"]
+        seen = [digest(text) for text in ("", "one", "two")]
+        check(not seen[0] and len(set(seen)) == 3, f"digests: {seen}")
+    names = {os.path.basename(path) for path in preflight._measuring()}
+    check({"sink.py", "hold.py", "planner_bench", "socks_bench"} <= names, f"what measures: {sorted(names)}")
+
+
+@promise("a missing tool is named before anything is tried with it")
+def missing_tools():
+    def tried():
+        raise FileNotFoundError("ip")
+    with instead_of(preflight, needs_root=lambda: None, TOOLS=("no-such-tool",)), instead_of(preflight.netem, known=tried):
+        try:
+            preflight.check({}, {}, [])
+        except Unfit as refused:
+            check("no-such-tool is missing" in str(refused), str(refused))
+        else:
+            check(False, "it was not missed")
+
+
+@promise("words that mean nothing are refused in one line that names them, and results that cannot be written are as well")
+def bad_words():
+    for words, named in ((["--paper", "--quick"], "not allowed with argument --paper"), (["--rate", "nan"], "--rate nan"), (["--rate", "inf"], "--rate inf"),
+                         (["--rate", "0.01"], "--rate 0.01"), (["--rate", "-1"], "--rate -1"), (["--loss", "nan"], "--loss nan"), (["--loss", "100"], "--loss 100")):
+        done = subprocess.run([str(repository / "bench/run"), *words], capture_output=True, text=True)
+        check(done.returncode == 2 and named in done.stderr and "Traceback" not in done.stderr, f"{words}: {done.returncode} {done.stderr}")
+    with tempfile.NamedTemporaryFile() as file:
+        for folder, why in ((file.name, "it is a file"), (file.name + "/below", "Not a directory"), ("/proc/bench", "")):
+            try:
+                preflight.begin(folder, {})
+            except Unfit as refused:
+                check(f"cannot write results to {folder}" in str(refused) and why in str(refused), str(refused))
+            else:
+                check(False, f"{folder} was taken")
 
 
 @promise("what fails is a row with its reason, what is not there as well, and the rest goes on")

@@ -14,8 +14,8 @@ from lab.names import start_time
 sys.path.insert(0, str(repository / "bench"))
 import world as benchmark  # noqa: E402
 from campaign import LENGTHS, Step  # noqa: E402
-from competitor import epif_clear, nginx_http  # noqa: E402
-from workload import chain, comparison, scale, streams  # noqa: E402
+from competitor import direct, epif_clear, epif_preconnect, nginx_http  # noqa: E402
+from workload import chain, comparison, scale, streams, throughput  # noqa: E402
 from workload.dialogue import dialogue  # noqa: E402
 
 QUICK = LENGTHS["quick"]
@@ -48,6 +48,39 @@ def http_alone():
             check("HTTP" in str(refused), refused)
         else:
             check(False, "it was measured")
+
+
+@promise("throughput: of an upload the server has read what is counted, through NGINX http as well, and NGINX serves again after it")
+def uploaded():
+    for made in (direct, nginx_http, epif_preconnect):
+        with benchmark.World() as world, rival(world, made.Competitor()) as other:
+            other.start(world)
+            seen = throughput.once(world, other, Step("throughput", made.__name__, "", "2 streams up", 0), QUICK)
+            check(seen["mbit_s"] > 0 and 0.9 <= seen["arrived"] <= 1 and "cpu_s_gib of server/sink" in seen, f"{made.__name__}: {seen}")
+            equal(world.client.run("curl", "-sS", other.url).stdout, "the server's answer\n", f"{made.__name__}: who serves then")
+
+
+@promise("throughput: a whole file that comes to the server is answered and counted to the byte")
+def whole_files():
+    with benchmark.World() as world:
+        seen = throughput.curl(world, direct.Competitor(), 16, 2, up=True)
+        equal(seen["arrived"], 1, "share that came")
+
+
+@promise("throughput: an upload that a proxy answers by itself is refused with the reason")
+def swallowed():
+    config = nginx_http.CONFIG.replace("location / ", "location = /sink {{ return 200; }} location / ")
+    with benchmark.World() as world, rival(world, nginx_http.Competitor()) as other:
+        before, nginx_http.CONFIG = nginx_http.CONFIG, config
+        try:
+            other.start(world)
+            throughput.once(world, other, Step("throughput", "nginx_http", "", "2 streams up", 0), QUICK)
+        except benchmark.Unfit as refused:
+            check("the upload ended at the proxy" in str(refused), refused)
+        else:
+            check(False, "it was measured")
+        finally:
+            nginx_http.CONFIG = before
 
 
 @promise("scale: memory is told for each side, and connections that are dead at the end void the row")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The benchmark's own world: client, proxy and server with links of a known delay (bench/world.py, bench/link)."""
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -40,6 +41,30 @@ def by_netem():
     finally:
         benchmark.netem.known, benchmark.netem.tc = known, tc
     equal(asked, [(device, rtt, 0.01, 100) for device, rtt in (("cp", 20), ("ps", 30), ("cs", 40)) for _ in range(2)], "what tc is asked for")
+
+
+@promise("by netem the delays are shortened once by what the links cost by themselves, and no further than to nothing")
+def corrected():
+    asked, seen = [], [[20.75, 1.25, 40.25], [20.0, 0.5, 40.0]]
+    before = benchmark.netem.known, benchmark.netem.tc, benchmark.World.rtts
+    benchmark.netem.known = lambda: True
+    benchmark.netem.tc = lambda *words: asked.append(words[1:3]) or ["true"]
+    benchmark.World.rtts = lambda world: seen.pop(0)
+    try:
+        with benchmark.World(named("20/0.5/40")):
+            pass
+    finally:
+        benchmark.netem.known, benchmark.netem.tc, benchmark.World.rtts = before
+    equal(asked[::2], [("cp", 20), ("ps", 0.5), ("cs", 40), ("cp", 19.25), ("ps", 0), ("cs", 39.75)], "what tc is asked for at one end of each")
+
+
+@promise("links with a rate and a loss are what their topology says: the time of a ping on the wire is no error, and a lost one neither")
+def slow_and_lossy():
+    with benchmark.World(named("5/5/10"), loss=0.1, rate_mbit=1) as world:
+        check(abs(world.wire_ms() - 1.568) < 1e-9, f"two frames of 98 bytes at 1 Mbit/s: {world.wire_ms()} ms")
+        said = world.client.run("ping", "-n", "-c", "50", "-i", "0.02", benchmark.SERVER, check=False).stdout
+        lost = float(re.search(r"([\d.]+)% packet loss", said)[1])
+        check(0 < lost < 60, f"lost of a loss of 10 % each way: {lost} %")
 
 
 @promise("the server answers the client over each way, and the proxy reaches it by its own")

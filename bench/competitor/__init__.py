@@ -10,7 +10,8 @@
     once_only  True: a variant for which one run of each measurement is enough, unless it is named (--only)
     offered() False: it runs only where it is named (--only)
 
-Each uses as many cores as it can, as it does where it is installed: epif has a thread a core, NGINX a process, HAProxy a thread.
+Each uses as many cores as it can, as it does where it is installed: epif has a thread a core at the proxy
+and one for two cores at the redirector, NGINX a process a core, HAProxy a thread a core.
 """
 import importlib
 import pkgutil

@@ -12,6 +12,7 @@ from ._socks_pair import capture, release
 
 LISTEN = 42000
 PORT = 1080
+NAMES = (("proxy", "socksx"), ("redirector",))  # each by one of its names
 HELP_S = 3  # the oldest proxies know no --help: they start to serve
 
 
@@ -23,6 +24,11 @@ def program(*names):
     """Path of the first of `names` that the folder has, or ""."""
     paths = [os.path.join(os.path.abspath(folder()), name) for name in names if folder()]
     return next((path for path in paths if os.access(path, os.X_OK) and os.path.isfile(path)), "")
+
+
+def programs():
+    """Paths of those that the folder has of the two."""
+    return [path for names in NAMES if (path := program(*names))]
 
 
 def usage(world, node, path):
@@ -45,12 +51,11 @@ class Socksx(Base):
     def missing(self):
         if not folder():
             return ["SOCKSX_DIR, the folder of the authors' `proxy` and `redirector`"]
-        wanted = (("proxy", "socksx"), ("redirector",))
-        return [f"{' or '.join(names)} in SOCKSX_DIR ({folder()})" for names in wanted if not program(*names)]
+        return [f"{' or '.join(names)} in SOCKSX_DIR ({folder()})" for names in NAMES if not program(*names)]
 
     def start(self, world):
         super().start(world)
-        proxy, redirector = program("proxy", "socksx"), program("redirector")
+        proxy, redirector = programs()
         knows = usage(world, world.proxy, proxy)
         if "--socks" not in knows and self.version == 6:
             raise Unfit(f"{proxy} knows no --socks, so it speaks SOCKS5 alone")

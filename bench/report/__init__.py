@@ -8,10 +8,12 @@ import os
 import campaign
 import competitor
 import workload
+from competitor._socksx import Socksx
 
 from . import ablation, latency, losses, table2, tables
 from .document import Figure, Heading, Text, markdown, page
 from .records import Measured, end_half_line, made_on, read
+from .sound import sound
 
 RESULTS, MACHINE = "results.jsonl", "machine.json"
 
@@ -37,8 +39,10 @@ def preface(machine, titles):
                         "but numbers are worse than on a quiet machine, and differ more."))
     out += [Text(f"{where}: {why}. Nothing was measured there.") for where, why in machine["refused"].items()]
     out += [Text(note) for note in dict.fromkeys(made.note for made in competitor.everyone().values() if made.note and made.title in titles)]
-    if not machine["socksx"]:
-        out.append(Text("The authors' own programs (socksx) were not measured: SOCKSX_DIR, the folder with their `proxy` and `redirector`, was not given."))
+    if not titles & {made.title for made in competitor.everyone().values() if issubclass(made, Socksx)}:
+        out.append(Text("The authors' own programs (socksx) were not measured: "
+                        + ("they were not among what was asked for." if machine["socksx"] else
+                           "SOCKSX_DIR, the folder with their `proxy` and `redirector`, was not given.")))
     if machine["left_out"]:
         out.append(Text(f"{len(machine['left_out'])} measurements were left out, since the time was over: the last rounds of "
                         + ", ".join(sorted({key.partition('/')[0] for key in machine["left_out"]})) + ". The same command goes on with them."))
@@ -95,9 +99,14 @@ def write_csv(rows, path):
                 out.writerow([row["workload"], row["topology"], row["competitor"], row["setting"], row["round"], quantity, value])
 
 
+def results(path):
+    """Rows of the file `path`; those that mean nothing have an error for a result."""
+    return sound(read(path))
+
+
 def write(folder):
     """Writes all and returns the path of report.html."""
-    rows = read(os.path.join(folder, RESULTS))
+    rows = results(os.path.join(folder, RESULTS))
     with open(os.path.join(folder, MACHINE), encoding="utf-8") as file:
         machine = json.load(file)
     write_csv(rows, os.path.join(folder, "results.csv"))
@@ -112,4 +121,4 @@ def write(folder):
     return path
 
 
-__all__ = ["end_half_line", "read", "write"]
+__all__ = ["end_half_line", "results", "write"]

@@ -2,10 +2,11 @@
 from paper import ideas
 
 from .document import FAILED, Heading, Table, Text
-from .records import median, ratio, spread
+from .records import less_is_better, median, ratio, spread
 from .tables import failures
 
-METRICS = (("mean_ms", "latency", "latency"), ("rate", "load", "rate"), ("mbit_s", "load", "throughput"))  # quantity, setting, label
+METRICS = (("mean_ms", "latency", "latency"), ("rate", "load", "rate"), ("cpu_us", "load", "CPU of a connection"),
+           ("mbit_s", "load", "throughput"))  # quantity, setting, label
 
 
 def values(measured, name, quantity, setting):
@@ -25,7 +26,7 @@ def gain(measured, name, quantity, setting):
     """How many times as good as all off: above 1 is better. None where either is missing."""
     mine, base = value(measured, name, quantity, setting), value(measured, base_of(name), quantity, setting)
     share = ratio(mine, base)
-    return None if not share else 1 / share if quantity.endswith("_ms") else share
+    return None if not share else 1 / share if less_is_better(quantity) else share
 
 
 def section(measured, module):

@@ -19,6 +19,7 @@ COLOURS = {"direct": "#111111", "nginx_http": "#2e7d32", "nginx_stream": "#66bb6
            "socks6_plain": "#ffb74d", "socksx5": "#b71c1c", "socksx6": "#e57373", "epif": "#0d47a1", "epif_fast_open": "#1976d2",
            "epif_clear": "#64b5f6", "epif_preconnect": "#90caf9", "redsocks_dante": "#6a1b9a", "redsocks_microsocks": "#ab47bc",
            "shadowsocks": "#795548", "stunnel": "#bcaaa4"}
+GAIN_COLOURS = ("#0d47a1", "#2e7d32", "#a5d6a7", "#ef6c00")  # of ablation.METRICS
 MARKERS = "osD^v<>P*Xhd"
 
 
@@ -173,7 +174,7 @@ def gains_figure(measured, paper, name, gain, metrics):
     height = 0.8 / len(metrics)
     for i, (quantity, setting, label) in enumerate(metrics):
         axes.barh([y + (i - (len(metrics) - 1) / 2) * height for y in range(len(names))],
-                  [or_nan(gain(measured, n, quantity, setting)) for n in names], height, label=label, color=("#0d47a1", "#2e7d32", "#ef6c00")[i])
+                  [or_nan(gain(measured, n, quantity, setting)) for n in names], height, label=label, color=GAIN_COLOURS[i])
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(names)), [measured.titles[n] for n in names])
     axes.invert_yaxis()

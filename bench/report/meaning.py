@@ -9,8 +9,8 @@ MEANING = {
                "ready can be faster than none. NGINX, SOCKS5 and SOCKS6 shake hands on both legs, as the article's equations say; the table of the "
                "equations names who does not. epif accepts at the client, sends the request over a connection that stands already (warm pool, with TLS done), and "
                "has only the server's handshake left; with TCP Fast Open or pre-connect that goes, too, and what is left is the floor.",
-    "rate": "Every request is a connection of its own, as in the article. This measures how much work a connection costs, not how long it "
-            "takes: no link has a delay. All parts share the cores, so the client's and the server's work is in every number; the CPU of the "
+    "rate": "Every request is a connection of its own, as in the article. Where no link has a delay this measures how much work a "
+            "connection costs, not how long it takes. All parts share the cores, so the client's and the server's work is in every number; the CPU of the "
             "method's own programs says what it costs by itself. With mutual TLS each connection of the pool is a handshake with two "
             "certificates, unless it resumes a session: that, not the relaying, is what epif as shipped pays here.",
     "keepalive": "Connections stay, so only the relaying counts. One hop (NGINX, HAProxy) has half of the work of two (redirector and proxy).",

@@ -81,8 +81,8 @@ def median(values):
 
 
 def deviation(values):
-    """Standard deviation of the runs around their mean; None of fewer than two."""
-    return statistics.pstdev(values) if len(values) > 1 else None
+    """Standard deviation of what the runs are a sample of; None of fewer than two."""
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def spread(values, digits=None):

@@ -1,6 +1,6 @@
 """Tables of a workload that has no section of its own, and what they share with those that have."""
 from .document import FAILED, Bullets, Heading, Table, Text
-from .records import less_is_better, number, ratio, spread, starved
+from .records import less_is_better, median, number, ratio, spread, starved
 
 BASE = "direct"
 AHEAD_OF_NONE = 1.25  # no proxy adds so much to what comes through
@@ -11,7 +11,8 @@ def cell(measured, name, topology, setting, quantity, with_ratio=False):
     if not values:
         return FAILED if measured.error(name, topology, setting) else "–"
     text = spread(values)
-    base = ratio(measured.median(name, topology, setting, quantity), measured.median(BASE, topology, setting, quantity))
+    without = measured.values(BASE, topology, setting, quantity)
+    base = ratio(median(values), None if starved(without) else median(without))
     return f"{text} ({base:.2f})" if with_ratio and base is not None else text
 
 
@@ -40,7 +41,7 @@ def void(measured, quantity):
     places = [f"{topology or 'no delay'}, {setting}" for topology in measured.topologies for setting in measured.settings
               if starved(measured.values(BASE, topology, setting, quantity))]
     return [Text(f"Void: no proxy itself differed by more than a factor of two between the runs of {'; '.join(places)}. Its ports or the "
-                 "cores ran out, so the ratios there mean nothing.")] if places else []
+                 "cores ran out, so no ratios are given there.")] if places else []
 
 
 def doubtful(measured, quantity):
@@ -87,6 +88,7 @@ def section(measured, module):
     out = [Heading(module.TITLE)]
     if getattr(module, "NOTE", ""):
         out.append(Text(module.NOTE))
+    out += [Text(sentence) for sentence in getattr(module, "remarks", lambda _: [])(measured)]
     if quantities:
         out += void(measured, quantities[0]) + doubtful(measured, quantities[0]) if BASE in measured.titles else []
     for topology in measured.topologies:

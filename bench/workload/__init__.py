@@ -10,6 +10,7 @@
 and, where they fit:
     PARTS    {prefix of quantities: heading}: those of each process, PREFIX + NODE/PROCESS, which get a table of their own
     NOTE     a sentence for below the heading
+    remarks(measured) -> sentences for below it that depend on what was measured (report.records.Measured)
     NEEDS    programs that must be there
     STARTS   True: it starts (and stops) its rival itself; rival is then the competitor, made but not started
     SHARES   True: in a quick run a competitor that runs already is taken as it is

@@ -17,7 +17,7 @@ from .throughput import curl
 TITLE = "A gain per idea"
 PLACE = 38
 SETTING = ""
-COLUMNS = {"mean_ms": "latency, ms", "rate": "new connections/s", "mbit_s": "Mbit/s"}
+COLUMNS = {"mean_ms": "latency, ms", "rate": "new connections/s", "cpu_us": "CPU of its programs, µs a connection", "mbit_s": "Mbit/s"}
 TOPOLOGY = "docker5"
 CONNECTIONS = 16
 LENGTHS = {"quick": (10, 1, 1), "full": (60, 3, 3), "paper": (120, 10, 5)}  # requests, s of wrk, rounds

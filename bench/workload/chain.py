@@ -54,6 +54,8 @@ SIZES = {"quick": Size({"audit": (0, 1, 8), "dpi": (1,), "pair": (0, 2)}, 20, 0.
 
 
 def steps(lengths, topologies, competitors):
+    if "epif" not in competitors:
+        return []
     size, there = SIZES[lengths.kind], built_in()
     return [Step("chain", kind, "", n, r) for r in range(size.rounds) for kind, numbers in size.settings.items()
             for n in numbers if kind in there or kind in ("passthrough_trusted", "pair")]
@@ -62,6 +64,10 @@ def steps(lengths, topologies, competitors):
 def built_in():
     said = subprocess.run([epif(), "bf", "list"], capture_output=True, text=True, check=True).stdout
     return [line.split()[0] for line in said.splitlines()[1:]]
+
+
+def remarks(measured):
+    return [] if "dpi" in measured.titles else ["A function that inspects packets (DPI) is not built into the program, so it was not measured."]
 
 
 def seconds(step, lengths):

@@ -11,12 +11,26 @@ PLACE = 20
 SETTING = "connections"
 SHARES = True
 NOTE = "No link has a delay, unless a topology is given; with the article's own lengths (--paper) the links have its 1/1/2 ms."
+CONNECTIONS = (1, 2, 4, 8, 16)  # the article's
+ARTICLE = ("direct", "nginx_http", "socks5_plain", "socks6_plain", "epif")
 COLUMNS = {"rate": "requests/s", "cpu_us": "CPU of its programs, µs a request", "latency_ms": "latency, ms"}
 
 
 def steps(lengths, topologies, competitors):
-    return [Step("rate", name, topology, connections, r) for r in range(lengths.rate_rounds) for topology in topologies or [lengths.rate_links]
-            for connections in lengths.connections for name in competitors]
+    places = topologies or [lengths.rate_links]
+    return [Step("rate", name, topology, connections, r) for r in range(lengths.rate_rounds) for topology in places
+            for connections in lengths.connections for name in competitors] + [
+           Step("rate", name, topology, connections, 0) for topology in places for connections in lengths.article_connections
+           for name in competitors if name in ARTICLE]
+
+
+def remarks(measured):
+    missed = [str(count) for count in CONNECTIONS if count not in measured.settings]
+    others = [name for name in measured.titles if name not in ARTICLE]
+    alone = [str(count) for count in measured.settings if others and not any(
+        measured.values(name, topology, count, "rate") or measured.error(name, topology, count) for name in others for topology in measured.topologies)]
+    return ([f"Of the article's numbers of connections these were not measured: {', '.join(missed)}."] if missed else []) + (
+        [f"The article's methods and epif alone were measured with {', '.join(alone)} connections, in one run."] if alone else [])
 
 
 def seconds(step, lengths):

@@ -50,7 +50,7 @@ TICK_S = 0.001      # both ends of a flow that is revoked send so often
 
 
 def steps(lengths, topologies, competitors):
-    return [Step("setup", "control_plane", "", 1, r) for r in range(REPEATS[lengths.kind][0])]
+    return [Step("setup", "control_plane", "", 1, r) for r in range(REPEATS[lengths.kind][0])] if "epif" in competitors else []
 
 
 def seconds(step, lengths):
