@@ -170,6 +170,10 @@ def no_sense():
     found = Measured(sound(starved_rows), "rate")
     equal((found.values("epif", "", 1, "rate"), found.values("epif", "", 8, "rate")), ([5.0], [7.0]), "what counts")
     equal((found.error("epif", "", 1), found.error("nginx_http", "", 1)), ("void: its ports were used up", "it fell"), "reasons")
+    held_up = [rate(name, {"rate": value}, run=run) for run, factor in enumerate((0.25, 1.0, 1.25)) for name, value in (("direct", 100 * factor), ("epif", 50 * factor))]
+    found = Measured(sound(held_up), "rate")
+    equal((found.values("direct", "", 1, "rate"), found.values("epif", "", 1, "rate")), ([100.0, 125.0], [50.0, 62.5]), "runs in which nothing held no proxy up")
+    check("void" in found.error("epif", "", 1), "why the other run does not count")
     large = [row(name, {"mbit_s": 1.0, "cpu_s_gib of client/curl": 1.0, "cpu_s_gib of server/nginx": cpu, **more}, "", way, kind="throughput")
              for name, way, cpu, more in (("a", "2 streams up", 0.0, {}), ("b", "2 streams up", 0.1, {}), ("c", "2 streams down", 0.0, {}),
                                           ("d", "2 streams up", 0.0, {"arrived": 1.0}))]

@@ -40,7 +40,7 @@ def per_source():
         equal(proxy.metric('epif_proxy_limit{limit="connections_per_source"}'), 3, "the limit in metrics")
         flows = [open_v5(proxy, server.port) for _ in range(3)]
         refusals(proxy, server)
-        equal(shed(proxy, "connections_per_source"), 3, "in metrics")
+        equal(shed(proxy, "connections_per_source"), 4, "in metrics")
         with from_source(proxy, "127.0.0.2") as other:
             other.sendall(v6_request(server.port))
             equal(v6_reply(other)[2], 0, "another source")
@@ -59,7 +59,7 @@ def handshakes():
         silent = [proxy.connect() for _ in range(2)]
         wait_until(lambda: proxy.metric('epif_proxy_held{limit="handshakes"}') == 2, "both are known")
         refusals(proxy, server)
-        equal(shed(proxy, "handshakes_per_source"), 3, "by source")
+        equal(shed(proxy, "handshakes_per_source"), 4, "by source")
         silent.append(from_source(proxy, "127.0.0.2"))
         wait_until(lambda: proxy.metric('epif_proxy_held{limit="handshakes"}') == 3, "the third is known")
         with from_source(proxy, "127.0.0.3") as other:

@@ -11,8 +11,8 @@ MEANING = {
                "has only the server's handshake left; with TCP Fast Open or pre-connect that goes, too, and what is left is the floor.",
     "rate": "Every request is a connection of its own, as in the article. Where no link has a delay this measures how much work a "
             "connection costs, not how long it takes. All parts share the cores, so the client's and the server's work is in every number; the CPU of the "
-            "method's own programs says what it costs by itself. With mutual TLS each connection of the pool is a handshake with two "
-            "certificates, unless it resumes a session: that, not the relaying, is what epif as shipped pays here.",
+            "method's own programs says what it costs by itself. epif's flows share a few connections between redirector and proxy (trunks), "
+            "so that leg costs them neither a connection nor a TLS handshake; stunnel makes both for each.",
     "keepalive": "Connections stay, so only the relaying counts. One hop (NGINX, HAProxy) has half of the work of two (redirector and proxy).",
     "throughput": "Bulk data. Encryption and the number of copies decide; the CPU for a GiB tells them apart where the rate does not.",
     "comparison": "The article's other parameters, tried instead of argued.",

@@ -1,7 +1,11 @@
 """Rows that were measured and mean nothing: they become errors, before a table or a figure is made of them. Pure."""
+import statistics
+
 from .tables import BASE
 
 VOID = "void"  # the error of no proxy begins with it where ports ran out: whoever was measured beside it met the same
+HALF = 0.5
+RATES = ("rate", "mbit_s", "messages_s")  # of the workloads that load the cores
 AT_THE_PROXY = "the upload ended at the proxy: the server used no CPU"
 
 
@@ -10,7 +14,19 @@ def sound(rows):
     reached the server."""
     starved = {_place(row): row["result"]["error"] for row in rows
                if row["competitor"] == BASE and row["result"].get("error", "").startswith(VOID)}
+    starved |= {place: f"{VOID}: no proxy itself made less than half of what it made in most other runs" for place in _held_up(rows)}
     return [_with_error(row, starved.get(_place(row)) or (AT_THE_PROXY if _swallowed(row) else "")) for row in rows]
+
+
+def _held_up(rows):
+    """Places and runs in which something else than the methods had the cores: without any proxy much less came through than usual."""
+    runs = {}
+    for row in rows:
+        rate = next((row["result"][name] for name in RATES if name in row["result"]), None)
+        if row["competitor"] == BASE and rate is not None:
+            runs.setdefault(_place(row)[:-1], []).append((rate, _place(row)))
+    return [place for found in runs.values() if len(found) > 2 for rate, place in found
+            if rate < HALF * statistics.median(each for each, _ in found)]
 
 
 def _place(row):

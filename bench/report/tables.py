@@ -9,7 +9,8 @@ AHEAD_OF_NONE = 1.25  # no proxy adds so much to what comes through
 def cell(measured, name, topology, setting, quantity, with_ratio=False):
     values = measured.values(name, topology, setting, quantity)
     if not values:
-        return FAILED if measured.error(name, topology, setting) else "–"
+        counts = any(measured.values(name, topology, setting, other) for other in measured.quantities)
+        return FAILED if measured.error(name, topology, setting) and not counts else "–"
     text = spread(values)
     without = measured.values(BASE, topology, setting, quantity)
     base = ratio(median(values), None if starved(without) else median(without))
