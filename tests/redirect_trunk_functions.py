@@ -26,7 +26,7 @@ class Granted(Trunked):
 
 @promise("a route that gets functions cuts its flows on the trunk; those that come pass through the functions, whoever vouches for them")
 def added():
-    for trust in ({}, {"trust": "platform"}):
+    for trust in ({}, {"trusted": True}):
         with Granted("trunkadded") as w, Functions() as functions:
             before = w.metric("trunk_flows_total")
             with w.flow() as plain:

@@ -9,8 +9,6 @@
 #include <iterator>
 
 #include "base/log.h"
-#include "net/file_watch.h"
-#include "net/links.h"
 #include "net/nft.h"
 #include "redirect/running.h"
 
@@ -252,19 +250,27 @@ Stats Service::stats(bool with_flows) {
   return redirector_ ? redirector_->stats(with_flows) : Stats{};
 }
 
-Result<> Service::serve() {
-  std::unique_ptr<net::FileWatch> file_watch;
+Result<> Service::watch() {
   if (!options_.routes_file.empty()) {
-    auto watch = net::FileWatch::start(*loop_, options_.routes_file, [this] { reload(); });
-    if (!watch) return fail(std::move(watch.error()));
-    file_watch = std::move(*watch);
-    reload();  // a change between the first reading and the watch
+    auto watched = net::FileWatch::start(*loop_, options_.routes_file, [this] {
+      if (in_place_) reload();
+    });
+    if (!watched) return fail(std::move(watched.error()));
+    file_watch_ = std::move(*watched);
   }
-  auto links = net::LinkWatch::start(*loop_, [this] {
+  auto watched = net::LinkWatch::start(*loop_, [this] {
+    if (!in_place_) return;
     if (stage_ == Stage::serving && !capture_.follow_devices()) settle();
     if (options_.settings.stand_ins) options_.settings.stand_ins->forget_if_addresses_changed();
   }, true);
-  if (!links) return fail(std::move(links.error()));
+  if (!watched) return fail(std::move(watched.error()));
+  link_watch_ = std::move(*watched);
+  return {};
+}
+
+Result<> Service::serve() {
+  in_place_ = true;
+  if (file_watch_) reload();  // a change since the first reading
   auto followed = capture_.follow_devices();
   if (!followed) return followed;
   if (routes_->next_expiry(wall_now())) settle();  // from here on timers run
@@ -294,6 +300,8 @@ void Service::abandon() {
 
 Result<int> Service::run() {
   auto served = serve();
+  file_watch_.reset();
+  link_watch_.reset();
   for (auto* interest : {signal_interest_.get(), child_interest_.get()}) {
     if (interest != nullptr) interest->fail({Code::internal, "the service ends"});
   }

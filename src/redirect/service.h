@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "net/certificate_files.h"
+#include "net/file_watch.h"
+#include "net/links.h"
 #include "net/memory_trim.h"
 #include "net/mptcp_paths.h"
 #include "redirect/command.h"
@@ -72,6 +74,8 @@ class Service {
   [[nodiscard]] Result<> inherit();
   [[nodiscard]] Result<> prepare();
   void make_stand_ins();
+  /// Sees changes of the routes file and of devices from now on; they are followed once this one is in place.
+  [[nodiscard]] Result<> watch();
   void offer();
   void resume();
   void step_aside(std::string_view words);
@@ -105,6 +109,9 @@ class Service {
   net::Loop::Timer expiry_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
+  std::unique_ptr<net::FileWatch> file_watch_;
+  std::unique_ptr<net::LinkWatch> link_watch_;
+  bool in_place_ = false;
   Stage stage_ = Stage::serving;
   bool dismissed_ = false;  ///< the successor was asked to stop, and means this one, too
   std::vector<Sockets> inherited_;                  ///< until take_place()

@@ -109,6 +109,8 @@ void Service::make_stand_ins() {
 }
 
 Result<> Service::take_place() {
+  // All that may fail comes before a predecessor steps aside.
+  if (auto watched = watch(); !watched) return watched;
   if (options_.take_over) {
     auto redirector = Redirector::start(options_.settings, routes_, std::move(inherited_));
     if (!redirector) return fail(std::move(redirector.error()));
