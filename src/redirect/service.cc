@@ -271,9 +271,8 @@ Result<> Service::watch() {
 Result<> Service::serve() {
   in_place_ = true;
   if (file_watch_) reload();  // a change since the first reading
-  auto followed = capture_.follow_devices();
-  if (!followed) return followed;
-  if (routes_->next_expiry(wall_now())) settle();  // from here on timers run
+  // From here on it serves: what fails now is tried again, and the rules stand meanwhile. Timers run as well.
+  if (!capture_.follow_devices() || routes_->next_expiry(wall_now())) settle();
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
   if (predecessor_) net::spawn(follow_predecessor());

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "net/descriptors.h"
 #include "redirect/running.h"
 #include "redirect/service.h"
 
@@ -111,6 +112,7 @@ void Service::make_stand_ins() {
 Result<> Service::take_place() {
   // All that may fail comes before a predecessor steps aside.
   if (auto watched = watch(); !watched) return watched;
+  if (auto room = net::room_to_serve(); options_.take_over && !room) return room;
   if (options_.take_over) {
     auto redirector = Redirector::start(options_.settings, routes_, std::move(inherited_));
     if (!redirector) return fail(std::move(redirector.error()));
