@@ -30,6 +30,7 @@ inline constexpr std::size_t name_max_bytes = 255;                   ///< SOCKS 
 
 // Data plane: relay
 inline constexpr std::size_t relay_buffer_bytes = 64 * 1024;         ///< user-space bytes held per direction, at most
+inline constexpr std::size_t frame_pool_bytes = 256 * 1024;          ///< of finished steps, which a thread keeps for the next ones
 inline constexpr std::size_t splice_bytes = 256 * 1024;              ///< kernel bytes held per direction while a bulk transfer is spliced
 inline constexpr std::size_t splice_after_bytes = 256 * 1024;        ///< in large reads one after the other: a bulk transfer begins
 inline constexpr std::size_t splice_large_bytes = 16 * 1024;         ///< such a read

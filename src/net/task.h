@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "net/frame_pool.h"
+
 namespace epif::net {
 
 template <class T = void>
@@ -22,7 +24,7 @@ struct FinalAwaiter {
   void await_resume() const noexcept {}
 };
 
-struct PromiseBase {
+struct PromiseBase : PooledFrame {
   std::coroutine_handle<> continuation;
   std::suspend_always initial_suspend() const noexcept { return {}; }
   FinalAwaiter final_suspend() const noexcept { return {}; }
@@ -96,7 +98,7 @@ inline Task<void> Promise<void>::get_return_object() noexcept {
 }
 
 struct Detached {
-  struct promise_type {
+  struct promise_type : PooledFrame {
     Detached get_return_object() const noexcept { return {}; }
     std::suspend_never initial_suspend() const noexcept { return {}; }
     std::suspend_never final_suspend() const noexcept { return {}; }

@@ -50,6 +50,8 @@ Result<> apply(int fd, const SocketAddress& to, const ConnectOptions& options) {
   if (options.tos) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, *options.tos);
   if (options.ttl) set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_UNICAST_HOPS : IP_TTL, *options.ttl);
   if (options.no_fragmentation) set_no_fragmentation(fd, *options.no_fragmentation);
+  // Of a socket that connects it says what it says of one that listens: there is no news before bytes. Wrong only by 200 ms.
+  if (options.speaks_at_once && !options.fast_open && !options.multipath) set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
   if (options.icmp_errors && six) keep_icmp_errors(fd, true);
   if (options.source) {
     set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);

@@ -15,6 +15,7 @@ namespace epif::net {
 /// Socket options of a connection to be made. Absent means the system's default.
 struct ConnectOptions {
   bool fast_open = false;              ///< data given to connect() may travel in the SYN (RFC 7413)
+  bool speaks_at_once = false;         ///< bytes follow as soon as it stands: they take the handshake's last acknowledgement along
   std::optional<std::uint32_t> mark{}; ///< SO_MARK: the redirector's own traffic
   std::optional<std::uint8_t> tos{};
   std::optional<std::uint8_t> ttl{};

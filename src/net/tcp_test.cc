@@ -70,6 +70,41 @@ TEST_F(TcpTest, AConnectionThatWasCutIsNotBegunAnew) {
   EXPECT_EQ(now.tcpi_state, TCP_CLOSE) << "a SYN has left";
 }
 
+Fd accepted(const Fd& listener) { return Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)); }
+
+TEST_F(TcpTest, WhoSpeaksAtOnceSendsTheHandshakesEndWithItsBytes) {
+  ConnectOptions speaks;
+  speaks.speaks_at_once = true;
+  const auto listener = listen(*SocketAddress::parse("127.0.0.1:0"), {}).value();
+  // The kernel waits 200 ms for the bytes: this thread may have been kept from its core for as long.
+  bool together = false;
+  for (int attempt = 0; attempt < 5 && !together; ++attempt) {
+    auto made = connect_to(local_address(listener.get()), speaks, "hello");
+    ASSERT_TRUE(made) << made.error().text();
+    EXPECT_EQ(made->sent, 0u);
+    together = !accepted(listener);
+    ASSERT_EQ(made->stream->write_some(as_bytes("hello")).state, Io::State::moved);
+    if (together) {
+      EXPECT_TRUE(accepted(listener)) << "its bytes end the handshake";
+    }
+  }
+  EXPECT_TRUE(together);
+  auto other = connect_to(local_address(listener.get()));
+  ASSERT_TRUE(other);
+  EXPECT_TRUE(accepted(listener)) << "what is compared with is not what it was";
+}
+
+TEST_F(TcpTest, WhoSaysThatItSpeaksAndDoesNotIsHeardOfAllTheSame) {
+  SocketAddress seen;
+  Acceptor acceptor(*loop, listen(*SocketAddress::parse("127.0.0.1:0"), {}).value(), [&](Fd, SocketAddress peer) { seen = peer; });
+  ConnectOptions speaks;
+  speaks.speaks_at_once = true;
+  auto made = connect_to(acceptor.address(), speaks, "hello");
+  ASSERT_TRUE(made) << made.error().text();
+  for (int i = 0; i < 500 && seen.port == 0; ++i) loop->run_once(std::chrono::milliseconds(10));
+  EXPECT_EQ(seen, local_address(made->stream->fd()));
+}
+
 TEST_F(TcpTest, APortInUseIsAnErrorThatNamesIt) {
   const auto first = listen(*SocketAddress::parse("127.0.0.1:0"), {}).value();
   const auto second = listen(local_address(first.get()), {});

@@ -79,6 +79,7 @@ Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self,
   const auto& options = self->settings;
   auto connect_options = options.connect;
   connect_options.cancel = cancel;
+  connect_options.speaks_at_once = options.tls || options.prepare || !first.empty();
   if (options.tls || options.prepare) {
     connect_options.fast_open = false;
     first = {};

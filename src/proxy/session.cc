@@ -317,6 +317,7 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest&
   if (const auto* wish = request.stack.find<socks6::FastOpen>(); wish != nullptr && wish->payload_bytes != 0) {
     first = first.first(std::min<std::size_t>(first.size(), wish->payload_bytes));
   }
+  options.speaks_at_once = !first.empty() && route->chain.empty();
   const auto* eyeballs = request.stack.find<socks6::HappyEyeballs>();
   const auto attempts = eyeballs != nullptr && !eyeballs->wanted ? Attempts::one_by_one : Attempts::race;
   // Whoever asks for the race gets it: data in a SYN would go to one address only.

@@ -135,6 +135,7 @@ net::Task<Result<Worker::Upstream>> Worker::reach_directly(Flow& flow, Bytes ini
   net::ConnectOptions options;
   options.mark = settings_.mark;
   options.cancel = &flow.reaching;
+  options.speaks_at_once = !initial.empty();
   options.fast_open = flow.route->replay_safe;  // data in a SYN may be replayed: only the route can allow it
   auto connected = co_await net::connect(loop_, flow.destination, options, initial, deadline);
   if (!connected) co_return fail(std::move(connected.error()));

@@ -1,0 +1,23 @@
+#pragma once
+#include <cstddef>
+
+namespace epif::net {
+
+/// Memory of coroutine frames, kept by each thread for the next ones of the same size: a connection makes and frees a dozen, most
+/// of them too large for the C library's own lists of a thread. At most limits::frame_pool_bytes a thread are kept.
+class FramePool {
+ public:
+  [[nodiscard]] static void* take(std::size_t bytes);
+  /// `bytes` as it was asked for. Any thread.
+  static void give(void* memory, std::size_t bytes) noexcept;
+  /// What this thread keeps now.
+  [[nodiscard]] static std::size_t held();
+};
+
+/// For promises: their coroutines' frames come from the pool.
+struct PooledFrame {
+  static void* operator new(std::size_t bytes) { return FramePool::take(bytes); }
+  static void operator delete(void* memory, std::size_t bytes) noexcept { FramePool::give(memory, bytes); }
+};
+
+}  // namespace epif::net
