@@ -2,25 +2,31 @@
 foreground, with its whole configuration in the lab's folder."""
 import os
 import subprocess
+import threading
 
 REDSOCKS, SSH = 12345, 2022
 NAME, NAMED = "server.far.example", "10.2.0.20"  # what the servers below resolve, and nobody else
 
 
 def write(lab, name, text):
+    """A file in the lab's folder, at once whole: others may read an earlier one."""
     path = lab.path(name)
-    with open(path, "w", encoding="ascii") as file:
+    new = f"{path}.{threading.get_ident()}"
+    with open(new, "w", encoding="ascii") as file:
         file.write(text)
+    os.replace(new, path)
     return path
 
 
-def danted(lab, node, port=1085, method="none", upstream="", devices=()):
-    """A SOCKS4 and SOCKS5 server. `upstream`, ADDR:PORT, is the SOCKS5 proxy that it asks in turn. With method username its user
-    is ann:secret, a user of a system of its own, since danted asks the system's password file."""
+def danted(lab, node, port=1085, method="none", upstream="", devices=(), version=5, login=(), knows=True):
+    """A SOCKS4 and SOCKS5 server. `upstream`, ADDR:PORT, is the proxy that it asks in turn by SOCKS of `version`, with `login`; it takes
+    that only when its own method is username. Then its user is ann:secret, a user of a system of its own, since danted asks the
+    system's password file. `knows`: whether it can resolve NAME."""
     routes = ""
     if upstream:
         host, _, upstream_port = upstream.rpartition(":")
-        routes = f"route {{ from: 0.0.0.0/0 to: 0.0.0.0/0 via: {host} port = {upstream_port}\n proxyprotocol: socks_v5\n method: none\n}}\n"
+        routes = "".join(f"route {{ from: 0.0.0.0/0 to: {every} via: {host} port = {upstream_port}\n proxyprotocol: socks_v{version}\n"
+                         f" method: {'username' if login else 'none'}\n}}\n" for every in ("0.0.0.0/0", "::/0"))
     settings = write(lab, f"danted-{port}.conf", "logoutput: stderr\nuser.privileged: root\nuser.unprivileged: nobody\n" +
                      f"internal: 0.0.0.0 port = {port}\n" + "".join(f"external: {device}\n" for device in devices) +
                      f"external.rotation: route\nclientmethod: none\nsocksmethod: {method}\n" +
@@ -29,7 +35,8 @@ def danted(lab, node, port=1085, method="none", upstream="", devices=()):
     command = ["danted", "-N", "1", "-f", settings, "-p", lab.path(f"danted-{port}.pid")]
     if method == "username":
         command = with_user(lab, "ann", "secret", command)
-    process = node.start(*with_name(lab, command), name=f"danted-{port}")
+    secret = dict(zip(("SOCKS_USERNAME", "SOCKS_PASSWORD"), login))
+    process = node.start(*(with_name(lab, command) if knows else command), name=f"danted-{port}", env=secret)
     node.wait_for_port(port, process=process)
     return process
 
@@ -52,6 +59,12 @@ def with_name(lab, command):
             write(lab, "hosts-far", f"127.0.0.1 localhost\n{NAMED} {NAME}\n"), *map(str, command)]
 
 
+def with_resolver(lab, address, command, options=""):
+    """The command line that runs `command` where the resolver is at `address`. `options`: more lines of resolv.conf."""
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"',
+            write(lab, "resolv.conf", f"nameserver {address}\n{options}"), *map(str, command)]
+
+
 def microsocks(lab, node, port=1086, login=()):
     secret = ["-u", login[0], "-P", login[1]] if login else []
     process = node.start(*with_name(lab, ["microsocks", "-i", "0.0.0.0", "-p", port, *secret]), name=f"microsocks-{port}")
@@ -59,13 +72,16 @@ def microsocks(lab, node, port=1086, login=()):
     return process
 
 
+def redsocks_settings(kind, host, port, local="127.0.0.1", more=""):
+    return ("base { log_debug = off; log_info = on; log = stderr; daemon = off; redirector = iptables; }\n"
+            f'redsocks {{ local_ip = "{local}"; local_port = {REDSOCKS}; ip = "{host}"; port = {port}; type = {kind}; {more} }}\n')
+
+
 def redsocks(lab, node, kind, proxy, login=(), capture="10.2.0.0/24"):
     """Redirects what `node` itself opens to `capture` to the proxy, ADDR:PORT; SOCKS of `kind` socks4 or socks5."""
     host, _, port = proxy.rpartition(":")
     secret = f'login = "{login[0]}"; password = "{login[1]}";' if login else ""
-    settings = write(lab, f"redsocks-{kind}.conf",
-                     "base { log_debug = off; log_info = on; log = stderr; daemon = off; redirector = iptables; }\n"
-                     f"redsocks {{ local_ip = 127.0.0.1; local_port = {REDSOCKS}; ip = {host}; port = {port}; type = {kind}; {secret} }}\n")
+    settings = write(lab, f"redsocks-{kind}.conf", redsocks_settings(kind, host, port, more=secret))
     node.run("nft", "add table ip redsocks\ndelete table ip redsocks\ntable ip redsocks {\nchain out {\ntype nat hook output priority -100\n"
              f"ip daddr {capture} tcp dport != 1080-1089 redirect to :{REDSOCKS}\n}}\n}}\n")
     process = node.start("redsocks", "-c", settings, name=f"redsocks-{kind}")
@@ -87,10 +103,10 @@ def redsocks_udp(lab, node, proxy, destination, login=()):
 
 
 def haproxy(lab, node, text, port):
-    """`text`: frontends, backends and listens; listens in the end on `port`."""
+    """`text`: frontends, backends and listens; listens in the end on `port`. It resolves names once, when it starts."""
     settings = write(lab, f"haproxy-{port}.cfg", "global\n  log stderr local0\n  maxconn 500\n"
                      "defaults\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n" + text)
-    process = node.start("haproxy", "-db", "-f", settings, name=f"haproxy-{port}")
+    process = node.start(*with_name(lab, ["haproxy", "-db", "-f", settings]), name=f"haproxy-{port}")
     node.wait_for_port(port, process=process)
     return process
 
