@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""ssh and scp, whose ProxyCommand is a client of another make, through epif proxy. The server speaks first, and for long."""
+"""ssh and scp through epif proxy: their ProxyCommand is a client of another make, or epif redirect captures them. The server speaks
+first, and for long."""
 import concurrent.futures
+import re
 import shlex
 
-from interop_daemons import SSH, sshd
+from interop_daemons import NAME, SSH, sshd, with_resolver
+from interop_peers_world import MAPPED, NOWHERE, Peers, password_file
 from interop_table import Target, connect_proxy, ncat, netcat_openbsd
 from interop_world import CLOSED, LOGIN, Talk, World, digest, payload
-from lab import check, equal, promise, run
+from lab import check, equal, promise, run, wait_until
 
 COMMANDS = {"nc": (netcat_openbsd, "socks5h", "far4"), "nc, SOCKS4": (netcat_openbsd, "socks4", "10.2.0.20"),
             "nc, IPv6": (netcat_openbsd, "socks5h", "fd02::20"), "ncat": (ncat, "socks5h", "far6"), "ncat, IPv4": (ncat, "socks5", "10.2.0.20"),
@@ -21,10 +24,13 @@ def through(world, options, name, login=(), port=SSH, host=None):
 
 
 def keep(world, options, name, login):
+    carries(world, through(world, options, name, login), f"{name}{', password' if login else ''}")
+
+
+def carries(world, options, name):
     """A command with a megabyte of input, and a megabyte copied there and back."""
-    options = through(world, options, name, login)
     data = payload(name)
-    stem = world.lab.path(f"{name.replace(', ', '-')}-{bool(login)}")
+    stem = world.lab.path(re.sub(r"\W+", "-", name))
     with open(stem, "wb") as file:
         file.write(data)
     code, out, err = ssh(world, ["ssh", *options, "root@server", "sha256sum"], data)
@@ -38,7 +44,8 @@ def keep(world, options, name, login):
 
 
 def ssh(world, words, data=b""):
-    with Talk(world.client, words) as talk:
+    """Names it asks of a resolver that is far away: epif redirect answers for that."""
+    with Talk(world.client, with_resolver(world.lab, "10.2.0.20", words)) as talk:
         return talk.finish(data)
 
 
@@ -66,6 +73,38 @@ def told_why():
             code, _, err = ssh(world, ["ssh", *options, "root@server"])
             equal(code, 255, f"ssh through {name} to nothing ({err.strip()})")
             check(why in err, f"ssh through {name} should say {why!r}, and says {err.strip()!r}")
+
+
+@promise("ssh and scp that know of no proxy do the same from behind epif redirect, over IPv4, IPv6 and by name, and its refusals end them")
+def captured():
+    with Peers("ssh-captured") as w:
+        w.start_proxy("--listen", "10.3.0.30:1081", "--allow-all", "--user", ":".join(LOGIN), port=1081)
+        options = sshd(w.lab, w.server)
+        server = w.lab.processes[-1]
+        capture = ("--capture", "10.2.0.0/24", "--capture", "[fd02::/64]", "--map", f"{NAME}={MAPPED}")
+        for proxy, flags in ((1080, ()), (1081, ("--user-file", password_file(w, LOGIN[1])))):
+            redirector = w.redirect(*capture, *flags, proxy=f"10.3.0.30:{proxy}")
+            with concurrent.futures.ThreadPoolExecutor(3) as pool:
+                hosts = ("10.2.0.20", "fd02::20", NAME)
+                for job in [pool.submit(carries, w, to(options, host), f"{host} through {proxy}") for host in hosts]:
+                    job.result()
+            came_from = re.findall(r"Accepted publickey for root from (\S+)", server.output())[-9:]
+            equal(sorted(came_from), ["10.3.0.30"] * 6 + ["fd03::30"] * 3, "who connected to sshd: ssh and two scp for each host")
+            for host, port in (("10.2.0.20", CLOSED), ("fd02::20", CLOSED), (NOWHERE[4], SSH), (NOWHERE[6], SSH)):
+                is_cut(w, to(options, host, port))
+            redirector.stop()
+        w.redirect(*capture, "--user-file", password_file(w, "wrong"), proxy="10.3.0.30:1081")
+        is_cut(w, to(options, "10.2.0.20"))
+        wait_until(lambda: w.metric('refused_total{reason="unauthenticated"}') == 1, "the refusal is counted with its reason")
+
+
+def to(options, host, port=SSH):
+    return [*options, "-o", f"HostName={host}", "-o", f"Port={port}"]
+
+
+def is_cut(world, options):
+    code, _, err = ssh(world, ["ssh", *options, "root@server", "true"])
+    check(code == 255 and "reset by peer" in err, f"ssh should be cut by a reset; it ended with {code}: {err.strip()}")
 
 
 run()
