@@ -6,11 +6,10 @@ import socket
 import time
 
 from interop_table import CLIENTS, Target, table
-from interop_world import (CLOSED, ECHO, FIRST, GO, GREETING, HTTP, LATE, LOGIN, WORDS, Talk, World, digest, payload)
+from interop_world import (CLOSED, CLOSE_WAIT, ECHO, FIRST, GO, GREETING, HTTP, LATE, LOGIN, WORDS, Talk, World, digest, payload)
 from lab import Failure, check, equal, promise, repository, run, wait_until
 
 AT_ONCE = 6
-CLOSE_WAIT = 8  # tcp_states.h: the other side has ended
 OPEN, LOCKED = 1080, 1081
 
 

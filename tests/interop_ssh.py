@@ -8,9 +8,10 @@ import shlex
 from interop_daemons import NAME, SSH, sshd, with_resolver
 from interop_peers_world import MAPPED, NOWHERE, Peers, password_file
 from interop_table import Target, connect_proxy, ncat, netcat_openbsd
-from interop_world import CLOSED, LOGIN, Talk, World, digest, payload
+from interop_world import CLOSED, CLOSE_WAIT, FIRST, GO, LATE, LOGIN, WORDS, Talk, World, digest, payload
 from lab import check, equal, promise, run, wait_until
 
+FORWARD = 1085
 COMMANDS = {"nc": (netcat_openbsd, "socks5h", "far4"), "nc, SOCKS4": (netcat_openbsd, "socks4", "10.2.0.20"),
             "nc, IPv6": (netcat_openbsd, "socks5h", "fd02::20"), "ncat": (ncat, "socks5h", "far6"), "ncat, IPv4": (ncat, "socks5", "10.2.0.20"),
             "connect-proxy": (connect_proxy, "socks5h", "far4")}
@@ -43,6 +44,28 @@ def carries(world, options, name):
             equal(digest(file.read()), digest(data), f"{name}: the copy that went {copy}")
 
 
+def half_close(world, options, name):
+    """nc through ssh -D: either side ends first, and the other goes on. ssh's own connection carries these ends as messages."""
+    words = ["ssh", *options, "-N", "-D", FORWARD, "root@server"]
+    forward = world.client.start(*with_resolver(world.lab, "10.2.0.20", words), name="ssh-d")
+    world.client.wait_for_port(FORWARD, process=forward)
+
+    def joined(port):
+        return Talk(world.client, netcat_openbsd(world, "socks5h", Target("127.0.0.1", FORWARD, world.server.address, port)))
+    data = payload(name + " client first")
+    with joined(LATE) as talk:
+        code, out, err = talk.finish(data)
+    equal((code, digest(out)), (0, digest(data)), f"{name}: hash of the {len(out)} bytes after the client's end ({err.strip()})")
+    data = payload(name + " server first")
+    with joined(FIRST) as talk:
+        talk.write(GO)
+        equal(talk.read(len(WORDS)), WORDS, f"{name}: what comes before the server's end")
+        wait_until(lambda: talk.has_socket_in(CLOSE_WAIT), f"{name}: the server's end reaches the client")
+        equal(talk.finish(data)[:2], (0, WORDS), f"{name}: exit code and output")
+    wait_until(lambda: digest(data) in world.services.heard, f"{name}: the server received what was sent after its end")
+    forward.stop()
+
+
 def ssh(world, words, data=b""):
     """Names it asks of a resolver that is far away: epif redirect answers for that."""
     with Talk(world.client, with_resolver(world.lab, "10.2.0.20", words)) as talk:
@@ -57,6 +80,15 @@ def with_ssh():
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             for job in [pool.submit(keep, world, options, *job) for job in jobs]:
                 job.result()
+        world.nothing_left()
+
+
+@promise("through ssh -D, whose own way leads through nc, ncat or connect-proxy and epif proxy, either side may end first")
+def half_closed():
+    with World("ssh-half") as world:
+        options = sshd(world.lab, world.server)
+        for name in COMMANDS:
+            half_close(world, through(world, options, name), name)
         world.nothing_left()
 
 
@@ -75,7 +107,7 @@ def told_why():
             check(why in err, f"ssh through {name} should say {why!r}, and says {err.strip()!r}")
 
 
-@promise("ssh and scp that know of no proxy do the same from behind epif redirect, over IPv4, IPv6 and by name, and its refusals end them")
+@promise("ssh and scp that know of no proxy do the same from behind epif redirect, over IPv4, IPv6 and by name; refusals end them")
 def captured():
     with Peers("ssh-captured") as w:
         w.start_proxy("--listen", "10.3.0.30:1081", "--allow-all", "--user", ":".join(LOGIN), port=1081)
@@ -84,12 +116,14 @@ def captured():
         capture = ("--capture", "10.2.0.0/24", "--capture", "[fd02::/64]", "--map", f"{NAME}={MAPPED}")
         for proxy, flags in ((1080, ()), (1081, ("--user-file", password_file(w, LOGIN[1])))):
             redirector = w.redirect(*capture, *flags, proxy=f"10.3.0.30:{proxy}")
+            hosts = ("10.2.0.20", "fd02::20", NAME)
             with concurrent.futures.ThreadPoolExecutor(3) as pool:
-                hosts = ("10.2.0.20", "fd02::20", NAME)
                 for job in [pool.submit(carries, w, to(options, host), f"{host} through {proxy}") for host in hosts]:
                     job.result()
             came_from = re.findall(r"Accepted publickey for root from (\S+)", server.output())[-9:]
             equal(sorted(came_from), ["10.3.0.30"] * 6 + ["fd03::30"] * 3, "who connected to sshd: ssh and two scp for each host")
+            for host in hosts:
+                half_close(w, to(options, host), f"{host} through {proxy}")
             for host, port in (("10.2.0.20", CLOSED), ("fd02::20", CLOSED), (NOWHERE[4], SSH), (NOWHERE[6], SSH)):
                 is_cut(w, to(options, host, port))
             redirector.stop()

@@ -14,6 +14,7 @@ from lab import Failure, Lab, Service, Setting, epif, repository, wait_until
 
 DEADLINE_S = 20.0
 MEGABYTE = 1 << 20
+CLOSE_WAIT = 8  # tcp_states.h: the other side has ended
 ECHO, LATE, FIRST, GREETING, HTTP, CLOSED = 7001, 7002, 7003, 7004, 7080, 7009
 LOGIN = ("ann", "secret")
 GO, WORDS = b"go\n", b"words of the server\n"
