@@ -1,9 +1,13 @@
 #!/usr/bin/python3
 """inside ── client (a gateway) ── gate ── server and proxy: what the gateway forwards is captured as its own."""
 
-from lab import check, equal, promise, run
+import contextlib
+import socket
+import time
+
+from lab import check, equal, promise, run, wait_until
 from redirect_questions import MAPPED, NAME, resolve
-from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_reset, read_all
+from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET, TARGET6 = "10.2.0.20", "fd02::20"
 
@@ -93,6 +97,84 @@ def names():
     with Gateway("gwnames") as w:
         w.redirect("--gateway", "--map", f"{NAME}={MAPPED}")
         equal(resolve(w.inside, NAME, server="10.3.0.30"), (0, [MAPPED]), "the name's address")
+
+
+class Crowd(contextlib.ExitStack):
+    """Connections that are closed at the end."""
+
+    def served(self, node, count, source=None):
+        """So many that were carried to the server, from the node's own or another of its addresses."""
+        made = []
+        for _ in range(count):
+            with node.inside():
+                out = socket.create_connection((TARGET, 7001), 5.0, source_address=source and (source, 0))
+            made.append(self.enter_context(out))
+            out.sendall(b"ping")
+            equal(read_all(out, 4), b"ping", f"echo to {source or node.name}")
+        return made
+
+
+@promise("a host behind the gateway gets its share of connections and no more: the next is reset at once, others go on, and places come back")
+def connections_of_a_source():
+    with Gateway("gwshare") as w, Service(w.server, 7001, echo), Crowd() as crowd:
+        redirector = w.redirect("--gateway", "--capture", TARGET, "--threads", "1", "--max-connections-per-source", "20")
+        equal(w.metric('limit{limit="connections_per_source"}'), 20, "the limit in metrics")
+        w.inside.ip("address", "add", "10.7.0.6/24", "dev", w.inside.ip("-o", "route", "get", "10.7.0.1").split(" dev ")[1].split()[0])
+        inside = crowd.served(w.inside, 20)
+        for _ in range(30):
+            began = time.monotonic()
+            check(is_refused(w.inside, TARGET, 7001), "one beyond the share was served")
+            check(time.monotonic() - began < 1.0, f"the reset took {time.monotonic() - began:.1f} s")
+        equal((w.metric('refused_total{reason="limit"}'), w.metric('shed_total{limit="connections_per_source"}')), (30, 30), "refusals counted")
+        equal(redirector.output().count("reason=limit"), 1, "lines in the log for 30 refusals")
+        crowd.served(w.inside, 3, source="10.7.0.6")
+        crowd.served(w.client, 40)  # the gateway's own programs are no such source
+        for out in inside:
+            out.sendall(b"still")
+            equal(read_all(out, 5), b"still", "echo to one within the share")
+        equal(w.metric('forwarded_active{what="connections"}'), 23, "connections of hosts behind the gateway")
+        for out in inside[:5]:
+            out.close()
+        wait_until(lambda: w.metric('forwarded_active{what="connections"}') == 18, "five places are free")
+        crowd.served(w.inside, 5)
+        check(is_refused(w.inside, TARGET, 7001), "one beyond the share was served afterwards")
+
+
+@promise("a host behind the gateway whose connections hang before a dead proxy is held to its share of these; the gateway's own may wait, too")
+def handshakes_of_a_source():
+    with Gateway("gwhanging") as w:
+        w.gate.ip("route", "add", "blackhole", "10.3.0.30/32")
+        w.redirect("--gateway", "--capture", TARGET, "--threads", "1", "--max-handshakes-per-source", "5")
+        with contextlib.ExitStack() as waiting:
+            for _ in range(5):
+                waiting.enter_context(w.inside.connect(TARGET, 7001))
+            wait_until(lambda: w.metric('forwarded_active{what="handshakes"}') == 5, "five wait for the proxy")
+            began = time.monotonic()
+            check(is_refused(w.inside, TARGET, 7001) and time.monotonic() - began < 1.0, "the sixth was not reset at once")
+            equal(w.metric('shed_total{limit="handshakes_per_source"}'), 1, "refusals counted")
+            for _ in range(8):
+                waiting.enter_context(w.client.connect(TARGET, 7001))
+            wait_until(lambda: w.metric("connections_active") == 13, "the gateway's own wait beside them")
+        wait_until(lambda: w.metric('forwarded_active{what="handshakes"}') == 0, "places are free when the clients have gone", within=15)
+
+
+@promise("sockets of a host behind the gateway that send datagrams are held to its share, and the gateway's own are answered")
+def datagrams_of_a_source():
+    with Gateway("gwdatagrams") as w, Datagrams(w.server, 9):
+        w.redirect("--gateway", "--capture", TARGET, "--threads", "1")
+        most = w.metric('limit{limit="datagram_associations_per_source"}')
+        equal(most, 128, "the limit in metrics")
+        sockets = [datagram_socket(w.inside, TARGET) for _ in range(most + 12)]
+        for count, out in enumerate(sockets, 1):
+            out.sendto(b"many", (TARGET, 9))
+            if count % 40 == 0:  # the kernel's own queue must not drop them
+                wait_until(lambda: w.metric('forwarded_active{what="datagram_associations"}') >= min(count, most), lambda: f"{count} associations stand")
+        wait_until(lambda: w.metric('shed_total{limit="datagram_associations_per_source"}') == 12, "what is beyond is refused")
+        equal(w.metric("datagram_associations"), most, "associations")
+        with datagram_socket(w.client, TARGET) as out:
+            equal(ask(out, b"own", (TARGET, 9))[0], b"own", "answer to the gateway's own")
+        for out in sockets:
+            out.close()
 
 
 run()

@@ -35,6 +35,7 @@ struct RedirectArguments {
   std::uint32_t first_bytes_wait_ms = limits::first_bytes_wait_ms;
   bool no_false_start = false;
   std::string proxy_user, user_file;
+  redirect::Forwarded::Limits per_source;
   std::string admin;
   std::uint16_t listen_port = 15001;
   bool listen_port_given = false;
@@ -183,6 +184,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   if (settings.dns_port == settings.listen_port) return fail(Code::usage, "--dns-port and --listen-port are the same", "epif redirect");
   settings.threads = arguments.threads;
   settings.max_flows = net::connections_that_fit();
+  settings.forwarded = std::make_shared<redirect::Forwarded>(arguments.per_source, settings.max_flows);
   settings.socks = arguments.socks;
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;
@@ -325,6 +327,10 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_flag("--dns", arguments->dns, "Capture DNS even without names");
   command->add_flag("--untracked", arguments->untracked, "Keep own connections out of connection tracking, for high rates; not where other rules of this node ask for states or translate addresses");
   command->add_flag("--gateway", arguments->gateway, "Take what this node forwards as well as its own");
+  const CLI::Range some(1u, 1'000'000u);
+  command->add_option("--max-connections-per-source", arguments->per_source.connections, "With --gateway: connections of one host behind it (default: a quarter of all)")->check(some);
+  command->add_option("--max-handshakes-per-source", arguments->per_source.handshakes, "Of these, the ones that the proxy has not answered yet (default: half)")->check(some);
+  command->add_option("--max-rate-per-source", arguments->per_source.rate, "New connections a second of one host behind the gateway (default 20000)")->check(some);
   command->add_option("--proxy-user", arguments->proxy_user, "NAME:PASSWORD for the proxy (seen by other users: prefer --user-file)");
   command->add_option("--user-file", arguments->user_file, "File whose first line is NAME:PASSWORD");
   command->add_option("--admin", arguments->admin, "unix:PATH for /metrics, /flows and /healthz");

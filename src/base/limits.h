@@ -54,6 +54,8 @@ inline constexpr std::uint32_t connections_per_second_per_source = 20'000;
 inline constexpr std::size_t handshake_free_bytes = 2 * 1024;        ///< of each handshake, not counted against the next two
 inline constexpr std::size_t handshake_memory_bytes = 64 * 1024 * 1024;
 inline constexpr std::size_t handshake_memory_bytes_per_source = 16 * 1024 * 1024;
+inline constexpr std::uint32_t forwarded_source_percent = 25;        ///< of a redirector's connections: for one host that its node forwards for
+inline constexpr std::uint32_t forwarded_handshake_percent = 50;     ///< of these: without an answer of their proxy yet
 inline constexpr std::uint8_t source_prefix_v6 = 64;                 ///< bits of an IPv6 address that are one source of limits
 inline constexpr std::size_t rate_sources = 65'536;                  ///< addresses whose rate is remembered
 inline constexpr std::uint32_t refusals_waiting = 64;                ///< a thread's refused clients that get an answer; more are reset
@@ -104,6 +106,7 @@ inline constexpr std::size_t capture_chain_devices = 128;            ///< in one
 
 // Data plane: captured datagrams and DNS, each thread of a redirector
 inline constexpr std::size_t datagram_associations = 512;            ///< sockets of programs that talk through a proxy
+inline constexpr std::size_t datagram_associations_per_source = 128; ///< the same of one host that the node forwards for, counted for all threads
 inline constexpr std::uint32_t datagram_idle_s = 120;                ///< an association without a datagram ends
 inline constexpr std::size_t datagrams_waiting = 64;                 ///< of one association, before it stands or while its proxy is slow
 inline constexpr std::size_t datagrams_waiting_bytes = 128 * 1024;

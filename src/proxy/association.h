@@ -109,7 +109,7 @@ class Worker::Association {
   net::Stream& client_;
   const ClientRequest request_;
   QueuedBytes queued_;  ///< at this association's place
-  std::map<std::string, Limiter::Place> route_places_;
+  std::map<std::string, net::Limiter::Place> route_places_;
   PortReservations::Held reserved_;
   Destinations destinations_;
   std::unique_ptr<net::DatagramSocket> remote_;

@@ -5,8 +5,8 @@
 
 #include "base/ip.h"
 #include "model/route.h"
+#include "net/limiter.h"
 #include "proxy/client_sessions.h"
-#include "proxy/limiter.h"
 #include "proxy/users.h"
 #include "socks/socks6.h"
 
@@ -19,7 +19,7 @@ struct Admission {
   Identity identity{};                 ///< from the certificate; empty in clear
   IpAddress source{};
   Dialect dialect = Dialect::draft;    ///< of SOCKS6
-  Limiter::Place* place = nullptr;     ///< accounts for unread bytes; may be null
+  net::Limiter::Place* place = nullptr;     ///< accounts for unread bytes; may be null
 
   [[nodiscard]] bool needs_password() const { return users != nullptr && !users->empty(); }
 };

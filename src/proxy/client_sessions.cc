@@ -6,7 +6,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "proxy/limiter.h"
+#include "net/limiter.h"
 
 namespace epif::proxy {
 namespace {
@@ -18,7 +18,7 @@ void fill_random(MutableByteSpan into) {
 }
 
 /// Whose sessions are counted together.
-SessionOwner counted_as(const SessionOwner& owner) { return {owner.identity, owner.user, source_of(owner.source)}; }
+SessionOwner counted_as(const SessionOwner& owner) { return {owner.identity, owner.user, net::source_of(owner.source)}; }
 
 }  // namespace
 

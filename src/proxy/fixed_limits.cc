@@ -4,7 +4,7 @@
 namespace epif::proxy {
 namespace {
 
-constexpr FixedLimit all[] = {
+constexpr NamedValue all[] = {
     {"handshake_deadline_ms", limits::handshake_deadline_ms},
     {"connect_deadline_ms", limits::connect_deadline_ms},
     {"stop_deadline_ms", limits::stop_deadline_ms},
@@ -90,6 +90,6 @@ constexpr FixedLimit all[] = {
 
 }  // namespace
 
-std::span<const FixedLimit> fixed_limits() { return all; }
+std::span<const NamedValue> fixed_limits() { return all; }
 
 }  // namespace epif::proxy

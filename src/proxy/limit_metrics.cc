@@ -8,7 +8,7 @@
 namespace epif::proxy {
 namespace {
 
-using Limit = Limiter::Limit;
+using Limit = net::Limiter::Limit;
 
 void head(std::string& out, std::string_view metric, std::string_view type, std::string_view help) {
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", metric, help, metric, type);
@@ -37,7 +37,7 @@ constexpr Named next_limits[] = {{Limit::total, "udp_next_proxies"},
                                  {Limit::memory, "udp_next_queued_bytes"},
                                  {Limit::memory_per_source, "udp_next_queued_bytes_per_source"}};
 
-std::uint64_t value_of(const Limiter::Limits& limits, Limit limit) {
+std::uint64_t value_of(const net::Limiter::Limits& limits, Limit limit) {
   switch (limit) {
     case Limit::total: return limits.total;
     case Limit::per_source: return limits.per_source;
@@ -62,9 +62,9 @@ std::uint64_t resident_bytes() {
 void print_most(std::string& out, const Limited& limited) {
   constexpr auto metric = "epif_proxy_limit";
   head(out, metric, "gauge", "What is allowed at most; memory in bytes, rates in connections a second, deadlines in milliseconds.");
-  for (std::size_t i = 0; i < Limiter::limit_count; ++i) {
+  for (std::size_t i = 0; i < net::Limiter::limit_count; ++i) {
     const auto limit = static_cast<Limit>(i);
-    if (limit != Limit::route) labelled(out, metric, Limiter::name(limit), value_of(limited.connections.limits(), limit));
+    if (limit != Limit::route) labelled(out, metric, net::Limiter::name(limit), value_of(limited.connections.limits(), limit));
   }
   for (const auto& [limit, name] : association_limits) labelled(out, metric, name, value_of(limited.associations.limits(), limit));
   for (const auto& [limit, name] : next_limits) labelled(out, metric, name, value_of(limited.next_associations.limits(), limit));
@@ -82,9 +82,9 @@ void print_held(std::string& out, const Limited& limited) {
   const auto associations = limited.associations.state();
   const auto next = limited.next_associations.state();
   head(out, metric, "gauge", "What is held now against the limits.");
-  labelled(out, metric, Limiter::name(Limit::total), held.connections);
-  labelled(out, metric, Limiter::name(Limit::handshakes), held.handshakes);
-  labelled(out, metric, Limiter::name(Limit::memory), held.memory);
+  labelled(out, metric, net::Limiter::name(Limit::total), held.connections);
+  labelled(out, metric, net::Limiter::name(Limit::handshakes), held.handshakes);
+  labelled(out, metric, net::Limiter::name(Limit::memory), held.memory);
   labelled(out, metric, "udp_associations", associations.connections);
   labelled(out, metric, "udp_queued_bytes", associations.memory);
   labelled(out, metric, "udp_next_proxies", next.connections);
@@ -99,7 +99,7 @@ void print_shed(std::string& out, const Limited& limited) {
   const auto associations = limited.associations.state().shed;
   const auto next = limited.next_associations.state().shed;
   head(out, metric, "counter", "Connections, requests, associations and datagrams refused for a limit.");
-  for (std::size_t i = 0; i < Limiter::limit_count; ++i) labelled(out, metric, Limiter::name(static_cast<Limit>(i)), shed[i]);
+  for (std::size_t i = 0; i < net::Limiter::limit_count; ++i) labelled(out, metric, net::Limiter::name(static_cast<Limit>(i)), shed[i]);
   for (const auto& [limit, name] : association_limits) labelled(out, metric, name, associations[static_cast<std::size_t>(limit)]);
   for (const auto& [limit, name] : next_limits) labelled(out, metric, name, next[static_cast<std::size_t>(limit)]);
   labelled(out, metric, "sessions", limited.sessions.state().refused);

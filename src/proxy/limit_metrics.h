@@ -4,16 +4,17 @@
 #include <string>
 #include <string_view>
 
+#include "base/named_value.h"
+#include "net/limiter.h"
 #include "proxy/client_sessions.h"
-#include "proxy/limiter.h"
 
 namespace epif::proxy {
 
 /// Whatever counts against a limit of the whole process. Referents outlive it.
 struct Limited {
-  const Limiter& connections;
-  const Limiter& associations;
-  const Limiter& next_associations;
+  const net::Limiter& connections;
+  const net::Limiter& associations;
+  const net::Limiter& next_associations;
   const ClientSessions& sessions;
   std::chrono::milliseconds bind_deadline;
   std::size_t warm;  ///< connections that stand ready to each next proxy, each thread
@@ -22,11 +23,7 @@ struct Limited {
 /// Prometheus text of the limits, of what is held against them and what was shed, and of SOCKS6 sessions.
 [[nodiscard]] std::string print_limits(const Limited& limited);
 
-/// A limit or timer that no flag changes, under its name in base/limits.h.
-struct FixedLimit {
-  std::string_view name;
-  std::uint64_t value;
-};
-[[nodiscard]] std::span<const FixedLimit> fixed_limits();
+/// Limits and timers of the proxy that no flag changes, by their names in base/limits.h.
+[[nodiscard]] std::span<const NamedValue> fixed_limits();
 
 }  // namespace epif::proxy

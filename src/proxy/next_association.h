@@ -20,7 +20,7 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
     std::function<void(const Error& why)> ended;  ///< last
   };
   /// `place` among all that lead to next proxies; kept as long as the connection.
-  NextAssociation(Listener listener, Limiter::Place place) : listener_(std::move(listener)), queued_(std::move(place)) {}
+  NextAssociation(Listener listener, net::Limiter::Place place) : listener_(std::move(listener)), queued_(std::move(place)) {}
 
   /// Begins to connect. `request` is for UDP ASSOCIATE; `pool` leads to the next proxy.
   void start(net::WarmPool& pool, NextRequest request);

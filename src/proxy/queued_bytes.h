@@ -1,5 +1,5 @@
 #pragma once
-#include "proxy/limiter.h"
+#include "net/limiter.h"
 
 namespace epif::proxy {
 
@@ -9,8 +9,8 @@ class QueuedBytes {
  public:
   /// Without a place nothing is limited.
   QueuedBytes() = default;
-  explicit QueuedBytes(Limiter::Place place) : place_(std::move(place)) {}
-  void count_at(Limiter::Place place) { place_ = std::move(place); }
+  explicit QueuedBytes(net::Limiter::Place place) : place_(std::move(place)) {}
+  void count_at(net::Limiter::Place place) { place_ = std::move(place); }
 
   /// False if all owners, or those of this source, hold too much already; then nothing is taken.
   [[nodiscard]] bool take(std::size_t bytes);
@@ -19,7 +19,7 @@ class QueuedBytes {
   [[nodiscard]] std::size_t bytes() const { return used_; }
 
  private:
-  Limiter::Place place_;
+  net::Limiter::Place place_;
   std::size_t used_ = 0;
   std::size_t held_ = 0;  ///< at place_: whole steps
 };

@@ -7,15 +7,15 @@ namespace {
 
 constexpr std::size_t step = limits::udp_queued_step_bytes;
 
-Limiter::Limits small() {
-  Limiter::Limits made{10, 10};
+net::Limiter::Limits small() {
+  net::Limiter::Limits made{10, 10};
   made.memory = 3 * step;
   made.memory_per_source = 2 * step;
   return made;
 }
 
 TEST(QueuedBytes, AreBoundedBySourceAndInAllAndComeBack) {
-  Limiter limiter(small());
+  net::Limiter limiter(small());
   const auto one = *IpAddress::parse("10.0.0.1");
   const auto two = *IpAddress::parse("10.0.0.2");
   {

@@ -60,7 +60,7 @@ class Server {
   [[nodiscard]] Result<> run();
 
  private:
-  explicit Server(Limiter::Limits limits) : shared_{.limiter = Limiter(limits)} {}
+  explicit Server(net::Limiter::Limits limits) : shared_{.limiter = net::Limiter(limits)} {}
   [[nodiscard]] Result<> prepare(Settings& settings);
   [[nodiscard]] Result<> prepare_secrets(Settings& settings);
   [[nodiscard]] Result<> listen(const Settings& settings);
@@ -97,7 +97,7 @@ class Server {
 
 Result<std::unique_ptr<Server>> Server::make(Settings settings) {
   const auto or_default = [](auto wish, auto otherwise) { return wish != 0 ? wish : otherwise; };
-  Limiter::Limits most{or_default(settings.max_connections, net::connections_that_fit()),
+  net::Limiter::Limits most{or_default(settings.max_connections, net::connections_that_fit()),
                        or_default(settings.max_connections_per_source, limits::max_connections_per_source)};
   most.handshakes = or_default(settings.max_handshakes, most.handshakes);
   most.handshakes_per_source = or_default(settings.max_handshakes_per_source, most.handshakes_per_source);

@@ -59,7 +59,7 @@ Result<> believes(const ClientRequest& request, const Route& route) {
 
 }  // namespace
 
-Worker::Session::Session(Worker& worker, SocketAddress peer, Limiter::Place place) : worker_(worker), place_(std::move(place)) {
+Worker::Session::Session(Worker& worker, SocketAddress peer, net::Limiter::Place place) : worker_(worker), place_(std::move(place)) {
   flow_.id = worker_.next_flow_++;
   flow_.peer = peer;
   flow_.since = net::Clock::now();

@@ -13,7 +13,7 @@ namespace epif::proxy {
 /// SYN, goes upstream before the route and all BFs have said yes.
 class Worker::Session {
  public:
-  Session(Worker& worker, SocketAddress peer, Limiter::Place place);
+  Session(Worker& worker, SocketAddress peer, net::Limiter::Place place);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -79,8 +79,8 @@ class Worker::Session {
   [[nodiscard]] std::string source() const;
 
   Worker& worker_;
-  Limiter::Place place_;
-  Limiter::Place route_place_;
+  net::Limiter::Place place_;
+  net::Limiter::Place route_place_;
   Flow flow_;
   std::unique_ptr<net::Stream> client_;
   Bytes early_;  ///< of the client, read with its request

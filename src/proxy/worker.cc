@@ -59,7 +59,7 @@ void Worker::accepted(Fd connection, SocketAddress peer, Listener kind, Dialect 
   }
 }
 
-net::Task<void> Worker::serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Limiter::Place place) {
+net::Task<void> Worker::serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, net::Limiter::Place place) {
   Session session(*this, peer, std::move(place));
   co_await session.run(std::move(connection), kind, dialect);
 }
@@ -86,7 +86,7 @@ net::Task<void> Worker::refuse_stream(std::unique_ptr<net::Stream> client, Diale
 
 void Worker::accepted_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client) {
   ++counters_.trunk_flows;
-  Result<Limiter::Place> place;
+  Result<net::Limiter::Place> place;
   if (wall_clock() < client.certificate_end) {
     place = shared_.limiter.enter(client.peer.ip);
   } else {
@@ -102,7 +102,7 @@ void Worker::accepted_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient 
   if (refusing_ < limits::refusals_waiting) net::spawn(refuse_stream(std::move(stream), client.dialect));
 }
 
-net::Task<void> Worker::serve_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client, Limiter::Place place) {
+net::Task<void> Worker::serve_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client, net::Limiter::Place place) {
   Session session(*this, client.peer, std::move(place));
   co_await session.run(std::move(stream), std::move(client.identity), client.kind, client.dialect);
 }

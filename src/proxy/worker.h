@@ -6,6 +6,7 @@
 
 #include "bridge/chain.h"
 #include "bridge/hpke.h"
+#include "net/limiter.h"
 #include "net/resolver.h"
 #include "net/tcp.h"
 #include "net/tls.h"
@@ -14,7 +15,6 @@
 #include "proxy/client_sessions.h"
 #include "proxy/counters.h"
 #include "proxy/flow.h"
-#include "proxy/limiter.h"
 #include "proxy/pair_keys.h"
 #include "proxy/port_reservations.h"
 #include "proxy/routing.h"
@@ -25,8 +25,8 @@
 namespace epif::proxy {
 
 /// `total` of which each holds datagrams that wait.
-[[nodiscard]] inline Limiter::Limits udp_limits(std::uint32_t total, std::uint32_t per_source) {
-  Limiter::Limits made{total, per_source};
+[[nodiscard]] inline net::Limiter::Limits udp_limits(std::uint32_t total, std::uint32_t per_source) {
+  net::Limiter::Limits made{total, per_source};
   made.memory = limits::udp_queued_bytes_all;
   made.memory_per_source = limits::udp_queued_bytes_per_source;
   return made;
@@ -37,12 +37,12 @@ struct Shared {
   bool allow_all = false;
   Users users{};                                   ///< for the listener in clear
   std::optional<hpke::KeyPair> keys{};
-  Limiter limiter;
+  net::Limiter limiter;
   ClientSessions sessions{{}};
   std::chrono::milliseconds bind_deadline{limits::bind_deadline_ms};  ///< for the peer of a BIND
   net::Resolver resolver{};
-  Limiter associations{udp_limits(limits::udp_associations, limits::udp_associations_per_source)};
-  Limiter next_associations{udp_limits(limits::udp_next_proxies_all, limits::udp_next_proxies_per_source)};
+  net::Limiter associations{udp_limits(limits::udp_associations, limits::udp_associations_per_source)};
+  net::Limiter next_associations{udp_limits(limits::udp_next_proxies_all, limits::udp_next_proxies_per_source)};
   PortReservations reservations{};
   std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
   net::Splice splice = net::Splice::bulk;
@@ -100,10 +100,10 @@ class Worker {
     Dialect dialect;
   };
   void accepted_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client);
-  [[nodiscard]] net::Task<void> serve_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client, Limiter::Place place);
+  [[nodiscard]] net::Task<void> serve_on_trunk(std::unique_ptr<net::Stream> stream, TrunkClient client, net::Limiter::Place place);
   [[nodiscard]] net::Task<void> refuse_stream(std::unique_ptr<net::Stream> client, Dialect dialect);
   void accepted(Fd connection, SocketAddress peer, Listener kind, Dialect dialect);
-  [[nodiscard]] net::Task<void> serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Limiter::Place place);
+  [[nodiscard]] net::Task<void> serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, net::Limiter::Place place);
   [[nodiscard]] net::Task<void> refuse(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Error why);
   [[nodiscard]] net::WarmPool& pool_to(const NextHop& next);
   [[nodiscard]] net::WarmPool& preconnected(const SocketAddress& server, std::uint32_t keep);

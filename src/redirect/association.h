@@ -31,6 +31,7 @@ class Association {
     SocketAddress address;
     bool of_this_node = false;  ///< not a host that this node forwards for
     std::optional<Program> owner{};  ///< who asked, where the route selects; answers are for nobody else
+    net::Limiter::Place place{};     ///< among those of its source, if it is such a host
   };
   /// Gets what comes back; the bytes live for the call.
   using OnDatagram = std::function<void(const SocketAddress& from, ByteSpan payload)>;

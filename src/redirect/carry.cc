@@ -80,12 +80,24 @@ net::Task<Result<>> Worker::carry(Flow& flow, Fd connection) {
   co_return outcome;
 }
 
+Result<> Worker::take_place(Flow& flow) {
+  // What a source has too much of is told before it takes from what all share.
+  if (!flow.of_this_node) {
+    auto place = settings_.forwarded->connections.enter(flow.client.ip);
+    if (!place) return fail(std::move(place.error()));
+    flow.place = std::move(*place);
+  }
+  if (flows_.size() <= settings_.max_flows_per_thread()) return {};
+  ++counts_.shed;
+  return fail(Code::limit, "too many connections", flow.destination.text());
+}
+
 net::Task<Result<Worker::Upstream>> Worker::begin(Flow& flow, net::Stream& client, std::optional<SocketAddress> wanted) {
   if (!wanted || (wanted->port == settings_.listen_port && wanted->ip.is_loopback())) {
     co_return fail(Code::denied, "a connection to the redirector itself has no destination", flow.client.text());
   }
   flow.destination = *wanted;
-  if (flows_.size() > settings_.max_flows_per_thread()) co_return fail(Code::limit, "too many connections", flow.destination.text());
+  if (auto room = take_place(flow); !room) co_return fail(std::move(room.error()));
   // Register (done by the caller), check, forward: a change of routes from here on finds this flow.
   flow.routes = routes_;
   const auto route = find_route(flow, *flow.routes);
@@ -107,6 +119,7 @@ Result<ByteSpan> Worker::begin_relay(Flow& flow, net::Stream& client, Upstream& 
   if (rest->empty()) Bytes().swap(upstream.early);  // an idle connection holds no buffer
   flow.proxy_stream = upstream.stream.get();
   flow.relaying = true;
+  flow.place.handshake_over();
   return rest;
 }
 

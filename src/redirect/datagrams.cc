@@ -41,6 +41,12 @@ Result<Datagrams::Permit> Datagrams::route_for(const Pair& between, bool of_this
   return Permit{*route, std::move(program)};
 }
 
+Result<net::Limiter::Place> Datagrams::place_for(const SocketAddress& client, bool of_this_node) {
+  if (associations_.size() >= limits::datagram_associations) return fail(Code::limit, "too many sockets send datagrams", client.text());
+  if (of_this_node) return {};
+  return settings_.forwarded->associations.enter(client.ip);
+}
+
 void Datagrams::refuse(const Pair& between, const Error& why) {
   ++counts_.datagrams_dropped[why.code];
   // One word for many datagrams: programs send again and again.
@@ -75,11 +81,10 @@ void Datagrams::take(const net::Received& datagram) {
   const Key key{client, route->id, route->destination.text(), whose(permit->owner)};
   auto found = associations_.find(key);
   if (found == associations_.end()) {
-    if (associations_.size() >= limits::datagram_associations) {
-      return refuse(between, {Code::limit, "too many sockets send datagrams", client.text()});
-    }
+    auto place = place_for(client, of_this_node);
+    if (!place) return refuse(between, place.error());
     auto* pool = route->next ? &pool_(*route->next) : nullptr;
-    auto* made = new Association(loop_, settings_, {client, of_this_node, std::move(permit->owner)}, routes_, route, pool,
+    auto* made = new Association(loop_, settings_, {client, of_this_node, std::move(permit->owner), std::move(*place)}, routes_, route, pool,
                                  [this, key](const SocketAddress& from, ByteSpan bytes) { deliver(key, from, bytes); });
     found = associations_.emplace(key, made).first;
     net::spawn(serve(key, made));

@@ -42,6 +42,8 @@ class Datagrams {
   using Key = std::tuple<SocketAddress, std::string, std::string, std::string>;
   using Pair = std::pair<SocketAddress, SocketAddress>;             ///< client, destination
   net::Task<void> serve(Key key, Association* association);
+  /// Error `limit`: one association too many, of this thread or of its source.
+  [[nodiscard]] Result<net::Limiter::Place> place_for(const SocketAddress& client, bool of_this_node);
   void refuse(const Pair& between, const Error& why);
   [[nodiscard]] bool refused_lately(const Pair& between);
   struct Permit {

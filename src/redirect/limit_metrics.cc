@@ -5,7 +5,10 @@
 namespace epif::redirect {
 namespace {
 
-constexpr FixedLimit all[] = {
+using Limit = net::Limiter::Limit;
+constexpr std::string_view associations_per_source = "datagram_associations_per_source";
+
+constexpr NamedValue all[] = {
     {"handshake_deadline_ms", limits::handshake_deadline_ms},
     {"handshake_max_bytes", limits::handshake_max_bytes},
     {"socks6_initial_data_max_bytes", limits::socks6_initial_data_max_bytes},
@@ -17,6 +20,9 @@ constexpr FixedLimit all[] = {
     {"stop_deadline_ms", limits::stop_deadline_ms},
     {"handover_look_ms", limits::handover_look_ms},
     {"reconcile_interval_ms", limits::reconcile_interval_ms},
+    {"accept_backoff_ms", limits::accept_backoff_ms},
+    {"source_prefix_v6", limits::source_prefix_v6},
+    {"rate_sources", limits::rate_sources},
     {"recent_refusals", limits::recent_refusals},
     {"routes_file_max_bytes", limits::routes_file_max_bytes},
     {"capture_chain_devices", limits::capture_chain_devices},
@@ -52,6 +58,29 @@ constexpr FixedLimit all[] = {
 
 }  // namespace
 
-std::span<const FixedLimit> fixed_limits() { return all; }
+std::span<const NamedValue> fixed_limits() { return all; }
+
+std::vector<NamedValue> source_limits(const Forwarded::State& state) {
+  return {{net::Limiter::name(Limit::per_source), state.most.per_source},
+          {net::Limiter::name(Limit::handshakes_per_source), state.most.handshakes_per_source},
+          {net::Limiter::name(Limit::rate_per_source), state.most.per_second_per_source},
+          {associations_per_source, state.most_associations}};
+}
+
+std::vector<NamedValue> held_for_sources(const Forwarded::State& state) {
+  return {{"connections", state.connections.connections},
+          {"handshakes", state.connections.handshakes},
+          {"datagram_associations", state.associations.connections}};
+}
+
+std::vector<NamedValue> shed_of_sources(const Forwarded::State& state) {
+  const auto& shed = state.connections.shed;
+  std::vector<NamedValue> made;
+  for (const auto limit : {Limit::per_source, Limit::handshakes_per_source, Limit::rate_per_source}) {
+    made.push_back({net::Limiter::name(limit), shed[static_cast<std::size_t>(limit)]});
+  }
+  made.push_back({associations_per_source, state.associations.shed[static_cast<std::size_t>(Limit::per_source)]});
+  return made;
+}
 
 }  // namespace epif::redirect

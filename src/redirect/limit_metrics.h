@@ -1,15 +1,18 @@
 #pragma once
-#include <cstdint>
 #include <span>
-#include <string_view>
+#include <vector>
+
+#include "base/named_value.h"
+#include "redirect/forwarded.h"
 
 namespace epif::redirect {
 
-/// A limit or timer of the redirector that no flag changes, under its name in base/limits.h.
-struct FixedLimit {
-  std::string_view name;
-  std::uint64_t value;
-};
-[[nodiscard]] std::span<const FixedLimit> fixed_limits();
+/// Limits and timers of the redirector that no flag changes, by their names in base/limits.h.
+[[nodiscard]] std::span<const NamedValue> fixed_limits();
+
+/// Of hosts that this node forwards for: the limits of one, what all of them hold now, and what was refused them for which limit.
+[[nodiscard]] std::vector<NamedValue> source_limits(const Forwarded::State& state);
+[[nodiscard]] std::vector<NamedValue> held_for_sources(const Forwarded::State& state);
+[[nodiscard]] std::vector<NamedValue> shed_of_sources(const Forwarded::State& state);
 
 }  // namespace epif::redirect

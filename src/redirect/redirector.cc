@@ -8,6 +8,7 @@ namespace epif::redirect {
 Result<std::unique_ptr<Redirector>> Redirector::start(Settings settings, std::shared_ptr<const Routes> routes, std::vector<Sockets> inherited) {
   std::unique_ptr<Redirector> redirector(new Redirector(std::move(settings)));
   const auto& wishes = redirector->settings_;
+  assert(wishes.forwarded);
   assert(inherited.empty() || inherited.size() == wishes.threads);
   while (inherited.size() < wishes.threads) {
     auto bound = bind_sockets(wishes);
@@ -81,6 +82,7 @@ Stats Redirector::stats(bool with_flows) {
   });
   Stats all;
   for (const auto& part : parts) all.add(part);
+  all.forwarded = settings_.forwarded->state();
   return all;
 }
 

@@ -9,6 +9,7 @@
 #include "net/pipe_pool.h"
 #include "net/tls.h"
 #include "redirect/capture.h"
+#include "redirect/forwarded.h"
 #include "redirect/handshake.h"
 #include "redirect/stand_ins.h"
 
@@ -31,6 +32,7 @@ struct Settings {
   bool trunk = true;                       ///< SOCKS6: one connection for many flows, where the proxy offers it
   net::Splice splice = net::Splice::bulk;  ///< between a program and a proxy in clear
   std::shared_ptr<StandIns> stand_ins{};   ///< null: connections come by address translation alone
+  std::shared_ptr<Forwarded> forwarded{};  ///< never null in a redirector
   std::optional<ProxyUser> user;
   std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
   bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named

@@ -70,6 +70,7 @@ void Stats::add(const Stats& other) {
   legs_multipath += other.legs_multipath;
   legs_fallen_back += other.legs_fallen_back;
   accept_pauses += other.accept_pauses;
+  shed += other.shed;
   associations += other.associations;
   datagrams_sent += other.datagrams_sent;
   datagrams_received += other.datagrams_received;
@@ -90,8 +91,18 @@ std::string metrics_text(const Stats& stats) {
   lines.value("connections_led_total", stats.led);
   lines.gauge("connections_active", "Captured connections held now.");
   lines.value("connections_active", stats.active);
-  lines.gauge("limit", "Most that a flag, or the descriptors, allow at a time.");
+  lines.gauge("limit", "What is allowed at most, by flags or the descriptors; those of a source are for hosts that this node forwards for.");
   lines.value("limit", stats.most, "{limit=\"connections\"}");
+  if (stats.forwarded) {
+    for (const auto& [limit, value] : source_limits(*stats.forwarded)) lines.value("limit", value, fmt::format("{{limit=\"{}\"}}", limit));
+    lines.gauge("forwarded_active", "Held now for hosts that this node forwards for.");
+    for (const auto& [what, value] : held_for_sources(*stats.forwarded)) lines.value("forwarded_active", value, fmt::format("{{what=\"{}\"}}", what));
+  }
+  lines.counter("shed_total", "Connections and associations refused for a limit.");
+  lines.value("shed_total", stats.shed, "{limit=\"connections\"}");
+  if (stats.forwarded) {
+    for (const auto& [limit, value] : shed_of_sources(*stats.forwarded)) lines.value("shed_total", value, fmt::format("{{limit=\"{}\"}}", limit));
+  }
   lines.gauge("fixed_limit", "Limits and timers that no flag changes.");
   for (const auto& [limit, value] : fixed_limits()) lines.value("fixed_limit", value, fmt::format("{{limit=\"{}\"}}", limit));
   lines.counter("connections_completed_total", "Connections whose both directions ended in order.");

@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "base/ip.h"
+#include "redirect/forwarded.h"
 
 /// What a redirector has done and is doing. Counted by each thread for itself, without locks; added up when somebody asks.
 namespace epif::redirect {
@@ -63,6 +65,8 @@ struct Stats {
   std::uint64_t dns_passed_on = 0;                ///< to the resolver that was asked
   std::uint64_t dns_refused = 0;
   std::uint64_t accept_pauses = 0;                ///< for want of descriptors
+  std::uint64_t shed = 0;                         ///< of `refused`: connections beyond `most`
+  std::optional<Forwarded::State> forwarded{};    ///< of all threads at once: add() leaves it alone
   std::vector<FlowStatus> flows;                  ///< only if asked for
   std::deque<RefusalStatus> refusals;             ///< the latest limits::recent_refusals of each thread
 

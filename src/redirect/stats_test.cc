@@ -28,6 +28,7 @@ TEST(Stats, AddUpOverThreadsByReason) {
 TEST(Stats, NoSeriesIsThereTwiceAndLimitsAreAmongThem) {
   Stats stats;
   stats.most = 9000;
+  stats.forwarded.emplace();
   std::istringstream lines(metrics_text(stats));
   std::set<std::string> seen;
   for (std::string line; std::getline(lines, line);) {

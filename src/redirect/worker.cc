@@ -81,6 +81,8 @@ void Worker::note_end(const Flow& flow, const Result<>& outcome) {
 }
 
 void Worker::note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error) {
+  // Who floods is not to fill the log, nor to push all others out of the latest refusals.
+  if (error.code == Code::limit && ++excess_ % 1000 != 1) return;
   log::warn("redirect", "refused", {{"client", client.text()}, {"destination", destination.text()},
                                     {"reason", std::string(name(error.code))}, {"why", error.text()}});
   if (counts_.refusals.size() == limits::recent_refusals) counts_.refusals.pop_front();

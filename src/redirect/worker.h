@@ -30,6 +30,7 @@ struct Flow {
   std::optional<Program> program;           ///< asked for only where a selector decides
   bool led = false;                         ///< by the connect hook
   bool of_this_node = false;                ///< not of a host that this node forwards for
+  net::Limiter::Place place{};              ///< among those of its source, if it is of such a host
   net::Carried sent{};
   net::Carried received{};
   net::TimePoint since = net::Clock::now();
@@ -88,6 +89,8 @@ class Worker {
   [[nodiscard]] std::optional<SocketAddress> wanted_by(Flow& flow, int connection);
   /// Register, check, forward: finds the route, gets the first bytes, connects, relays.
   net::Task<Result<>> carry(Flow& flow, Fd connection);
+  /// Error `limit`: it is one too many, of its source or in all.
+  [[nodiscard]] Result<> take_place(Flow& flow);
   /// To an upstream that has answered. `wanted`: where the client wanted to go, if the kernel knows.
   net::Task<Result<Upstream>> begin(Flow& flow, net::Stream& client, std::optional<SocketAddress> wanted);
   /// Writes what the server has said already, as far as the client takes it. Gives the rest.
@@ -119,6 +122,7 @@ class Worker {
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
   bool handed_over_ = false;
+  std::uint64_t excess_ = 0;  ///< refused for a limit
   Stats counts_;
   std::set<SocketAddress> fallen_back_;  ///< proxies whose legs are TCP though MPTCP is wished
   std::unique_ptr<Datagrams> datagrams_;

@@ -1,11 +1,8 @@
-#include "proxy/limiter.h"
+#include "net/limiter.h"
 
 #include <gtest/gtest.h>
 
-#include "proxy/admin.h"
-#include "proxy/users.h"
-
-namespace epif::proxy {
+namespace epif::net {
 namespace {
 
 TEST(Limiter, PlacesAreLimitedInAllBySourceAndByRouteAndComeBack) {
@@ -63,8 +60,8 @@ TEST(Limiter, HandshakesCountUntilTheyAreOver) {
 TEST(Limiter, RatesAreBoundedBySourceAndInAllAndComeBackWithTime) {
   Limiter limiter({1000, 1000, 1000, 1000, 15, 10});
   const auto one = *IpAddress::parse("10.0.0.1");
-  const auto start = net::Clock::now();
-  const auto accepted = [&](const IpAddress& source, net::TimePoint when, int times) {
+  const auto start = Clock::now();
+  const auto accepted = [&](const IpAddress& source, TimePoint when, int times) {
     int count = 0;
     for (int i = 0; i < times; ++i) count += limiter.enter(source, when).has_value();
     return count;
@@ -94,26 +91,5 @@ TEST(Limiter, UnreadBytesAreBoundedBySourceAndInAll) {
   EXPECT_EQ(limiter.state().memory, 0u);
 }
 
-TEST(Users, AreReadAndChecked) {
-  Users users;
-  EXPECT_TRUE(users.empty());
-  ASSERT_TRUE(users.add("ann:secret:with:colons"));
-  EXPECT_TRUE(users.accepts("ann", "secret:with:colons"));
-  EXPECT_FALSE(users.accepts("ann", "secret:with:colonS"));
-  EXPECT_FALSE(users.accepts("ann", ""));
-  EXPECT_FALSE(users.accepts("eve", "secret:with:colons"));
-  for (const auto* bad : {"", "ann", ":x", "ann:"}) EXPECT_FALSE(users.add(bad)) << bad;
-  const auto twice = users.add("ann:other");
-  ASSERT_FALSE(twice);
-  EXPECT_EQ(twice.error().text().find("other"), std::string::npos) << "no secret in an error";
-}
-
-TEST(Admin, ReadsGetOnly) {
-  EXPECT_EQ(path_of_request("GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n"), "/metrics");
-  EXPECT_EQ(path_of_request("POST /metrics HTTP/1.1\r\n\r\n"), "");
-  EXPECT_EQ(path_of_request("GET  HTTP/1.1\r\n\r\n"), "");
-  EXPECT_EQ(path_of_request("GET /metrics\r\n\r\n"), "");
-}
-
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::net

@@ -13,7 +13,7 @@
 #include "base/limits.h"
 #include "net/loop.h"
 
-namespace epif::proxy {
+namespace epif::net {
 
 /// What limits by source count together: the address, or the block of limits::source_prefix_v6 bits that it lies in.
 [[nodiscard]] IpAddress source_of(const IpAddress& address);
@@ -68,7 +68,7 @@ class Limiter {
   };
 
   /// Error `limit` says which one is reached.
-  [[nodiscard]] Result<Place> enter(const IpAddress& source, net::TimePoint now = net::Clock::now());
+  [[nodiscard]] Result<Place> enter(const IpAddress& source, TimePoint now = Clock::now());
   /// `most` 0 means no limit of the route.
   [[nodiscard]] Result<Place> enter_route(const std::string& route, std::uint32_t most);
   [[nodiscard]] std::uint32_t total() const;
@@ -87,9 +87,9 @@ class Limiter {
   /// A token bucket that holds what a second brings.
   struct Bucket {
     double left = 0;
-    net::TimePoint filled{};
-    [[nodiscard]] bool take(std::uint32_t per_second, net::TimePoint now);
-    [[nodiscard]] bool is_full(std::uint32_t per_second, net::TimePoint now) const;
+    TimePoint filled{};
+    [[nodiscard]] bool take(std::uint32_t per_second, TimePoint now);
+    [[nodiscard]] bool is_full(std::uint32_t per_second, TimePoint now) const;
   };
   struct Source {
     std::uint32_t connections = 0;
@@ -98,7 +98,7 @@ class Limiter {
     Bucket rate{};
   };
   [[nodiscard]] std::unexpected<Error> shed(Limit limit, std::string what);
-  void forget_idle_sources(net::TimePoint now);
+  void forget_idle_sources(TimePoint now);
 
   const Limits limits_;
   mutable std::mutex mutex_;
@@ -109,4 +109,4 @@ class Limiter {
   std::unordered_map<std::string, std::uint32_t> routes_;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::net

@@ -1,11 +1,11 @@
-#include "proxy/limiter.h"
+#include "net/limiter.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cassert>
 
-namespace epif::proxy {
+namespace epif::net {
 
 IpAddress source_of(const IpAddress& address) {
   const auto plain = address.unmapped();
@@ -31,17 +31,17 @@ std::string_view Limiter::name(Limit limit) {
   return "unknown";
 }
 
-bool Limiter::Bucket::take(std::uint32_t per_second, net::TimePoint now) {
+bool Limiter::Bucket::take(std::uint32_t per_second, TimePoint now) {
   const double most = per_second;
   const std::chrono::duration<double> passed = now - filled;
-  left = filled == net::TimePoint{} ? most : std::min(most, left + passed.count() * most);
+  left = filled == TimePoint{} ? most : std::min(most, left + passed.count() * most);
   filled = now;
   if (left < 1) return false;
   left -= 1;
   return true;
 }
 
-bool Limiter::Bucket::is_full(std::uint32_t per_second, net::TimePoint now) const {
+bool Limiter::Bucket::is_full(std::uint32_t per_second, TimePoint now) const {
   const std::chrono::duration<double> passed = now - filled;
   return left + passed.count() * per_second >= per_second;
 }
@@ -120,7 +120,7 @@ std::unexpected<Error> Limiter::shed(Limit limit, std::string what) {
   return fail(Code::limit, std::move(what));
 }
 
-void Limiter::forget_idle_sources(net::TimePoint now) {
+void Limiter::forget_idle_sources(TimePoint now) {
   if (sources_.size() < forget_at_) return;
   std::erase_if(sources_, [&](const auto& entry) {
     return entry.second.connections == 0 && entry.second.rate.is_full(limits_.per_second_per_source, now);
@@ -129,12 +129,12 @@ void Limiter::forget_idle_sources(net::TimePoint now) {
   forget_at_ = std::max(limits::rate_sources, sources_.size() * 2);
 }
 
-Result<Limiter::Place> Limiter::enter(const IpAddress& source, net::TimePoint now) {
+Result<Limiter::Place> Limiter::enter(const IpAddress& source, TimePoint now) {
   const auto plain = source_of(source);
   const std::lock_guard lock(mutex_);
   if (state_.connections >= limits_.total) return shed(Limit::total, fmt::format("{} connections are the most", limits_.total));
   if (state_.handshakes >= limits_.handshakes) {
-    return shed(Limit::handshakes, fmt::format("{} connections have not asked for anything yet", state_.handshakes));
+    return shed(Limit::handshakes, fmt::format("{} connections are still in their handshakes", state_.handshakes));
   }
   forget_idle_sources(now);
   auto& mine = sources_[plain];
@@ -146,7 +146,7 @@ Result<Limiter::Place> Limiter::enter(const IpAddress& source, net::TimePoint no
     return shed(Limit::per_source, fmt::format("{} connections from {} are the most", limits_.per_source, plain.text()));
   }
   if (mine.handshakes >= limits_.handshakes_per_source) {
-    return shed(Limit::handshakes_per_source, fmt::format("{} connections from {} have not asked for anything yet", mine.handshakes, plain.text()));
+    return shed(Limit::handshakes_per_source, fmt::format("{} connections from {} are still in their handshakes", mine.handshakes, plain.text()));
   }
   if (!rate_.take(limits_.per_second, now)) {
     return shed(Limit::rate, fmt::format("{} connections a second are the most", limits_.per_second));
@@ -185,4 +185,4 @@ Limiter::State Limiter::state() const {
   return made;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::net
