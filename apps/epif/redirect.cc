@@ -308,7 +308,7 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--capture", arguments->capture, "ADDRESS or CIDR, with :PORT or :FIRST-LAST; repeats");
   command->add_option("--routes", arguments->routes, "Follow this routes.json instead of --proxy");
   command->add_option("--warm", arguments->warm, "Connections to the proxy that stand ready; 0 for none")->capture_default_str();
-  command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server");
+  command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server. A SYN may arrive twice: with --proxy the program's first bytes go in it, with --routes only on routes with replay_safe");
   command->add_flag("--no-false-start", arguments->no_false_start, "SOCKS6: send the client's first bytes only after the proxy's reply, for comparison");
   command->add_option("--first-bytes-wait", arguments->first_bytes_wait_ms, "Milliseconds to wait for the program's first bytes, so that they go with the request; 0 for none")
       ->check(CLI::Range(0u, limits::first_bytes_wait_max_ms))->capture_default_str();

@@ -112,8 +112,8 @@ void Service::make_stand_ins() {
 Result<> Service::take_place() {
   // All that may fail comes before a predecessor steps aside.
   if (auto watched = watch(); !watched) return watched;
-  if (auto room = net::room_to_serve(); options_.take_over && !room) return room;
   if (options_.take_over) {
+    if (auto room = net::room_to_serve(); !room) return room;
     auto redirector = Redirector::start(options_.settings, routes_, std::move(inherited_));
     if (!redirector) return fail(std::move(redirector.error()));
     const std::lock_guard lock(redirector_mutex_);
