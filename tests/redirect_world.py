@@ -46,11 +46,12 @@ class World(Setting):
         self.proxy_node.wait_for_port(port, process=proxy)
         return proxy
 
-    def redirect(self, *flags, proxy="10.3.0.30:1080", node=None, ready=True, port=LISTEN):
-        """A running redirector whose rules are in place. Its state and admin socket lie in the lab's folder."""
+    def redirect(self, *flags, proxy="10.3.0.30:1080", node=None, ready=True, port=LISTEN, prefix=()):
+        """A running redirector whose rules are in place, started through the words of `prefix`. Its state and admin socket lie in the lab's
+        folder."""
         node = node or self.client
         self.admin = self.lab.path(f"redirect-{len(self.lab.processes)}.sock")
-        process = node.start(epif(), "redirect", *(["--proxy", proxy] if proxy else []), *flags, "--state", self.lab.state,
+        process = node.start(*prefix, epif(), "redirect", *(["--proxy", proxy] if proxy else []), *flags, "--state", self.lab.state,
                              "--admin", f"unix:{self.admin}", name=f"redirect-{len(self.lab.processes)}")
         if ready:
             process.wait_for_log("captures")
