@@ -162,4 +162,32 @@ def managed():
         check("no application was granted" in done.stdout, done.stdout)
 
 
+@promise("a flow by NGINX is followed through NGINX's port to the server where the proxy's table is seen, and ends at that port where it is not")
+def by_nginx():
+    with control_world.World("trace-nginx") as world:
+        world.start()
+        text = control_world.application("imaging", "treatment", 4242)
+        fast = text.replace("data: both", "profile: time-critical")
+        check(fast != text, f"the application is written in another way: {text}")
+        world.apply(control_world.DOMAINS + "---" + fast)
+        world.wait_phase("imaging", "Running", within=60)
+        control_world.Echo(world.host("research/pacs"), 4242)
+        listen = world.get("assignment", "umc/proxy")["spec"]["routes"]["routes"][0]["nginx"]["listen"]
+        host = world.host("umc/modality")
+
+        def asked(*nodes, more=()):
+            folders = [word for node in nodes for word in ("--agent", world.state_of(node))]
+            return json.loads(host.run(epif(), "trace", "10.2.0.10:4242", *folders, *more, "-o", "json").stdout)
+        alone = asked("umc/modality")
+        equal([(h["hop"], h["state"]) for h in alone["hops"]], [("capture", "passes"), ("route", "passes"), ("proxy", "unknown")], "hops seen by the client alone")
+        answer = asked("umc/modality", "umc/proxy", more=["--connect"])
+        equal([(h["hop"], h["state"]) for h in answer["hops"]],
+              [("capture", "passes"), ("route", "passes"), ("proxy", "passes"), ("upstream", "passes")], "hops")
+        for hop, words in (("capture", f"NGINX at {listen}"), ("proxy", f"NGINX at {listen} has route"), ("proxy", "It lets in 10.1.0.10 and carries bytes"),
+                           ("upstream", "connects to 10.2.0.10:4242 (it answers from here")):
+            check(words in says(answer, hop), f"{words!r} is not in {says(answer, hop)}")
+        facts = next(h["facts"] for h in answer["hops"] if h["hop"] == "proxy")
+        equal((facts["nginx"], facts["upstream"]), (listen, "10.2.0.10:4242"), "facts")
+
+
 run()

@@ -9,11 +9,6 @@
 namespace epif::nginx {
 namespace {
 
-bool permits(const Route& route, std::chrono::sys_seconds now) {
-  return route.nginx && !route.nginx->clients.empty() && route.blocked.empty() &&
-         (route.expires == std::chrono::sys_seconds{} || route.expires > now);
-}
-
 std::string client_of(const Route& route) {
   return route.peers.empty() ? route.nginx->clients.front().text() : route.peers.front();
 }
@@ -28,10 +23,15 @@ bool same_permit(const Route& before, const Route& now) {
 
 }  // namespace
 
+bool is_served(const Route& route, std::chrono::sys_seconds now) {
+  return route.nginx && !route.nginx->clients.empty() && route.blocked.empty() &&
+         (route.expires == std::chrono::sys_seconds{} || route.expires > now);
+}
+
 Served served(const RouteTable& table, std::chrono::sys_seconds now) {
   Served out;
   for (const auto& route : table.routes) {
-    if (permits(route, now)) out[client_of(route)].push_back(route);
+    if (is_served(route, now)) out[client_of(route)].push_back(route);
   }
   return out;
 }
@@ -47,7 +47,7 @@ std::vector<Route> withdrawn(const std::vector<Route>& before, const std::vector
 std::chrono::sys_seconds next_end(const RouteTable& table, std::chrono::sys_seconds now) {
   std::chrono::sys_seconds next{};
   for (const auto& route : table.routes) {
-    if (permits(route, now) && route.expires > now && (next == std::chrono::sys_seconds{} || route.expires < next))
+    if (is_served(route, now) && route.expires > now && (next == std::chrono::sys_seconds{} || route.expires < next))
       next = route.expires;
   }
   return next;

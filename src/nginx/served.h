@@ -14,7 +14,9 @@ namespace epif::nginx {
 /// is of the client with its first address.
 using Served = std::map<std::string, std::vector<Route>>;
 
-/// The routes of method nginx that are neither blocked nor expired and let somebody in.
+/// A route of method nginx that is neither blocked nor expired and lets somebody in.
+[[nodiscard]] bool is_served(const Route& route, std::chrono::sys_seconds now);
+/// All of these.
 [[nodiscard]] Served served(const RouteTable& table, std::chrono::sys_seconds now);
 
 /// Those of `before` that `now` does not permit any more: gone, or other than before in more than what renews a permit

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "nginx/served.h"
 #include "proxy/routing.h"
 
 namespace epif::trace {
@@ -102,8 +103,48 @@ class Walk {
                             {{"listen_port", std::to_string(guard.listen_port)}, {"nginx", nginx.text()}}});
     answer_.hops.push_back(route_hop("The redirector's table", *route));
     if (!try_connect("proxy", nginx, "NGINX at " + nginx.text())) return true;
-    say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), wanted_.text()));
+    const auto* there = nginxs_table(nginx, table);
+    if (there == nullptr) {
+      say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), wanted_.text()));
+    } else if (const auto* served = served_by_nginx(*there, nginx)) {
+      upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
+    }
     return true;
+  }
+
+  /// The proxy node's own table: not the redirector's, though that names the same port.
+  [[nodiscard]] const RouteTable* nginxs_table(const SocketAddress& nginx, const RouteTable& redirectors) const {
+    const auto listens = [&](const Route& route) { return route.nginx && route.nginx->listen == nginx; };
+    const auto at = std::ranges::find_if(view_.tables, [&](const Table& table) {
+      return &table.routes != &redirectors && std::ranges::any_of(table.routes.routes, listens);
+    });
+    return at == view_.tables.end() ? nullptr : &at->routes;
+  }
+
+  /// The route of `table` that NGINX follows at this port; null if the connection is refused there.
+  const Route* served_by_nginx(const RouteTable& table, const SocketAddress& nginx) {
+    const auto here = looks_.address_towards(nginx.ip);
+    const auto refused = [&](const std::string& why) {
+      refuse({"proxy", State::refuses, fmt::format("NGINX at {} refuses it: {}.", nginx.text(), why), {{"nginx", nginx.text()}}});
+      return nullptr;
+    };
+    for (const auto& route : table.routes) {
+      if (!route.nginx || route.nginx->listen != nginx || nginx::server_of(route) != wanted_) continue;
+      if (!nginx::is_served(route, view_.now)) return refused(route.blocked.empty() ? fmt::format("its route {} was good {}", route.id, until(route.expires)) : route.blocked);
+      std::vector<std::string> clients;
+      for (const auto& client : route.nginx->clients) clients.push_back(client.text());
+      const auto let_in = fmt::format("{}", fmt::join(clients, ", "));
+      if (here && std::ranges::find(route.nginx->clients, *here) == route.nginx->clients.end()) {
+        return refused(fmt::format("it lets in {}, and this node comes from {}", let_in, here->text()));
+      }
+      auto hop = route_hop("NGINX at " + nginx.text(), route);
+      hop.hop = "proxy";
+      hop.says += fmt::format(" It lets in {} and carries {}.", let_in, route.nginx->http ? "HTTP, request by request" : "bytes");
+      hop.facts.insert(hop.facts.end(), {{"nginx", nginx.text()}, {"clients", let_in}, {"upstream", wanted_.text()}});
+      answer_.hops.push_back(std::move(hop));
+      return &route;
+    }
+    return refused(fmt::format("its table leads no client of this port to {}", wanted_.text()));
   }
 
   /// The guard that takes the connection; null if it leaves unseen or is refused at once.
@@ -194,7 +235,7 @@ class Walk {
       route = **found;
       last_seen_ = true;
     }
-    upstream(route);
+    upstream(route, last_seen_ ? "The last proxy" : "The redirector itself", last_seen_);
   }
 
   [[nodiscard]] const Table* proxys_table(const NextHop& next) const {
@@ -237,10 +278,10 @@ class Walk {
     return true;
   }
 
-  void upstream(const Route& route) {
-    const auto who = last_seen_ ? "The last proxy" : "The redirector itself";
-    if (last_seen_ && looks_.connects && !try_connect("upstream", wanted_, wanted_.text())) return;
-    const auto tried = last_seen_ && looks_.connects ? "it answers from here" : "that was not tried";
+  /// `by_proxy`: a proxy whose table this node sees; its server may be tried from here.
+  void upstream(const Route& route, std::string_view who, bool by_proxy) {
+    if (by_proxy && looks_.connects && !try_connect("upstream", wanted_, wanted_.text())) return;
+    const auto tried = by_proxy && looks_.connects ? "it answers from here" : "that was not tried";
     say("upstream", State::passes, fmt::format("{} connects to {} ({}; data may go {}).", who, wanted_.text(), tried,
                                                route.data == DataDirection::both ? "both ways" : route.data == DataDirection::push ? "to the server" : "to the client"));
   }

@@ -93,6 +93,38 @@ TEST(Walk, WhatNginxCarriesPassesTheKernelAloneWhetherTheRedirectorRunsOrNot) {
   EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
 }
 
+TEST(Walk, NginxIsFollowedToTheServerWhereTheProxysTableIsSeen) {
+  World world;
+  auto carried = route("fast", "10.2.0.20:80");
+  carried.nginx = NginxPort{at("10.1.0.2:21000"), {*IpAddress::parse("10.1.0.10")}, false};
+  world.view.tables[0].routes.routes = {carried};
+  carried.peers = {"umc/node"};
+  auto& there = world.view.tables[1].routes.routes;
+  there = {carried};
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"capture", "route", "proxy", "upstream"}));
+  EXPECT_NE(answer.hops[2].says.find("NGINX at 10.1.0.2:21000 has route fast"), std::string::npos) << answer.hops[2].says;
+  EXPECT_NE(answer.hops[2].says.find("lets in 10.1.0.10"), std::string::npos) << answer.hops[2].says;
+  EXPECT_NE(answer.hops[3].says.find("connects to 10.2.0.20:80"), std::string::npos) << answer.hops[3].says;
+  const auto refusal = [&] {
+    const auto refused = world.ask("10.2.0.20:80");
+    EXPECT_EQ(refused.verdict, Verdict::refused);
+    return refused.hops.back().says;
+  };
+  there[0].nginx->clients = {*IpAddress::parse("10.1.0.11")};
+  EXPECT_NE(refusal().find("lets in 10.1.0.11, and this node comes from 10.1.0.10"), std::string::npos);
+  there = {carried};
+  there[0].blocked = "withdrawn";
+  EXPECT_NE(refusal().find("withdrawn"), std::string::npos);
+  there = {carried};
+  there[0].expires = now - std::chrono::hours(1);
+  EXPECT_NE(refusal().find("was good until"), std::string::npos);
+  there = {carried};
+  there[0].destination = *CaptureTarget::parse("10.2.0.99:80");
+  EXPECT_NE(refusal().find("no client of this port"), std::string::npos);
+}
+
 TEST(Walk, AnotherRedirectorsEmptyTableIsNotTakenForThisOnes) {
   World world;
   world.view.tables.insert(world.view.tables.begin(), Table{Role::redirector, "c", {"umc/other", 1, {}, {}}, {}, false});
