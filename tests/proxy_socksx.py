@@ -102,15 +102,22 @@ def chains():
             equal(ask(proxy, b""), 0, "without metadata")
         with routed("--dialect", "socksx", "--user", "ann:secret", destination=f"127.0.0.1:{server.port}") as proxy:
             equal(ask(proxy, login + chain(0, root)), 0, "the last link, and the route leads to the server")
-            equal(ask(proxy, login + chain(1, root, other)), 0, "the last link of two")
+            own = f"socks6://127.0.0.1:{proxy.port}"
+            equal(ask(proxy, login + chain(1, root, own)), 0, "the last link of two")
+            equal(ask(proxy, login + chain(2, root, other, own)), 0, "the client is the link before")
+            equal(ask(proxy, login + chain(1, root, other)), 2, "another proxy in this one's place")
+            equal(ask(proxy, login + chain(1, other, own)), 2, "a chain that did not begin at its root")
+            equal(ask(proxy, login + chain(2, root, "socks6://127.0.0.2:9", own)), 2, "another host in the client's place")
+            equal(ask(proxy, login + chain(3, root, other, other, own)), 2, "a proxy before the client, which nobody can confirm")
             equal(ask(proxy, login + chain(0, root, other)), 2, "a further proxy that the route does not name")
             equal(ask(proxy, login + metadata(998, "7") + metadata(999, "1") + metadata(1000, root)), None, "an index beyond the links")
-            wait_until(lambda: server.accepted >= 3, "the server's thread has counted")
-            equal(server.accepted, 3, "connections that reached the server")
+            wait_until(lambda: server.accepted >= 4, "the server's thread has counted")
+            equal(server.accepted, 4, "connections that reached the server")
         with Proxy("--allow-all", "--dialect", "socksx") as back:
             there = {"proxy": f"127.0.0.1:{back.port}", "dialect": "socksx"}
             with routed("--dialect", "socksx", "--user", "ann:secret", destination=f"127.0.0.1:{server.port}", next=there) as front:
                 equal(ask(front, login + chain(0, root, f"socks6://127.0.0.1:{back.port}")), 0, "the route's own next proxy")
+                equal(ask(front, login + chain(0, root, f"socks6://127.0.0.1:{back.port}", other)), 2, "a proxy behind the next one")
                 equal(ask(front, login + chain(0, root, other)), 2, "another next proxy")
                 equal(ask(front, login + chain(0, root)), 2, "no next proxy, but the route has one")
 

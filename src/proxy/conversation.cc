@@ -265,7 +265,7 @@ net::Task<Result<ClientRequest>> Conversation::read_socks6() {
   made.session = verdict_.session;
   made.known = verdict_.known;
   made.token_spent = verdict_.token_spent;
-  if (whole->message.chain) made.next_link = std::string(whole->message.chain->next());
+  if (const auto& chain = whole->message.chain) made.chain = ChainMetadata{chain->index, {chain->links.begin(), chain->links.end()}};
   consume(whole->consumed);
   co_return made;
 }

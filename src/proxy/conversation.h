@@ -5,6 +5,7 @@
 #include "base/ip.h"
 #include "net/stream.h"
 #include "proxy/authentication.h"
+#include "proxy/chain_metadata.h"
 #include "socks/socks4.h"
 #include "socks/socks5.h"
 #include "socks/socksx.h"
@@ -31,7 +32,7 @@ struct ClientRequest {
   std::optional<socks6::TrunkOption> trunk{};
   bool known = false;                      ///< the client showed a certificate or a password
   bool token_spent = false;                ///< SOCKS6: an idempotence token protects the request against replay
-  std::optional<std::string> next_link;    ///< socksx: the next proxy by the client's word, empty for "none"; not to be believed
+  std::optional<ChainMetadata> chain{};    ///< socksx: the proxies of its way by the client's word
 };
 
 /// The server's side of SOCKS with one client, all versions on one port, told apart by the first byte. Bytes may come cut

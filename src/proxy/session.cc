@@ -49,12 +49,10 @@ socks::Reply reply_to(const ClientRequest& request, const Route* route, Code why
 }
 
 /// What a client of the socksx dialect says about its way must be what the route says, and nobody unknown may say anything.
-Result<> believes(const ClientRequest& request, const Route& route) {
-  if (!request.next_link) return {};
+Result<> believes(const ClientRequest& request, const Route& route, const Leg& leg) {
+  if (!request.chain) return {};
   if (!request.known) return fail(Code::denied, "chain metadata of a client that has not shown who it is", request.target.text());
-  const auto ours = route.next ? "socks6://" + route.next->proxy.text() : std::string();
-  if (*request.next_link == ours) return {};
-  return fail(Code::denied, "the chain metadata is not the route's", request.target.text(), "route " + route.id);
+  return confirm(*request.chain, route, leg);
 }
 
 }  // namespace
@@ -212,7 +210,7 @@ net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientReques
   auto routed = take_route(decide(request));
   if (!routed) co_return routed;
   if (request.flow.empty()) flow_.wish = request.command == socks::Command::bind ? Wish{true, expected_host(request)} : Wish{false, request.target};
-  routed = believes(request, *flow_.route);
+  routed = believes(request, *flow_.route, {net::local_address(client_->fd()), flow_.peer.ip});
   if (!routed) co_return routed;
   auto chained = co_await open_chain(request);
   if (!chained) co_return chained;

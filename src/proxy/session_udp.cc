@@ -6,7 +6,12 @@ namespace epif::proxy {
 
 net::Task<void> Worker::Session::associate(Conversation& talk, const ClientRequest& request) {
   Association association(worker_, flow_, *client_, request);
-  auto opened = association.open();
+  Result<> opened;
+  if (request.chain) {
+    opened = fail(Code::denied, "chain metadata of an association, which may follow many routes");
+  } else {
+    opened = association.open();
+  }
   auto reply = opened ? socks::Reply::success : socks::reply_for(opened.error().code);
   if (opened && request.protocol == Protocol::socks5 && client_->clear_socket() < 0) {
     reply = socks::Reply::command_not_supported;

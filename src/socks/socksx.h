@@ -21,8 +21,6 @@ inline constexpr std::size_t links_max = limits::chain_max_functions + 1;
 struct Chain {
   std::size_t index = 0;  ///< of the link that the receiver is
   socks::InlineList<std::string_view, links_max> links;
-  /// The link after the receiver; empty if it is the last.
-  [[nodiscard]] std::string_view next() const { return index + 1 < links.size() ? links[index + 1] : std::string_view{}; }
 };
 
 struct Request {

@@ -52,7 +52,7 @@ TEST(Socksx, E10ConnectWithAChainOfTwoAtIndexZero) {
   const auto& message = socks::done(decoded)->message;
   ASSERT_TRUE(message.chain);
   EXPECT_EQ(message.chain->links.size(), 2u);
-  EXPECT_EQ(message.chain->next(), "socks6://10.0.0.2:1080");
+  EXPECT_EQ(message.chain->links.begin()[1], "socks6://10.0.0.2:1080");
   EXPECT_TRUE(message.request.options.advertisement);
 }
 
