@@ -110,6 +110,18 @@ def memory():
         wait_until(lambda: proxy.metric('epif_proxy_held{limit="memory"}') == 0, "the memory comes back")
 
 
+@promise("first bytes that a server has taken count as unread no longer: flows that began with them and go on keep nobody out")
+def taken_bytes():
+    first = os.urandom(16_000)
+    with Server(echo) as server, Proxy("--allow-all", "--max-handshake-bytes-per-source", "30000") as proxy, contextlib.ExitStack() as flows:
+        for number in range(10):
+            client = flows.enter_context(proxy.connect())
+            client.sendall(v6_request(server.port) + first)
+            equal(v6_reply(client)[2], 0, f"the reply to flow {number}")
+            check(read_exactly(client, len(first)) == first, "other bytes came back")
+        equal(proxy.metric('epif_proxy_held{limit="memory"}'), 0, "bytes that count as unread")
+
+
 @promise("the whole handshake has one deadline: a client that sends a byte now and then meets it, whatever its protocol")
 def deadline():
     # What each begins with, and what it then sends a byte at a time without ever being whole.

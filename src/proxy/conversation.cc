@@ -38,6 +38,11 @@ Result<> Conversation::keep(ByteSpan bytes) {
   return admission_.place->hold(received_.size());
 }
 
+Bytes Conversation::take_early() {
+  if (admission_.place != nullptr) static_cast<void>(admission_.place->hold(0));
+  return std::move(received_);
+}
+
 net::Task<Result<>> Conversation::wait_with_client(net::TimePoint deadline, std::size_t most) {
   const auto scratch = client_.loop().scratch();
   const net::Io io = client_.read_some(scratch);

@@ -63,8 +63,8 @@ class Conversation {
   /// Errors: truncated (the client left), limit (more than `most` would be held), timeout, the stream's.
   [[nodiscard]] net::Task<Result<>> wait_with_client(net::TimePoint deadline, std::size_t most);
 
-  /// Bytes after the request: the application's.
-  [[nodiscard]] Bytes take_early() { return std::move(received_); }
+  /// Bytes after the request: the application's. They count as unread no longer: whoever carries them has bounds of its own.
+  [[nodiscard]] Bytes take_early();
   [[nodiscard]] const Bytes& peek_early() const { return received_; }
   [[nodiscard]] bool empty() const { return received_.empty(); }
 

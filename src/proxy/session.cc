@@ -176,7 +176,6 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
   ++worker_.counters_.routes[flow_.route->id].flows;
   early_ = talk.take_early();
   if (early_.size() <= upstream_.sent) Bytes().swap(early_);
-  if (early_.empty()) static_cast<void>(place_.hold(0));
   co_return true;
 }
 
