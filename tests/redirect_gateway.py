@@ -114,6 +114,16 @@ class Crowd(contextlib.ExitStack):
         return made
 
 
+def is_shut_out(w):
+    """True if a new connection of the host behind the gateway is reset; else its bytes came back, and it is closed."""
+    try:
+        with w.inside.connect(TARGET, 7001) as out:
+            out.sendall(b"ping")
+            return read_all(out, 4) != b"ping"
+    except ConnectionError:
+        return True
+
+
 @promise("a host behind the gateway gets its share of connections and no more: the next is reset at once, others go on, and places come back")
 def connections_of_a_source():
     with Gateway("gwshare") as w, Service(w.server, 7001, echo), Crowd() as crowd:
@@ -156,6 +166,19 @@ def handshakes_of_a_source():
                 waiting.enter_context(w.client.connect(TARGET, 7001))
             wait_until(lambda: w.metric("connections_active") == 13, "the gateway's own wait beside them")
         wait_until(lambda: w.metric('forwarded_active{what="handshakes"}') == 0, "places are free when the clients have gone", within=15)
+
+
+@promise("a host behind the gateway that connects too often is reset beyond its rate, the gateway's own are served, and the rate comes back")
+def rate_of_a_source():
+    with Gateway("gwrate") as w, Service(w.server, 7001, echo), Crowd() as crowd:
+        w.redirect("--gateway", "--capture", TARGET, "--threads", "1", "--max-rate-per-source", "10")
+        began = time.monotonic()
+        refused = sum(is_shut_out(w) for _ in range(60))
+        passed = 60 - refused
+        check(10 <= passed <= 10 + 10 * (time.monotonic() - began), f"{passed} of 60 passed in {time.monotonic() - began:.2f} s at 10 a second")
+        equal(w.metric('shed_total{limit="rate_per_source"}'), refused, "refusals counted")
+        crowd.served(w.client, 20)
+        wait_until(lambda: not is_shut_out(w), "the rate comes back")
 
 
 @promise("sockets of a host behind the gateway that send datagrams are held to its share, and the gateway's own are answered")
