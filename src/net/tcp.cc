@@ -89,6 +89,11 @@ bool never_fragments(int fd) {
   return get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DO;
 }
 
+void stay_unpaced(int fd) {
+  constexpr std::string_view reno = "reno";
+  ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno.data(), reno.size());
+}
+
 bool speaks_multipath(int fd) {
   if (get_int(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_MPTCP) return false;
   return get_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0 || multipath_paths(fd) > 0;

@@ -54,7 +54,9 @@ Result<> bind_port(std::uint16_t port, std::vector<Fd>& connections, std::vector
 Result<Fd> listen_for_stand_ins(std::uint16_t port) {
   // All addresses, but over loopback alone: nothing from outside arrives here.
   auto listener = net::listen({IpAddress(), port}, {.reuse_port = true, .device = "lo"});
-  if (listener) net::reset_on_close(listener->get(), true);
+  if (!listener) return listener;
+  net::reset_on_close(listener->get(), true);
+  net::stay_unpaced(listener->get());  // inherited, too
   return listener;
 }
 
