@@ -1,5 +1,5 @@
-// What clients send to a proxy: no crash, the same answer for every split, and what was read can be written and read again.
-// The first byte picks the message.
+// What clients send to a proxy: no crash, the same message for every split (of long inputs for some, src/socks/split_property.h),
+// and what was read can be written and read again. The first byte picks the message.
 #include <cstdlib>
 
 #include "base/bytes.h"
@@ -28,19 +28,13 @@ void check_round_trip(ByteSpan stream) {
   if (size == 0) return;
   const auto again = socks6::decode_request(ByteSpan(out).first(size));
   const auto* second = socks::done(again);
-  if (second == nullptr || second->consumed != size || second->message.target != first->message.target ||
-      second->message.options.stack != first->message.options.stack ||
-      second->message.options.credentials != first->message.options.credentials ||
-      second->message.options.flow != first->message.options.flow ||
-      second->message.options.expected_peer != first->message.options.expected_peer) {
-    std::abort();
-  }
+  if (second == nullptr || second->consumed != size || !(second->message == first->message)) std::abort();
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size == 0 || size > 2048) return 0;
+  if (size == 0) return 0;
   const ByteSpan stream(data + 1, size - 1);
   switch (data[0] % 6) {
     case 0: check_splits(socks4::decode_request, stream); break;

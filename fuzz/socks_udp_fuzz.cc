@@ -1,4 +1,4 @@
-// Datagrams with their headers, and the messages of UDP associations in TCP: no crash, the same answer for every split, and what
+// Datagrams with their headers, and the messages of UDP associations in TCP: no crash, the same message for every split, and what
 // was read can be written and read again. The first byte picks the codec.
 #include <algorithm>
 #include <cstdlib>
@@ -38,14 +38,13 @@ void check_socks6(ByteSpan stream) {
   out.insert(out.end(), message.payload.begin(), message.payload.end());
   const auto again = socks6::decode_udp_message(out);
   const auto* same = socks::done(again);
-  require(same != nullptr && same->message.target == message.target && same->message.association == message.association &&
-          std::ranges::equal(same->message.payload, message.payload));
+  require(same != nullptr && same->message == message);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size == 0 || size > 2048) return 0;
+  if (size == 0) return 0;
   const ByteSpan bytes(data + 1, size - 1);
   if (data[0] % 2 == 0) check_socks5(bytes);
   else check_socks6(bytes);

@@ -1,5 +1,6 @@
 // What a peer sends on a trunk: no crash, an end when the connection ends, and the same streams, bytes and errors for every split.
-// The first byte picks the side that is tried and whether a stream moves; the second where the bytes are cut in two.
+// The first byte picks the side that is tried and whether a stream moves; the second where the bytes are cut in two: so many from
+// their begin, and at such a part of a longer input.
 #include <sys/socket.h>
 
 #include <cassert>
@@ -16,6 +17,9 @@ using namespace epif;
 namespace {
 
 enum class Side : std::uint8_t { accepts, opens, moves };
+
+constexpr std::size_t at_once = 4096;
+constexpr std::size_t input_max_bytes = 64 * 1024;  ///< what the trunk says to that fits into a socket that nobody reads
 
 /// One trunk, its peer played by the input.
 class Played {
@@ -45,9 +49,11 @@ class Played {
   }
 
   void hear(ByteSpan bytes) {
-    // The trunk may have ended it already.
-    static_cast<void>(::send(peer_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
-    turn([] { return false; });
+    for (; !bytes.empty(); bytes = bytes.subspan(std::min(bytes.size(), at_once))) {
+      // The trunk may have ended it already.
+      static_cast<void>(::send(peer_.get(), bytes.data(), std::min(bytes.size(), at_once), MSG_NOSIGNAL | MSG_DONTWAIT));
+      turn([] { return false; });
+    }
   }
   void move_first() {
     auto ends = net::stream_pair().value();
@@ -110,11 +116,14 @@ void check_header(ByteSpan bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size < 3 || size > 4096) return 0;
+  if (size < 3 || size > input_max_bytes) return 0;
   const auto side = static_cast<Side>(data[0] % 3);
   const ByteSpan bytes(data + 2, size - 2);
   check_header(bytes);
   const auto parts = play(side, bytes, std::min<std::size_t>(data[1], bytes.size()));
-  if (side != Side::moves && parts != play(side, bytes, bytes.size())) std::abort();
+  if (side == Side::moves) return 0;
+  const auto whole = play(side, bytes, bytes.size());
+  if (parts != whole) std::abort();
+  if (bytes.size() > 255 && play(side, bytes, bytes.size() * data[1] / 256) != whole) std::abort();
   return 0;
 }

@@ -30,11 +30,13 @@ template <class Message>
 struct Done {
   Message message;
   std::size_t consumed;  ///< bytes of the message; what follows belongs to the next one, or to the application
+  friend bool operator==(const Done&, const Done&) = default;
 };
 
 struct Malformed {
   Fault fault;
   std::string_view what;  ///< a literal for the log; never the peer's bytes
+  friend bool operator==(const Malformed&, const Malformed&) = default;
 };
 
 template <class Message>

@@ -14,6 +14,7 @@ struct Request {
   socks::Command command = socks::Command::connect;
   socks::Target target;
   std::string_view user;  ///< unverified; at most limits::socks4_user_max_bytes
+  friend bool operator==(const Request&, const Request&) = default;
 };
 
 enum class ReplyCode : std::uint8_t { granted = 0x5a, rejected = 0x5b };

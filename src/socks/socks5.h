@@ -2,6 +2,7 @@
 #include "base/bytes.h"
 #include "socks/decoded.h"
 #include "socks/target.h"
+#include "socks/wire.h"
 
 /// SOCKS5 (RFC 1928) and its user name / password method (RFC 1929), both roles.
 namespace epif::socks5 {
@@ -14,8 +15,9 @@ enum class Method : std::uint8_t { none = 0, user_password = 2, unacceptable = 0
 
 /// `05 n m1..mn` (RFC 1928 section 3). Zero methods are legal to send and never acceptable.
 struct Greeting {
-  ByteSpan methods;
+  socks::View methods;
   [[nodiscard]] bool offers(Method method) const;
+  friend bool operator==(const Greeting&, const Greeting&) = default;
 };
 
 /// `01 ulen user plen password` (RFC 1929 section 2), each 1..255 bytes.
@@ -29,12 +31,14 @@ struct Credentials {
 struct Request {
   socks::Command command = socks::Command::connect;
   socks::Target target;
+  friend bool operator==(const Request&, const Request&) = default;
 };
 
 /// `05 rep 00 atyp addr port` (RFC 1928 section 6).
 struct OperationReply {
   socks::Reply reply = socks::Reply::success;
   socks::Target bound;
+  friend bool operator==(const OperationReply&, const OperationReply&) = default;
 };
 
 // Server side reads, client side writes.

@@ -44,8 +44,9 @@ using Credentials = socks5::Credentials;
 /// Kind 2: the client accepts an interactive phase, and announces initial data.
 struct MethodAdvertisement {
   std::uint16_t initial_data_bytes = 0;  ///< 0..16384; these follow the request at once
-  ByteSpan methods;                      ///< method numbers; trailing zeros are padding
+  socks::View methods;                   ///< method numbers; trailing zeros are padding
   [[nodiscard]] bool offers(Method method) const;
+  friend bool operator==(const MethodAdvertisement&, const MethodAdvertisement&) = default;
 };
 
 struct RequestOptions {
@@ -53,13 +54,14 @@ struct RequestOptions {
   std::optional<MethodAdvertisement> advertisement;
   std::optional<Credentials> credentials;  ///< kind 4, method 2
   bool session_request = false;
-  ByteSpan session_id;  ///< empty if absent
+  socks::View session_id;  ///< empty if absent
   bool session_teardown = false;
   std::optional<std::uint32_t> idempotence_request;  ///< window size
   std::optional<std::uint32_t> token;                ///< kind 13, the token to spend
   std::optional<FlowOption> flow;
   std::optional<socks::Target> expected_peer;        ///< BIND: who is to connect
   std::optional<TrunkOption> trunk;
+  friend bool operator==(const RequestOptions&, const RequestOptions&) = default;
 };
 
 struct Request {
@@ -69,6 +71,7 @@ struct Request {
   [[nodiscard]] std::size_t initial_data_bytes() const {
     return options.advertisement ? options.advertisement->initial_data_bytes : 0;
   }
+  friend bool operator==(const Request&, const Request&) = default;
 };
 
 struct IdempotenceWindow {
@@ -81,11 +84,12 @@ struct AuthenticationReply {
   bool success = false;
   std::optional<Method> selection;                 ///< kind 3
   std::optional<std::uint8_t> credentials_status;  ///< kind 4, method 2: 0 is accepted
-  ByteSpan session_id;
+  socks::View session_id;
   bool session_ok = false;
   bool session_invalid = false;
   std::optional<IdempotenceWindow> window;
   std::optional<bool> token_accepted;  ///< kinds 14 (true) and 15 (false)
+  friend bool operator==(const AuthenticationReply&, const AuthenticationReply&) = default;
 };
 
 struct OperationReply {
@@ -93,6 +97,7 @@ struct OperationReply {
   socks::Target bound;
   StackOptions stack;
   std::optional<TrunkOption> trunk{};
+  friend bool operator==(const OperationReply&, const OperationReply&) = default;
 };
 
 /// A first byte other than 6 is Fault::version; the proxy answers it with the one byte `version` (draft section 5.1).

@@ -2,6 +2,7 @@
 #include "base/bytes.h"
 #include "socks/decoded.h"
 #include "socks/target.h"
+#include "socks/wire.h"
 
 /// The messages of a SOCKS6 UDP association (draft-12 section 7.3): back to back in the TCP connection after the operation
 /// reply, and alone in the packets of the proxy's UDP port.
@@ -26,9 +27,10 @@ struct UdpMessage {
   UdpType type = UdpType::datagram;
   std::uint64_t association = 0;
   socks::Target target{};  ///< datagram: destination from the client, source towards it; error: the destination it is about
-  ByteSpan payload{};      ///< datagram
+  socks::View payload{};   ///< datagram
   UdpErrorCode error = UdpErrorCode::host_unreachable;
   IpAddress reporter{};    ///< error: who sent the ICMP message
+  friend bool operator==(const UdpMessage&, const UdpMessage&) = default;
 };
 
 /// Reads the first message. Nothing is decided about its body before it is complete, so every split gives the same answer.

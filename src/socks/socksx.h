@@ -21,11 +21,13 @@ inline constexpr std::size_t links_max = limits::chain_max_functions + 1;
 struct Chain {
   std::size_t index = 0;  ///< of the link that the receiver is
   socks::InlineList<std::string_view, links_max> links;
+  friend bool operator==(const Chain&, const Chain&) = default;
 };
 
 struct Request {
   socks6::Request request;
   std::optional<Chain> chain;
+  friend bool operator==(const Request&, const Request&) = default;
 };
 
 /// Options but the metadata are read as the draft has them. Errors besides the draft's: metadata with a gap, an index beyond

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 
-/// Small tools of the codecs: a bounded writer and a list of fixed capacity. Nothing here allocates.
+/// Small tools of the codecs: a bounded writer, a list of fixed capacity and a view that compares. Nothing here allocates.
 namespace epif::socks {
 
 /// Bytes to add to `length` to reach a multiple of 4.
@@ -53,6 +53,14 @@ class Writer {
  private:
   MutableByteSpan out_;
   std::size_t size_ = 0;
+};
+
+/// A view of a message's bytes. Unlike a span it compares, by content, so that messages can default their comparison.
+class View : public ByteSpan {
+ public:
+  using ByteSpan::ByteSpan;
+  View(ByteSpan bytes) : ByteSpan(bytes) {}  // implicit: it is one
+  friend bool operator==(const View& left, const View& right) { return std::ranges::equal(left, right); }
 };
 
 /// A list of at most `capacity` values, in place.
