@@ -157,9 +157,21 @@ def ends_by_itself():
         wait_until(lambda: proxy.metric('epif_proxy_held{limit="connections"}') == 0, "nothing of them stays")
 
 
-@promise("a NOOP tells what is in force on the client's leg, opens nothing, and takes no route")
+def words(block):
+    """The stack options that are told, of 8 bytes each."""
+    return {block[i:i + 8] for i in range(0, len(block), 8)}
+
+
+# Happy Eyeballs, Fast Open, Listen Backlog, UDP Error, Port Parity: what a reply without a connection has no word for.
+WORDLESS = stack(2, 1, 2, 2) + stack(2, 4, 1, 4, 0xb0) + stack(2, 4, 3, 0, 5) + stack(2, 5, 1, 2) + stack(2, 5, 2, 1, 1)
+
+
+@promise("a NOOP tells what is in force on the client's leg and what a connection would have, opens nothing, and takes no route")
 def noop():
-    wishes = stack(1, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(2, 4, 2, 2) + stack(1, 1, 4, 2)
+    ours = {stack(1, 1, 1, 0x28), stack(1, 1, 3, 44), stack(1, 1, 4, 2)}
+    wishes = stack(1, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(2, 4, 2, 2) + stack(1, 1, 4, 2) + WORDLESS
+    probes = {stack(2, 4, 2, 2): stack(2, 4, 2, 2), stack(2, 4, 2, 1): stack(2, 4, 2, 1), stack(2, 1, 1, 0x20): stack(2, 1, 1, 0x20),
+              stack(2, 1, 3, 33): stack(2, 1, 3, 33), stack(2, 1, 4, 2): stack(2, 1, 4, 2), stack(2, 1, 4, 1): stack(2, 1, 4, 1), WORDLESS: b""}
     with tempfile.TemporaryDirectory(prefix="epif-routes-") as folder:
         path = os.path.join(folder, "routes.json")
         with open(path, "w", encoding="ascii") as file:
@@ -170,8 +182,54 @@ def noop():
                     client.sendall(b"\6\0" + struct.pack(">HH", len(wishes), 0) + head + wishes)
                     kind, _, code, told = v6_reply(client)
                     equal((kind, code), (0, 0), "the replies")
-                    equal({told[i:i + 8] for i in range(0, len(told), 8)}, {stack(1, 1, 1, 0x28), stack(1, 1, 3, 44), stack(1, 1, 4, 2)}, "told")
+                    # Multipath gives way to the TTL.
+                    equal(words(told), ours | {stack(2, 1, 3, 44), stack(2, 4, 2, 1)}, "told")
                     equal(read_all(client), b"", "what follows")
+            for probe, answer in probes.items():
+                with proxy.connect() as client:
+                    client.sendall(v6_request(0, "0.0.0.0", probe, 0))
+                    equal(v6_reply(client)[2:], (0, answer), f"the probe {probe.hex()}")
+
+
+@promise("the reply to a NOOP holds an address and a port of zero, whatever the NOOP names, which meets nothing of it")
+def noop_fields():
+    whole = b"\6\0\0\0" + b"\6\0\0\0\0\0\0\1\0\0\0\0"
+    with Server(echo) as server, Proxy("--allow-all") as proxy:
+        port = struct.pack(">H", server.port)
+        for name, fields in (("zero, IPv4", bytes(2) + b"\0\1" + bytes(4)), ("zero, IPv6", bytes(2) + b"\0\4" + bytes(16)),
+                             ("the server", port + b"\0\1\x7f\0\0\1"), ("its name", port + b"\0\3\x0blocalhost\0\0")):
+            with proxy.connect() as client:
+                client.sendall(b"\6\0\0\0" + fields + b"bytes of nobody")
+                equal(read_all(client), whole, name)
+        equal(server.accepted, 0, "connections that reached the server")
+        equal(proxy.metric("epif_proxy_flows_opened_total"), 0, "flows")
+
+
+@promise("a failure tells of the client's leg as ever, and of the other that nothing is in force, where an option can say so")
+def failures_told():
+    wishes = (stack(3, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(3, 1, 4, 2) + stack(2, 4, 2, 2) + WORDLESS)
+    ours = {stack(1, 1, 1, 0x28), stack(1, 1, 3, 44), stack(1, 1, 4, 2)}
+    nothing, single = {stack(2, 1, 4, 1)}, {stack(2, 4, 2, 1)}
+    with tempfile.TemporaryDirectory(prefix="epif-routes-") as folder:
+        path = os.path.join(folder, "routes.json")
+        with open(path, "w", encoding="ascii") as file:
+            file.write('{"routes": []}')
+        with Proxy("--allow-all") as open_proxy, Proxy("--routes", path) as closed:
+            cases = (("CONNECT, refused by the server", open_proxy, v6_request(free_port(), options=wishes), 5, single),
+                     ("CONNECT, no route", closed, v6_request(9, options=wishes), 2, single),
+                     ("BIND, no route", closed, v6_request(0, "0.0.0.0", wishes, 2), 2, single | {stack(2, 4, 3, 0, 0)}),
+                     ("UDP ASSOCIATE, no route", closed, v6_request(0, "0.0.0.0", wishes, 3), 2, {stack(2, 5, 1, 1), stack(2, 5, 2, 0, 0)}),
+                     ("command 9", open_proxy, v6_request(9, options=wishes, command=9), 7, single))
+            for name, proxy, request, code, also in cases:
+                with proxy.connect() as client:
+                    client.sendall(request)
+                    kind, _, reply, told = v6_reply(client)
+                    equal((kind, reply), (0, code), name)
+                    equal(words(told), ours | nothing | also, f"{name}: told")
+                    equal(read_all(client), b"", f"{name}: what follows")
+            with open_proxy.connect() as client:
+                client.sendall(v6_request(9, options=wishes + b"\0\1\0\2" + bytes(4)))
+                equal(v6_reply(client)[2:], (1, b""), "a request that could not be read")
 
 
 @promise("the expected peer of a BIND, our own option, narrows it, is ignored elsewhere, and fails the request where it is malformed")

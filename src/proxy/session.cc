@@ -162,7 +162,8 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
   if (!opened) {
     refused(opened.error());
     if (!flow_.cut_reason) {
-      auto answered = co_await talk.answer(reply_to(*request, flow_.route.get(), opened.error().code), {});
+      const auto told = apply_stack(*request, failure_facts(request->stack, request->command));
+      auto answered = co_await talk.answer(reply_to(*request, flow_.route.get(), opened.error().code), {}, told);
       if (answered) co_await close_after_answer(*client_);
     }
     co_return false;
@@ -203,7 +204,7 @@ Result<> Worker::Session::take_route(Result<RoutePtr> route) {
 net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientRequest& request) {
   if (!offers(request)) co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
   if (request.command == socks::Command::noop) {
-    auto answered = co_await talk.answer(socks::Reply::success, {}, client_leg_facts(request.stack, client_->fd()));
+    auto answered = co_await talk.answer(socks::Reply::success, {}, apply_stack(request, probed_facts(request.stack)));
     co_return answered;
   }
   auto routed = take_route(decide(request));
@@ -325,8 +326,11 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest&
 
 socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request) const {
   if (request.stack.empty()) return {};
+  return apply_stack(request, flow_.route->next ? upstream_.stack : remote_leg_facts(request.stack, upstream_, request.target.is_name()));
+}
+
+socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request, const socks6::StackOptions& remote) const {
   auto facts = client_leg_facts(request.stack, client_->fd());
-  const auto remote = flow_.route->next ? upstream_.stack : remote_leg_facts(request.stack, upstream_, request.target.is_name());
   for (const auto& option : remote) facts.add(option);
   return facts;
 }

@@ -73,6 +73,8 @@ class Worker::Session {
   [[nodiscard]] net::Task<void> carry();
   [[nodiscard]] net::Task<Result<>> carry_through_chain();
   [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request) const;
+  /// The same with `remote` as what is told about the other leg.
+  [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request, const socks6::StackOptions& remote) const;
   void watch_reverse();
   void refused(const Error& why) const;
   void ended(const Result<>& outcome);

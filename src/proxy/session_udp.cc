@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "proxy/association.h"
 #include "proxy/session.h"
+#include "proxy/stack.h"
 
 namespace epif::proxy {
 
@@ -19,7 +20,7 @@ net::Task<void> Worker::Session::associate(Conversation& talk, const ClientReque
   }
   if (!opened) {
     refused(opened.error());
-    auto answered = co_await talk.answer(reply, {});
+    auto answered = co_await talk.answer(reply, {}, apply_stack(request, failure_facts(request.stack, request.command)));
     if (answered) co_await close_after_answer(*client_);
     co_return;
   }

@@ -111,6 +111,35 @@ socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int cl
   return ip_facts(wishes, Leg::client_proxy, client_fd);
 }
 
+socks6::StackOptions probed_facts(const socks6::StackOptions& wishes) {
+  Fd fd;
+  bool multipath = false;
+  if (wants_multipath(wishes)) {
+    fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+    multipath = static_cast<bool>(fd);
+  }
+  if (!fd) fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return {};  // no descriptors: nothing can be said
+  set_remote(wishes, fd.get());
+  auto facts = ip_facts(wishes, Leg::proxy_remote, fd.get());
+  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{multipath});
+  return facts;
+}
+
+socks6::StackOptions failure_facts(const socks6::StackOptions& wishes, socks::Command command) {
+  socks6::StackOptions facts;
+  if (wishes.find<socks6::NoFragmentation>() != nullptr) facts.add(socks6::NoFragmentation{Leg::proxy_remote, false});
+  if (command == socks::Command::udp_associate) {
+    if (wishes.find<socks6::UdpError>() != nullptr) facts.add(socks6::UdpError{false});
+    if (wishes.find<socks6::PortParity>() != nullptr) facts.add(socks6::PortParity{});
+    return facts;
+  }
+  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{false});
+  const bool listens = command == socks::Command::bind;
+  if (listens && wishes.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{0});
+  return facts;
+}
+
 net::ListenOptions listener_options(const socks6::StackOptions& wishes) {
   net::ListenOptions options;
   options.fast_open = wishes.find<socks6::FastOpen>() != nullptr;

@@ -9,6 +9,9 @@
 /// Fragmentation, Multipath, Listen Backlog (0: not granted); Happy Eyeballs where a name was asked for; Fast Open where it
 /// was attempted, since its answer has no way to say no. Multipath gives way to TTL and No Fragmentation, which the kernel
 /// does not have for it. Options of UDP meet silence here.
+///
+/// Replies without a connection to a remote host answer, too, since silence says "unsupported": see probed_facts() and
+/// failure_facts(). Only a request that could not be read, or for whose reading there was no place, is refused without.
 namespace epif::proxy {
 
 /// The same wish about the proxy-remote leg alone, as it is passed on to a next proxy.
@@ -21,6 +24,16 @@ namespace epif::proxy {
 
 /// Sets what concerns the client's connection, and tells what was set.
 [[nodiscard]] socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int client_fd);
+
+/// Of a NOOP, by which clients probe: what a connection to a server would have here, with these wishes. Nothing is sent. Silence
+/// for Happy Eyeballs, which no name was asked for; for Fast Open, which the route decides on and whose answer cannot say no;
+/// and for what is of BIND or UDP alone.
+[[nodiscard]] socks6::StackOptions probed_facts(const socks6::StackOptions& wishes);
+
+/// Of a failed request: nothing is in force on the remote leg. Told where a value says so: No Fragmentation, Multipath, and what
+/// is of this command alone (Listen Backlog; UDP Error and Port Parity). TOS, TTL and Fast Open have none, and Happy Eyeballs
+/// tells of an attempt, of which a failure does not know: silence.
+[[nodiscard]] socks6::StackOptions failure_facts(const socks6::StackOptions& wishes, socks::Command command);
 
 /// BIND: how to listen; what is set on the listening socket, of which `backlog` is granted; and what an accepted one gets.
 [[nodiscard]] net::ListenOptions listener_options(const socks6::StackOptions& wishes);

@@ -61,5 +61,44 @@ TEST(Stack, AListenerTellsItsBacklogAlsoWhenThereIsNone) {
   EXPECT_EQ(listener_facts(wishes, fd.get(), 0).find<socks6::ListenBacklog>()->connections, 0);
 }
 
+TEST(Stack, AProbeTellsWhatAConnectionWouldHaveAndNothingOfOtherCommands) {
+  socks6::StackOptions wishes;
+  wishes.add(socks6::Tos{Leg::both, 0x28});
+  wishes.add(socks6::Ttl{Leg::proxy_remote, 33});
+  wishes.add(socks6::NoFragmentation{Leg::proxy_remote, true});
+  wishes.add(socks6::Multipath{true});
+  wishes.add(socks6::HappyEyeballs{true});
+  wishes.add(socks6::FastOpen{0});
+  wishes.add(socks6::ListenBacklog{9});
+  wishes.add(socks6::UdpError{true});
+  socks6::StackOptions expected;
+  expected.add(socks6::Tos{Leg::proxy_remote, 0x28});
+  expected.add(socks6::Ttl{Leg::proxy_remote, 33});
+  expected.add(socks6::NoFragmentation{Leg::proxy_remote, true});
+  expected.add(socks6::Multipath{false});  // gives way to the TTL
+  EXPECT_EQ(probed_facts(wishes), expected);
+  EXPECT_TRUE(probed_facts({}).empty());
+}
+
+TEST(Stack, AFailureTellsThatNothingIsInForceWhereAValueSaysSo) {
+  socks6::StackOptions wishes;
+  wishes.add(socks6::Tos{Leg::both, 0x28});
+  wishes.add(socks6::NoFragmentation{Leg::both, true});
+  wishes.add(socks6::Multipath{true});
+  wishes.add(socks6::ListenBacklog{9});
+  wishes.add(socks6::UdpError{true});
+  wishes.add(socks6::PortParity{1, true});
+  socks6::StackOptions expected;
+  expected.add(socks6::NoFragmentation{Leg::proxy_remote, false});
+  auto udp = expected;
+  expected.add(socks6::Multipath{false});
+  EXPECT_EQ(failure_facts(wishes, socks::Command::connect), expected);
+  expected.add(socks6::ListenBacklog{0});
+  EXPECT_EQ(failure_facts(wishes, socks::Command::bind), expected);
+  udp.add(socks6::UdpError{false});
+  udp.add(socks6::PortParity{0, false});
+  EXPECT_EQ(failure_facts(wishes, socks::Command::udp_associate), udp);
+}
+
 }  // namespace
 }  // namespace epif::proxy

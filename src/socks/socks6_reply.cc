@@ -14,7 +14,7 @@ constexpr std::size_t header_bytes = 4;
 bool read_credentials_status(ByteSpan body, AuthenticationReply& reply) {
   if (body.empty()) return false;
   if (body[0] != static_cast<std::uint8_t>(Method::user_password)) return true;
-  if (body.size() < 3 || body[1] != socks5::credentials_version) return false;
+  if (body.size() != 4 || body[1] != socks5::credentials_version) return false;
   if (!reply.credentials_status) reply.credentials_status = body[2];
   return true;
 }
@@ -28,18 +28,35 @@ bool read_window(ByteSpan body, AuthenticationReply& reply) {
 bool read_option(const OptionReader::Option& option, AuthenticationReply& reply) {
   switch (option.kind) {
     case Kind::method_selection:
-      if (option.body.empty()) return false;
+      if (option.body.size() != 4) return false;
       if (!reply.selection) reply.selection = static_cast<Method>(option.body[0]);
       return true;
     case Kind::auth_data: return read_credentials_status(option.body, reply);
     case Kind::session_id:
       if (reply.session_id.empty()) reply.session_id = option.body;
       return !option.body.empty();
-    case Kind::session_ok: reply.session_ok = true; return true;
-    case Kind::session_invalid: reply.session_invalid = true; return true;
+    case Kind::session_ok: reply.session_ok = true; return option.body.empty();
+    case Kind::session_invalid: reply.session_invalid = true; return option.body.empty();
     case Kind::idempotence_window: return read_window(option.body, reply);
-    case Kind::idempotence_accepted: reply.token_accepted = true; return true;
-    case Kind::idempotence_rejected: reply.token_accepted = false; return true;
+    case Kind::idempotence_accepted:
+    case Kind::idempotence_rejected:
+      if (!reply.token_accepted) reply.token_accepted = option.kind == Kind::idempotence_accepted;
+      return option.body.empty();
+    default: return true;
+  }
+}
+
+/// Options that are not for operation replies are ignored. A session's id the draft puts into this reply in one place and into
+/// the other in another: we send it in the other and take it in either. No client of ours opens sessions: it is only checked.
+bool read_option(const OptionReader::Option& option, OperationReply& reply) {
+  switch (option.kind) {
+    case Kind::stack:
+      if (const auto stack = decode_stack_option(option.body)) reply.stack.add(*stack);
+      return true;
+    case Kind::session_id: return !option.body.empty();
+    case Kind::trunk:
+      if (!reply.trunk) reply.trunk = decode_trunk_option(option.body);
+      return true;
     default: return true;
   }
 }
@@ -104,9 +121,7 @@ socks::Decoded<OperationReply> decode_operation_reply(ByteSpan received) {
   reply.bound = complete->message;
   OptionReader reader(received.subspan(whole - options_length, options_length));
   while (const auto option = reader.next()) {
-    if (option->kind == Kind::trunk && !reply.trunk) reply.trunk = decode_trunk_option(option->body);
-    if (option->kind != Kind::stack) continue;
-    if (const auto stack = decode_stack_option(option->body)) reply.stack.add(*stack);
+    if (!read_option(*option, reply)) return Malformed{Fault::option, "an option's body is impossible"};
   }
   if (reader.bad_length()) return Malformed{Fault::option, "an option's length is impossible"};
   return Done<OperationReply>{reply, whole};

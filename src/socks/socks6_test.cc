@@ -147,6 +147,38 @@ TEST(Socks6Reply, E8OperationReplyTellsStackOptions) {
   EXPECT_EQ(socks::done(decoded)->message.bound, reply.bound);
 }
 
+TEST(Socks6Reply, OptionsWithImpossibleBodiesAreRefused) {
+  // Selection of 4 and 12 bytes, a status without padding's word, an empty session id, a window of one word, flags with a body.
+  for (const auto* options : {"00030004", "0003000c0200000000000000", "0004000c0201000000000000", "00060004", "000c000801020304",
+                              "0008000801020304", "0009000801020304", "000e000801020304", "000f000801020304"}) {
+    auto bytes = from_hex(std::string("06000000") + options);
+    store_u16(&bytes[2], static_cast<std::uint16_t>(bytes.size() - 4));
+    const auto decoded = decode_at_every_split(decode_authentication_reply, bytes);
+    ASSERT_NE(socks::malformed(decoded), nullptr) << options;
+    EXPECT_EQ(socks::malformed(decoded)->fault, socks::Fault::option);
+  }
+}
+
+TEST(Socks6Reply, OfTwoVerdictsOnATokenTheFirstCounts) {
+  for (const auto* options : {"000e0004000f0004", "000f0004000e0004"}) {
+    const auto decoded = decode_at_every_split(decode_authentication_reply, from_hex(std::string("06000008") + options));
+    ASSERT_NE(socks::done(decoded), nullptr);
+    EXPECT_EQ(socks::done(decoded)->message.token_accepted, options[3] == 'e');
+  }
+}
+
+TEST(Socks6Reply, ASessionIdIsTakenInEitherReplyAndNeverEmpty) {
+  EXPECT_NE(socks::done(decode_at_every_split(decode_authentication_reply, from_hex("060000080006000811223344"))), nullptr);
+  const auto with = [](const char* length, const char* options) {
+    return from_hex(std::string("0600") + length + "12340001c0000201" + options);
+  };
+  EXPECT_NE(socks::done(decode_at_every_split(decode_operation_reply, with("0008", "0006000811223344"))), nullptr);
+  const auto decoded = decode_at_every_split(decode_operation_reply, with("0004", "00060004"));
+  ASSERT_NE(socks::malformed(decoded), nullptr);
+  EXPECT_EQ(socks::malformed(decoded)->fault, socks::Fault::option);
+  EXPECT_NE(socks::done(decode_at_every_split(decode_operation_reply, with("0004", "00080004"))), nullptr) << "not for this reply";
+}
+
 TEST(Socks6Request, OptionsWithImpossibleLengthsAreRefused) {
   // Option length 0, 2, 6, past the block; block length no multiple of 4.
   for (const auto* options : {"00050000", "00050002", "00050006", "00050008"}) {
