@@ -11,7 +11,7 @@ import threading
 
 from lab import check, equal, promise, run, wait_until, write_json
 from proxy_tables import Pair
-from proxy_world import (TIMEOUT, Proxy, Server, echo, option, read_all, read_exactly, v5_credentials, v6_request)
+from proxy_world import (TIMEOUT, Proxy, Server, echo, free_port, option, read_all, read_exactly, v5_credentials, v6_request)
 
 NOOP = b"\x06\x00%s\0\0\0\x01\0\0\0\0"
 LOGIN = option(4, b"\x02" + v5_credentials("ann", "secret"))
@@ -96,6 +96,45 @@ def teardown():
         kind, told, code = noop(proxy, session_id(id) + TEARDOWN + LOGIN)
         equal((kind, set(told), code), (0, {4}, 0), "torn down")
         equal(noop(proxy, session_id(id)), (1, {9: b""}, None), "afterwards")
+        equal(proxy.metric("epif_proxy_sessions"), 0, "sessions in metrics")
+
+
+@promise("a teardown with a CONNECT: the request is part of no session and served by its own password, and the id is invalid from there on")
+def teardown_with_request():
+    window = option(11, b"\0\0\0\x08")
+    with Server(echo) as server, Proxy("--allow-all", "--user", "ann:secret") as proxy:
+        _, told, _ = noop(proxy, OPEN + LOGIN + window)
+        id, base = told[6], struct.unpack(">II", told[12])[0]
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=session_id(id) + TEARDOWN) + b"ping")
+            equal(authentication(client), (1, b""), "without a password")
+            equal(read_all(client), b"", "what follows")
+        equal((server.accepted, proxy.metric("epif_proxy_sessions")), (0, 1), "connections at the server and sessions then")
+        with proxy.connect() as inside, proxy.connect() as client:
+            inside.sendall(v6_request(server.port, options=session_id(id)) + b"ping")
+            equal(authentication(inside)[0], 0, "a connection inside")
+            equal(operation(inside), 0, "its operation")
+            equal(read_exactly(inside, 4), b"ping", "its bytes")
+            # A token of the session is none of this request's, and none is spent; nor is a window asked for, outside of a session.
+            client.sendall(v6_request(server.port, options=TEARDOWN + token(base) + window + LOGIN + session_id(id)) + b"pong")
+            equal(authentication(client), (0, ACCEPTED), "neither inside nor with a token")
+            equal(operation(client), 0, "the operation")
+            equal(read_exactly(client, 4), b"pong", "the bytes")
+            equal(noop(proxy, session_id(id)), (1, {9: b""}, None), "afterwards")
+            inside.sendall(b"more")
+            equal(read_exactly(inside, 4), b"more", "what ran inside goes on")
+        # One goes and one comes by the same message; and a request that fails has torn down all the same.
+        _, told, _ = noop(proxy, OPEN + LOGIN)
+        old = told[6]
+        kind, told, code = noop(proxy, session_id(old) + TEARDOWN + OPEN + LOGIN)
+        equal((kind, set(told), code), (0, {4, 6}, 0), "a new one for an old one")
+        check(told[6] != old, "the old id was given again")
+        equal(noop(proxy, session_id(old))[0], 1, "the old one")
+        with proxy.connect() as client:
+            client.sendall(v6_request(free_port(), options=session_id(told[6]) + TEARDOWN + LOGIN))
+            equal((authentication(client)[0], operation(client)), (0, 5), "a request that is refused")
+        equal(noop(proxy, session_id(told[6])), (1, {9: b""}, None), "its session")
+        equal(proxy.metric('epif_proxy_tokens_total{outcome="spent"}'), 0, "tokens spent")
         equal(proxy.metric("epif_proxy_sessions"), 0, "sessions in metrics")
 
 
