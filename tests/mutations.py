@@ -1,16 +1,21 @@
 """Handshakes with a few bytes changed, and processes that send them.
 
-EPIF_MUTATIONS sets how many (default 50000; some tests send a part of it), EPIF_SEED their seed."""
+EPIF_MUTATIONS sets how many (default 50000, of which some tests send a part; a million for those that mutated_handshakes.cc sends),
+EPIF_SEED their seed."""
 import contextlib
+import json
 import os
 import random
 import socket
 import struct
+import subprocess
 import threading
 
+from lab import check, epif
 from proxy_world import TIMEOUT, option, v6_request
 
-COUNT, SEED = int(os.environ.get("EPIF_MUTATIONS", "50000")), int(os.environ.get("EPIF_SEED", "6"))
+COUNT, MILLION = (int(os.environ.get("EPIF_MUTATIONS", default)) for default in ("50000", "1000000"))
+SEED = int(os.environ.get("EPIF_SEED", "6"))
 ABORT = struct.pack("ii", 1, 0)
 
 
@@ -60,14 +65,13 @@ def tell(connection, message, chance):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
 
 
-def send_mutated(address, messages, count, seed):
-    chance = random.Random(seed)
-    for _ in range(count):
-        message = mutate(chance.choice(messages), chance)
-        with contextlib.suppress(OSError), socket.socket() as client:
-            client.settimeout(TIMEOUT)
-            client.connect(address)
-            tell(client, message, chance)
+def storm(port, messages, count, seed, listener):
+    """Sends `count` of them, mutated, to the proxy at this port, and echoes at `listener`. What mutated_handshakes.cc counted."""
+    words = [os.path.join(os.path.dirname(epif()), "mutated_handshakes"), str(port), str(count), str(seed), str(listener.fileno())]
+    done = subprocess.run(words, input="\n".join(message.hex() for message in messages), capture_output=True, text=True, timeout=400,
+                          pass_fds=[listener.fileno()])
+    check(done.returncode == 0, f"mutated_handshakes ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
 
 
 def answer_mutated(listener, answers, seed):
