@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """client ── gate ── server and proxy: what makes set-up fast can be switched off, each alone."""
+import os
 import threading
 
-from lab import check, equal, promise, run, wait_until
+from lab import check, epif, equal, promise, run, wait_until
 from redirect_world import Service, World, certificates, echo, read_all
 
 TARGET = "10.2.0.20"
@@ -63,6 +64,30 @@ def first_bytes():
                 spoken.set()
                 equal(requests.pop().endswith(b"first bytes"), together, f"the first bytes are in the request with {flags}")
                 redirector.stop()
+
+
+def policies(process):
+    """Scheduling policies of a program's threads, the main one first."""
+    return [os.sched_getscheduler(int(thread)) for thread in sorted(os.listdir(f"/proc/{process.pid}/task"), key=int)]
+
+
+@promise("threads that carry take turns in batch, or as usual; what somebody has chosen stays, and a command under capture gets none of it")
+def turns():
+    usual, batch, idle = os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_IDLE
+    with World("turns", proxy=False) as w:
+        for flags, prefix, main, carries in (([], [], usual, batch), (["--turns", "usual"], [], usual, usual), ([], ["chrt", "-i", "0"], idle, idle)):
+            proxy = w.proxy_node.start(*prefix, epif(), "proxy", "--listen", "10.3.0.30:1080", "--allow-all", "--threads", "2", *flags)
+            w.proxy_node.wait_for_port(1080, process=proxy)
+            redirector = w.redirect("--capture", TARGET, "--threads", "2", *flags, prefix=prefix)
+            for process in (proxy, redirector):
+                wait_until(lambda: carries in policies(process)[1:], "its threads run")  # noqa: B023
+                found = policies(process)
+                equal((found[0], found.count(carries) - (main == carries) >= 2), (main, True), f"policies {found} with {flags} {prefix}")
+            redirector.stop()
+            proxy.stop()
+        told = w.client.run(epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, "--state", w.lab.state, "--exec",
+                            "python3", "-c", "import os; print(os.sched_getscheduler(0))").stdout
+        equal(told.strip().splitlines()[-1:], [str(usual)], "the policy of a command under capture")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ struct ProxyFlags {
   bool no_resumption = false;
   bool mptcp = false;
   std::string splice = "auto";
+  std::string turns = "batch";
   std::string trunk = "auto";
   unsigned threads = 0;
   std::uint32_t max_connections = 0;
@@ -68,6 +69,8 @@ void add_flags(CLI::App& command, ProxyFlags& flags) {
       ->check(CLI::IsMember({"auto", "off"}))->type_name("auto|off")->capture_default_str();
   command.add_option("--splice", flags.splice, "Move bytes between two clear TCP connections inside the kernel: always, never, or where much is under way")
       ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
+  command.add_option("--turns", flags.turns, "Scheduling of the threads that carry: batch lets senders finish first, so that one turn serves more; usual is for nodes whose cores other work keeps busy")
+      ->check(CLI::IsMember(net::turns_words))->type_name("batch|usual")->capture_default_str();
   command.add_option("--threads", flags.threads, "Worker threads; default: one a core")->check(CLI::Range(1, 256));
   command.add_option("--max-connections", flags.max_connections, "Connections in all")->check(CLI::Range(1, 1'000'000));
   command.add_option("--max-connections-per-source", flags.max_connections_per_source, "Connections from one address")
@@ -165,6 +168,7 @@ Result<> run_proxy(const ProxyFlags& flags) {
   proxy::Settings settings;
   settings.threads = flags.threads;
   settings.splice = net::splice_words.at(flags.splice);
+  settings.turns = net::turns_words.at(flags.turns);
   settings.warm = flags.warm;
   settings.multipath = flags.mptcp;
   settings.trunk = flags.trunk == "auto";

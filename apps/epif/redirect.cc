@@ -42,6 +42,7 @@ struct RedirectArguments {
   int dns_port = -1;
   std::string state = "/run/epif";
   std::string splice = "auto";
+  std::string turns = "batch";
   std::string trunk = "auto";
   std::string connect_hook = "auto";
   unsigned threads = 0;
@@ -189,6 +190,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;
   settings.splice = net::splice_words.at(arguments.splice);
+  settings.turns = net::turns_words.at(arguments.turns);
   settings.multipath = arguments.mptcp;
   settings.trunk = arguments.trunk == "auto";
   settings.first_bytes_wait_ms = arguments.first_bytes_wait_ms;
@@ -320,6 +322,8 @@ void add_redirect(CLI::App& root, Exit& exit) {
       ->check(CLI::IsMember({"auto", "off"}))->type_name("auto|off")->capture_default_str();
   command->add_option("--splice", arguments->splice, "Move bytes between a program and a proxy in clear inside the kernel: always, never, or where much is under way")
       ->check(CLI::IsMember(net::splice_words))->type_name("auto|on|off")->capture_default_str();
+  command->add_option("--turns", arguments->turns, "Scheduling of the threads that carry: batch lets senders finish first, so that one turn serves more; usual is for nodes whose cores other work keeps busy")
+      ->check(CLI::IsMember(net::turns_words))->type_name("batch|usual")->capture_default_str();
   command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");
   command->add_option("--user", arguments->users, "Carry this user's traffic alone (NAME or number), refuse all other; repeats");
   command->add_option("--cgroup", arguments->cgroups, "Carry what runs in this cgroup or below it alone, refuse all other; repeats");

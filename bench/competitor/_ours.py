@@ -7,8 +7,8 @@ from . import Base
 
 
 # Words that switch off what saves round trips or copies; see paper/ideas.py.
-PLAIN = ("--warm", "0", "--no-false-start", "--first-bytes-wait", "0", "--splice", "off", "--trunk", "off", "--connect-hook", "off", "--threads", str(os.cpu_count()))
-PLAIN_PROXY = ("--splice", "off", "--trunk", "off")
+PLAIN = ("--warm", "0", "--no-false-start", "--first-bytes-wait", "0", "--splice", "off", "--trunk", "off", "--connect-hook", "off", "--turns", "usual", "--threads", str(os.cpu_count()))
+PLAIN_PROXY = ("--splice", "off", "--trunk", "off", "--turns", "usual")
 # As the authors' programs, which are written for tokio's pool: a thread a core.
 PLAIN_NOTE = ("SOCKS5 plain and SOCKS6 plain are epif with every accelerator off but threads: the authors' own programs have a thread for each core as well, "
               "and with one thread they would be slower than the article's method. \"A gain per idea\" has threads off, too.")

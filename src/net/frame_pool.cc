@@ -44,13 +44,6 @@ void open_shelves() {
 
 constexpr std::size_t shelf(std::size_t bytes) { return (bytes - 1) / step; }
 
-/// A sanitizer shall see every frame's end.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool pools = false;
-#else
-constexpr bool pools = true;
-#endif
-
 }  // namespace
 
 void* FramePool::take(std::size_t bytes) {

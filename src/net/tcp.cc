@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cassert>
 #include <cerrno>
 
@@ -89,9 +90,27 @@ bool never_fragments(int fd) {
   return get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DO;
 }
 
-void stay_unpaced(int fd) {
-  constexpr std::string_view reno = "reno";
-  ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno.data(), reno.size());
+namespace {
+
+std::string nodes_congestion_control() {
+  const Fd any(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  std::array<char, 32> name{};
+  socklen_t size = name.size() - 1;
+  if (!any || ::getsockopt(any.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) != 0) return {};
+  return name.data();
+}
+
+void set_congestion_control(int fd, std::string_view name) {
+  if (!name.empty()) ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size()));
+}
+
+}  // namespace
+
+void stay_unpaced(int listener) { set_congestion_control(listener, "reno"); }
+
+void pace_as_node(int fd) {
+  static const std::string usual = nodes_congestion_control();
+  set_congestion_control(fd, usual);
 }
 
 bool speaks_multipath(int fd) {

@@ -72,9 +72,11 @@ class Acceptor {
 /// IP_MTU_DISCOVER of either family: never fragment, or let fragment. And whether it is enforced now.
 void set_no_fragmentation(int fd, bool never);
 [[nodiscard]] bool never_fragments(int fd);
-/// For a connection over loopback, or a listener whose connections all are: Reno, which nothing there slows, whatever the node's
-/// default is. One that paces (BBR) costs a sixth of the rate where no link asks for it.
-void stay_unpaced(int fd);
+/// For a listener whose connections come over loopback: Reno, which nothing there slows, whatever the node's default is. One that
+/// paces (BBR) costs a sixth of the rate where no link asks for it, and would go on pacing in a connection that stands already.
+void stay_unpaced(int listener);
+/// For a connection of such a listener that did come over a link: the node's default.
+void pace_as_node(int fd);
 /// True if the connection speaks MPTCP with its peer; of a listener, if it would.
 [[nodiscard]] bool speaks_multipath(int fd);
 /// Over how many paths (subflows) an MPTCP connection runs now; 0: it speaks TCP.

@@ -117,6 +117,7 @@ Result<> Server::prepare_secrets(Settings& settings) {
   shared_.users = std::move(settings.users);
   shared_.name_servers = settings.name_servers;
   shared_.splice = settings.splice;
+  shared_.turns = settings.turns;
   shared_.warm = settings.warm;
   shared_.multipath = settings.multipath;
   shared_.trunking = settings.trunk;

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "net/pipe_pool.h"
 #include "net/tls.h"
+#include "net/turns.h"
 #include "proxy/users.h"
 
 namespace epif::proxy {
@@ -29,6 +30,7 @@ struct Settings {
   bool take_over = false;                     ///< from the proxy that serves `admin`: its listening sockets, without a lost connection
   std::optional<std::filesystem::path> hpke_key;
   net::Splice splice = net::Splice::bulk;     ///< between a client and a server in clear
+  net::Turns turns = net::Turns::batch;       ///< of the threads that carry
   unsigned threads = 0;                       ///< 0: one a core
   std::uint32_t max_connections = 0;          ///< 0: as many as the descriptors allow, at most limits::max_connections
   std::uint32_t max_connections_per_source = 0;

@@ -37,6 +37,7 @@ Result<std::unique_ptr<Team>> Team::make(unsigned threads, Shared& shared, const
                                          std::shared_ptr<const Routing> routing) {
   std::unique_ptr<Team> team(new Team);
   team->multipath_ = shared.multipath;
+  team->turns_ = shared.turns;
   for (unsigned i = 0; i < threads; ++i) {
     auto loop = net::Loop::make();
     if (!loop) return fail(std::move(loop.error()));
@@ -170,7 +171,10 @@ Result<> Team::listen_datagrams(const SocketAddress& at) {
 
 void Team::start() {
   for (auto& member : members_) {
-    member.thread = std::thread([loop = member.loop.get()] { loop->run(); });
+    member.thread = std::thread([loop = member.loop.get(), turns = turns_] {
+      net::take_turns(turns);
+      loop->run();
+    });
   }
 }
 

@@ -56,6 +56,7 @@ class Team {
   };
   std::vector<Member> members_;
   bool multipath_ = false;
+  net::Turns turns_ = net::Turns::batch;
   std::vector<Listening> inherited_;
   std::vector<Listening> copies_;
 };

@@ -10,6 +10,7 @@
 #include "net/resolver.h"
 #include "net/tcp.h"
 #include "net/tls.h"
+#include "net/turns.h"
 #include "net/warm_pool.h"
 #include "proxy/certificate_files.h"
 #include "proxy/client_sessions.h"
@@ -46,6 +47,7 @@ struct Shared {
   PortReservations reservations{};
   std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
   net::Splice splice = net::Splice::bulk;
+  net::Turns turns = net::Turns::batch;            ///< of the workers' threads
   std::size_t warm = limits::warm_pool_connections_next;  ///< connections that stand ready, to each next proxy and on each thread
   bool trunking = true;                            ///< trunks are offered
   Trunks trunks{};

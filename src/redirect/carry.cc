@@ -40,7 +40,7 @@ std::optional<SocketAddress> Worker::wanted_by(Flow& flow, int connection) {
     if (flow.client.ip.is_loopback()) flow.client.ip = led->source;
     return led->destination;
   }
-  if (flow.of_this_node) net::stay_unpaced(connection);
+  if (!flow.of_this_node) net::pace_as_node(connection);
   auto wanted = net::original_destination(connection, local);
   if (!wanted) return {};
   flow.client_sees = *wanted;

@@ -36,7 +36,8 @@ Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes, Sockets so
   mine->loop->post([this, mine, routes = std::move(routes), fds = std::move(sockets)]() mutable {
     mine->worker = std::make_unique<Worker>(*mine->loop, settings_, std::move(routes), std::move(fds));
   });
-  mine->thread = std::thread([mine] {
+  mine->thread = std::thread([mine, turns = settings_.turns] {
+    net::take_turns(turns);
     mine->loop->run();
     // Flows were cut: their coroutines end in the next rounds.
     while (!mine->worker->idle()) mine->loop->run_once(std::chrono::milliseconds(10));

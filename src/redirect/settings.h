@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "net/pipe_pool.h"
 #include "net/tls.h"
+#include "net/turns.h"
 #include "redirect/capture.h"
 #include "redirect/forwarded.h"
 #include "redirect/handshake.h"
@@ -31,6 +32,7 @@ struct Settings {
   bool false_start = true;                 ///< SOCKS6: the client's first bytes go with the request, before any reply
   bool trunk = true;                       ///< SOCKS6: one connection for many flows, where the proxy offers it
   net::Splice splice = net::Splice::bulk;  ///< between a program and a proxy in clear
+  net::Turns turns = net::Turns::batch;    ///< of the threads that carry
   std::shared_ptr<StandIns> stand_ins{};   ///< null: connections come by address translation alone
   std::shared_ptr<Forwarded> forwarded{};  ///< never null in a redirector
   std::optional<ProxyUser> user;

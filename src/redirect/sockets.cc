@@ -28,6 +28,7 @@ Result<Fd> listen_on(const SocketAddress& at) {
   if (!listener) return listener;
   // Accepted connections inherit it: if this process dies, they are reset, and a cut transfer never looks complete.
   net::reset_on_close(listener->get(), true);
+  net::stay_unpaced(listener->get());  // inherited, too
   return listener;
 }
 
@@ -56,7 +57,7 @@ Result<Fd> listen_for_stand_ins(std::uint16_t port) {
   auto listener = net::listen({IpAddress(), port}, {.reuse_port = true, .device = "lo"});
   if (!listener) return listener;
   net::reset_on_close(listener->get(), true);
-  net::stay_unpaced(listener->get());  // inherited, too
+  net::stay_unpaced(listener->get());
   return listener;
 }
 
