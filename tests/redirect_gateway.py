@@ -5,8 +5,8 @@ import contextlib
 import socket
 import time
 
-from lab import check, equal, promise, run, wait_until
-from redirect_questions import MAPPED, NAME, resolve
+from lab import check, epif, equal, promise, run, wait_until
+from redirect_questions import MAPPED, NAME, foreign, resolve
 from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET, TARGET6 = "10.2.0.20", "fd02::20"
@@ -22,6 +22,7 @@ class Gateway(World):
         self.inside.route("default", "10.7.0.1").route("default", "fd07::1")
         self.client.sysctl("net.ipv4.ip_forward", 1).sysctl("net.ipv6.conf.all.forwarding", 1)
         self.client.route("default", "10.1.0.1").route("default", "fd01::1")  # forwarding hosts forget what routers told
+        self.inside_device = self.inside.ip("-o", "route", "get", "10.7.0.1").split(" dev ")[1].split()[0]
         self.gate.route("10.7.0.0/24", "10.1.0.10").route("fd07::/64", "fd01::10")
 
 
@@ -79,6 +80,11 @@ def not_a_gateway():
         except OSError:
             pass
         equal(service.peers, [], "connections at the server")
+        for flag in ("--max-connections-per-source", "--max-handshakes-per-source", "--max-rate-per-source"):
+            done = w.client.run(epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, "--state", w.lab.path("other"), flag, "5",
+                                check=False)
+            equal(done.returncode, 2, f"exit code of {flag} without --gateway")
+            check("--gateway" in done.stderr, f"its message: {done.stderr}")
 
 
 @promise("a network behind the gateway that lies in the protected block is excluded, and is answered")
@@ -99,6 +105,20 @@ def names():
         equal(resolve(w.inside, NAME, server="10.3.0.30"), (0, [MAPPED]), "the name's address")
 
 
+def addresses(w, count):
+    """So many addresses of the one host behind the gateway."""
+    made = [f"10.7.0.{last}" for last in range(5, 5 + count)]
+    for address in made[1:]:
+        w.inside.ip("address", "add", f"{address}/24", "dev", w.inside_device)
+    return made
+
+
+def bound(made, source):
+    """A socket of datagrams that come from this address."""
+    made.bind((source, 0))
+    return made
+
+
 class Crowd(contextlib.ExitStack):
     """Connections that are closed at the end."""
 
@@ -114,10 +134,12 @@ class Crowd(contextlib.ExitStack):
         return made
 
 
-def is_shut_out(w):
+def is_shut_out(w, source=None):
     """True if a new connection of the host behind the gateway is reset; else its bytes came back, and it is closed."""
     try:
-        with w.inside.connect(TARGET, 7001) as out:
+        with w.inside.inside():
+            made = socket.create_connection((TARGET, 7001), 5.0, source_address=source and (source, 0))
+        with made as out:
             out.sendall(b"ping")
             return read_all(out, 4) != b"ping"
     except ConnectionError:
@@ -129,15 +151,17 @@ def connections_of_a_source():
     with Gateway("gwshare") as w, Service(w.server, 7001, echo), Crowd() as crowd:
         redirector = w.redirect("--gateway", "--capture", TARGET, "--threads", "1", "--max-connections-per-source", "20")
         equal(w.metric('limit{limit="connections_per_source"}'), 20, "the limit in metrics")
-        w.inside.ip("address", "add", "10.7.0.6/24", "dev", w.inside.ip("-o", "route", "get", "10.7.0.1").split(" dev ")[1].split()[0])
+        _, other = addresses(w, 2)
         inside = crowd.served(w.inside, 20)
+        first = time.monotonic()
         for _ in range(30):
             began = time.monotonic()
             check(is_refused(w.inside, TARGET, 7001), "one beyond the share was served")
             check(time.monotonic() - began < 1.0, f"the reset took {time.monotonic() - began:.1f} s")
         equal((w.metric('refused_total{reason="limit"}'), w.metric('shed_total{limit="connections_per_source"}')), (30, 30), "refusals counted")
-        equal(redirector.output().count("reason=limit"), 1, "lines in the log for 30 refusals")
-        crowd.served(w.inside, 3, source="10.7.0.6")
+        lines, took = redirector.output().count("reason=limit"), time.monotonic() - first
+        check(1 <= lines <= 1 + took, f"{lines} lines in the log for 30 refusals in {took:.2f} s")
+        crowd.served(w.inside, 3, source=other)
         crowd.served(w.client, 40)  # the gateway's own programs are no such source
         for out in inside:
             out.sendall(b"still")
@@ -198,6 +222,80 @@ def datagrams_of_a_source():
             equal(ask(out, b"own", (TARGET, 9))[0], b"own", "answer to the gateway's own")
         for out in sockets:
             out.close()
+
+
+@promise("one host with many addresses gets no more than the part of connections for all forwarded hosts, and the gateway's own have the rest")
+def connections_of_all_sources():
+    with Gateway("gwall") as w, Service(w.server, 7001, echo), Crowd() as crowd:
+        redirector = w.redirect("--gateway", "--capture", TARGET, "--threads", "1", prefix=("prlimit", "--nofile=192:192"))
+        most, forwarded = w.metric('limit{limit="connections"}'), w.metric('limit{limit="forwarded_connections"}')
+        share = w.metric('limit{limit="connections_per_source"}')
+        equal((most, forwarded, share), (64, 48, 16), "limits for 192 descriptors")
+        *three, fourth = addresses(w, 4)
+        inside = [out for source in three for out in crowd.served(w.inside, share, source)]
+        for _ in range(5):
+            check(is_shut_out(w, fourth), "one beyond the part of all forwarded hosts was served")
+        equal(w.metric('shed_total{limit="forwarded_connections"}'), 5, "refusals counted")
+        crowd.served(w.client, most - forwarded)
+        check(is_refused(w.client, TARGET, 7001), "the gateway's own beyond all connections was served")
+        equal(w.metric('shed_total{limit="connections"}'), 1, "own refusals counted")
+        # What is refused to the one side hides nothing of the other, and the next second tells again.
+        told = [line for line in redirector.output().splitlines() if "reason=limit" in line]
+        check(any("client=10.1.0.10:" in line for line in told), f"the gateway's own refusal is not in the log: {told}")
+        check(any(flow["client"].startswith("10.1.0.10:") for flow in w.flows()["refusals"]), "the gateway's own refusal is not in /flows")
+        wait_until(lambda: is_shut_out(w, fourth) and redirector.output().count(f"client={fourth}:") >= 2, "a later second tells again")
+        inside[0].close()
+        wait_until(lambda: w.metric('forwarded_active{what="connections"}') == forwarded - 1, "a place is free")
+        crowd.served(w.inside, 1, fourth)
+
+
+@promise("one host with many addresses gets no more than the part of datagrams for all forwarded hosts; what is dropped at once afterwards counts as before")
+def datagrams_of_all_sources():
+    with Gateway("gwalldatagrams") as w, Datagrams(w.server, 9), contextlib.ExitStack() as crowd:
+        w.redirect("--gateway", "--capture", TARGET, "--threads", "1")
+        share, most = (w.metric(f'limit{{limit="{of}"}}') for of in ("datagram_associations_per_source", "forwarded_datagram_associations"))
+        equal((share, most), (128, 384), "limits")
+        *three, fourth = addresses(w, 4)
+        for source in three:
+            for _ in range(share):
+                out = crowd.enter_context(bound(datagram_socket(w.inside, TARGET), source))
+                equal(ask(out, b"many", (TARGET, 9))[0], b"many", f"answer to {source}")
+        beyond = crowd.enter_context(bound(datagram_socket(w.inside, TARGET), fourth))
+        beyond.sendto(b"more", (TARGET, 9))
+        wait_until(lambda: w.metric('shed_total{limit="forwarded_datagram_associations"}') == 1, "what is beyond is refused")
+        beyond.sendto(b"again", (TARGET, 9))
+        wait_until(lambda: w.metric('datagrams_dropped_total{reason="limit"}') == 2, "the next one counts under the same reason")
+        equal(w.metric('datagrams_dropped_total{reason="no_route"}'), 0, "under another reason")
+        for _ in range(20):
+            out = crowd.enter_context(datagram_socket(w.client, TARGET))
+            equal(ask(out, b"own", (TARGET, 9))[0], b"own", "answer to the gateway's own")
+
+
+def stay_silent(w, crowd, source, count):
+    """So many connections of the host behind the gateway that ask a resolver nothing; the reset of one may come while connect() still waits."""
+    for _ in range(count):
+        with w.inside.inside(), contextlib.suppress(ConnectionResetError):
+            crowd.enter_context(socket.create_connection(("10.3.0.30", 53), 5.0, source_address=(source, 0)))
+
+
+@promise("a host behind the gateway that holds many DNS connections and asks nothing keeps nobody else's questions out, and is reset at once")
+def questions_of_a_source():
+    with Gateway("gwasks") as w, Datagrams(w.proxy_node, 53, answer=foreign), contextlib.ExitStack() as crowd:
+        redirector = w.redirect("--gateway", "--dns", "--capture", TARGET, "--threads", "1")
+        sources = addresses(w, 5)
+        stay_silent(w, crowd, sources[0], 300)
+        equal(resolve(w.client, "elsewhere.example", server="10.3.0.30"), (0, ["192.0.2.1"]), "answer to the gateway's own")
+        equal(w.metric('forwarded_active{what="dns_queries"}'), w.metric('limit{limit="dns_queries_per_source"}'), "places of the silent host")
+        wait_until(lambda: w.metric('shed_total{limit="dns_queries_per_source"}') == 300 - 64, "what is beyond is counted")
+        check("reason=limit" in redirector.output(), "the log does not tell of it")
+        check(is_refused(w.inside, "10.3.0.30", 53), "one beyond the share was not reset")
+        equal(resolve(w.inside, "elsewhere.example", server="10.3.0.30"), (5, []), "answer to a datagram beyond the share")
+        for source in sources[1:]:
+            stay_silent(w, crowd, source, 64)
+        equal(resolve(w.client, "elsewhere.example", server="10.3.0.30"), (0, ["192.0.2.1"]), "answer to the gateway's own beside many addresses")
+        check(w.metric('shed_total{limit="forwarded_dns_queries"}') > 0, "no question was refused to many addresses together")
+        wait_until(lambda: w.metric('forwarded_active{what="dns_queries"}') == 0, "who asks nothing gives the places back", within=15)
+        equal(resolve(w.inside, "elsewhere.example", server="10.3.0.30"), (0, ["192.0.2.1"]), "answer when there are places again")
 
 
 run()

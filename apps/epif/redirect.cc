@@ -174,6 +174,7 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   auto tls = certificate_files(arguments);
   if (!tls) return fail(std::move(tls.error()));
   if (!arguments.proxy_identity.empty() && !*tls) return fail(Code::usage, "--proxy-identity needs --cert, --key and --ca", "epif redirect");
+  if (arguments.per_source.any() && !arguments.gateway) return fail(Code::usage, "--max-...-per-source bounds hosts that this node forwards for: it needs --gateway", "epif redirect");
   auto user = proxy_user(arguments);
   if (!user) return fail(std::move(user.error()));
   if (arguments.exec && arguments.command.empty()) return fail(Code::usage, "--exec needs a command", "epif redirect");
@@ -332,9 +333,9 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_flag("--untracked", arguments->untracked, "Keep own connections out of connection tracking, for high rates; not where other rules of this node ask for states or translate addresses");
   command->add_flag("--gateway", arguments->gateway, "Take what this node forwards as well as its own");
   const CLI::Range some(1u, 1'000'000u);
-  command->add_option("--max-connections-per-source", arguments->per_source.connections, "With --gateway: connections of one host behind it (default: a quarter of all)")->check(some);
+  command->add_option("--max-connections-per-source", arguments->per_source.connections, "With --gateway: connections of one address behind it (default: a quarter of all)")->check(some);
   command->add_option("--max-handshakes-per-source", arguments->per_source.handshakes, "Of these, the ones that the proxy has not answered yet (default: half)")->check(some);
-  command->add_option("--max-rate-per-source", arguments->per_source.rate, "New connections a second of one host behind the gateway (default 20000)")->check(some);
+  command->add_option("--max-rate-per-source", arguments->per_source.rate, "New connections a second of one address behind the gateway (default 20000)")->check(some);
   command->add_option("--proxy-user", arguments->proxy_user, "NAME:PASSWORD for the proxy (seen by other users: prefer --user-file)");
   command->add_option("--user-file", arguments->user_file, "File whose first line is NAME:PASSWORD");
   command->add_option("--admin", arguments->admin, "unix:PATH for /metrics, /flows and /healthz");

@@ -42,25 +42,36 @@ Result<Datagrams::Permit> Datagrams::route_for(const Pair& between, bool of_this
 }
 
 Result<net::Limiter::Place> Datagrams::place_for(const SocketAddress& client, bool of_this_node) {
-  if (associations_.size() >= limits::datagram_associations) return fail(Code::limit, "too many sockets send datagrams", client.text());
-  if (of_this_node) return {};
-  return settings_.forwarded->associations.enter(client.ip);
+  // What a source has too much of is told before it takes from what all share.
+  net::Limiter::Place place;
+  if (!of_this_node) {
+    if (forwarded_ >= Forwarded::associations_of_a_thread) {
+      ++counts_.shed_forwarded_associations;
+      return fail(Code::limit, "too many sockets of forwarded hosts send datagrams", client.text());
+    }
+    auto entered = settings_.forwarded->associations.enter(client.ip);
+    if (!entered) return entered;
+    place = std::move(*entered);
+  }
+  if (associations_.size() < limits::datagram_associations) return place;
+  ++counts_.shed_associations;
+  return fail(Code::limit, "too many sockets send datagrams", client.text());
 }
 
-void Datagrams::refuse(const Pair& between, const Error& why) {
+void Datagrams::refuse(const Pair& between, const Error& why, bool of_this_node) {
   ++counts_.datagrams_dropped[why.code];
   // One word for many datagrams: programs send again and again.
   if (refused_.size() >= limits::datagram_associations) refused_.clear();
-  refused_[between] = loop_.now() + std::chrono::milliseconds(limits::datagram_retry_ms);
-  on_refusal_(between.first, between.second, why);
+  refused_[between] = {why.code, loop_.now() + std::chrono::milliseconds(limits::datagram_retry_ms)};
+  on_refusal_(between.first, between.second, why, of_this_node);
 }
 
-bool Datagrams::refused_lately(const Pair& between) {
+std::optional<Code> Datagrams::refused_lately(const Pair& between) {
   const auto found = refused_.find(between);
-  if (found == refused_.end()) return false;
-  if (loop_.now() < found->second) return true;
+  if (found == refused_.end()) return {};
+  if (loop_.now() < found->second.until) return found->second.why;
   refused_.erase(found);
-  return false;
+  return {};
 }
 
 void Datagrams::take(const net::Received& datagram) {
@@ -71,22 +82,23 @@ void Datagrams::take(const net::Received& datagram) {
     ++counts_.datagrams_dropped[Code::denied];
     return;
   }
-  if (refused_lately(between)) {
-    ++counts_.datagrams_dropped[Code::no_route];
+  if (const auto why = refused_lately(between)) {
+    ++counts_.datagrams_dropped[*why];
     return;
   }
   auto permit = route_for(between, of_this_node);
-  if (!permit) return refuse(between, permit.error());
+  if (!permit) return refuse(between, permit.error(), of_this_node);
   const auto* route = permit->route;
   const Key key{client, route->id, route->destination.text(), whose(permit->owner)};
   auto found = associations_.find(key);
   if (found == associations_.end()) {
     auto place = place_for(client, of_this_node);
-    if (!place) return refuse(between, place.error());
+    if (!place) return refuse(between, place.error(), of_this_node);
     auto* pool = route->next ? &pool_(*route->next) : nullptr;
     auto* made = new Association(loop_, settings_, {client, of_this_node, std::move(permit->owner), std::move(*place)}, routes_, route, pool,
                                  [this, key](const SocketAddress& from, ByteSpan bytes) { deliver(key, from, bytes); });
     found = associations_.emplace(key, made).first;
+    if (!of_this_node) ++forwarded_;
     net::spawn(serve(key, made));
     // It may have ended before it waited for anything.
     found = associations_.find(key);
@@ -101,7 +113,8 @@ net::Task<void> Datagrams::serve(Key key, Association* association) {
   counts_.datagrams_sent += owned->counts().sent;
   counts_.bytes_sent += owned->counts().bytes_sent;
   counts_.bytes_received += owned->counts().bytes_received;
-  if (!outcome) refuse({owned->client(), owned->destination()}, outcome.error());
+  if (!outcome) refuse({owned->client(), owned->destination()}, outcome.error(), owned->of_this_node());
+  if (!owned->of_this_node()) --forwarded_;
   associations_.erase(key);
 }
 

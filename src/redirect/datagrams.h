@@ -16,7 +16,7 @@ namespace epif::redirect {
 class Datagrams {
  public:
   using Pool = std::function<net::WarmPool&(const NextHop&)>;
-  using OnRefusal = std::function<void(const SocketAddress& client, const SocketAddress& destination, const Error& why)>;
+  using OnRefusal = std::function<void(const SocketAddress& client, const SocketAddress& destination, const Error& why, bool of_this_node)>;
   /// `counts`: its datagram fields are kept up to date. The references outlive this. Inherited sockets may hold datagrams already: they
   /// are taken at once.
   Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::shared_ptr<const Routes> routes, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal);
@@ -42,10 +42,11 @@ class Datagrams {
   using Key = std::tuple<SocketAddress, std::string, std::string, std::string>;
   using Pair = std::pair<SocketAddress, SocketAddress>;             ///< client, destination
   net::Task<void> serve(Key key, Association* association);
-  /// Error `limit`: one association too many, of this thread or of its source.
+  /// Error `limit`: one association too many, of this thread, of all that are forwarded or of its source.
   [[nodiscard]] Result<net::Limiter::Place> place_for(const SocketAddress& client, bool of_this_node);
-  void refuse(const Pair& between, const Error& why);
-  [[nodiscard]] bool refused_lately(const Pair& between);
+  void refuse(const Pair& between, const Error& why, bool of_this_node);
+  /// Why this pair was refused, as long as that holds without another look.
+  [[nodiscard]] std::optional<Code> refused_lately(const Pair& between);
   struct Permit {
     const Route* route = nullptr;
     std::optional<Program> owner;  ///< if the route selects
@@ -62,7 +63,12 @@ class Datagrams {
   OnRefusal on_refusal_;
   std::vector<std::unique_ptr<net::DatagramEar>> ears_;
   std::map<Key, Association*> associations_;
-  std::map<Pair, net::TimePoint> refused_;  ///< and until when their datagrams are dropped without another look
+  std::size_t forwarded_ = 0;  ///< of these, those of hosts that this node forwards for
+  struct Refusal {
+    Code why;
+    net::TimePoint until;  ///< datagrams are dropped without another look
+  };
+  std::map<Pair, Refusal> refused_;
   ReplySockets replies_;
 };
 

@@ -39,8 +39,8 @@ net::Task<Result<Bytes>> read_framed(net::Stream& from, Bytes& received, net::Ti
 }  // namespace
 
 Dns::Dns(net::Loop& loop, const Settings& settings, Stats& counts, const std::shared_ptr<const Routes>& routes, Datagrams& datagrams,
-         std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry)
-    : loop_(loop), settings_(settings), counts_(counts), datagrams_(datagrams), carry_(std::move(carry)) {
+         std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry, OnRefusal on_refusal)
+    : loop_(loop), settings_(settings), counts_(counts), datagrams_(datagrams), carry_(std::move(carry)), on_refusal_(std::move(on_refusal)) {
   apply(routes);
   for (auto& socket : datagram_sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(loop_, std::move(socket), [this](const net::Received& got) { heard(got); }));
@@ -74,34 +74,71 @@ Bytes Dns::own_answer(ByteSpan query) {
   return dns_answer(query, *question, known->second);
 }
 
+Result<net::Limiter::Place> Dns::place_for(const SocketAddress& client, bool of_this_node) {
+  // What a source has too much of is told before it takes from what all share.
+  net::Limiter::Place place;
+  if (!of_this_node) {
+    if (forwarded_ >= Forwarded::questions_of_a_thread) {
+      ++counts_.shed_forwarded_questions;
+      return fail(Code::limit, "too many DNS questions of forwarded hosts wait", client.text());
+    }
+    auto entered = settings_.forwarded->questions.enter(client.ip);
+    if (!entered) return entered;
+    place = std::move(*entered);
+  }
+  if (running_ < limits::dns_queries) return place;
+  ++counts_.shed_questions;
+  return fail(Code::limit, "too many DNS questions wait", client.text());
+}
+
+void Dns::begins(const net::Limiter::Place& place) {
+  ++running_;
+  forwarded_ += place ? 1 : 0;
+}
+
+void Dns::ends(const net::Limiter::Place& place) {
+  --running_;
+  forwarded_ -= place ? 1 : 0;
+}
+
 void Dns::accepted(Fd connection, SocketAddress client) {
-  const auto resolver = net::original_destination(connection.get(), net::local_address(connection.get()));
+  const auto local = net::local_address(connection.get());
+  const auto resolver = net::original_destination(connection.get(), local);
   // A resolver behind the proxy is a server as any other. (Programs ask over TCP after an answer that was cut short, and ours
   // never are.)
   if (resolver && is_protected(*resolver)) return carry_(std::move(connection), client);
-  if (resolver && resolver->port == 53 && running_ < limits::dns_queries) net::spawn(serve(std::move(connection), *resolver));
+  if (!resolver || resolver->port != 53) return;
+  const bool of_this_node = local.ip.is_loopback();  // as in Worker::wanted_by
+  auto place = place_for(client, of_this_node);
+  if (!place) {
+    ++counts_.dns_refused;
+    return on_refusal_(client, *resolver, place.error(), of_this_node);
+  }
+  net::spawn(serve(std::move(connection), *resolver, std::move(*place)));
 }
 
 void Dns::heard(const net::Received& got) {
   if (ended_ || got.destination.port != 53) return;  // nobody's question that was captured
   if (const auto answer = own_answer(got.payload); !answer.empty()) return datagrams_.answer(got.destination, got.from, answer);
   if (is_protected(got.destination)) return datagrams_.take(got);
-  if (running_ >= limits::dns_queries) {
+  auto place = place_for(got.from, got.over_loopback);
+  if (!place) {
     ++counts_.dns_refused;
+    on_refusal_(got.from, got.destination, place.error(), got.over_loopback);
     if (const auto question = read_question(got.payload)) datagrams_.answer(got.destination, got.from, dns_refusal(got.payload, *question));
     return;
   }
-  net::spawn(pass_on(got.from, got.destination, Bytes(got.payload.begin(), got.payload.end())));
+  net::spawn(pass_on(got.from, got.destination, Bytes(got.payload.begin(), got.payload.end()), std::move(*place)));
 }
 
-net::Task<void> Dns::pass_on(SocketAddress client, SocketAddress resolver, Bytes query) {
+net::Task<void> Dns::pass_on(SocketAddress client, SocketAddress resolver, Bytes query, net::Limiter::Place place) {
   auto socket = net::udp_socket({resolver.ip.is_v6() ? *IpAddress::parse("::") : IpAddress(), 0}, {.mark = settings_.mark});
   if (!socket || !net::send_datagram(socket->get(), query, resolver)) {
     ++counts_.dns_refused;
     co_return;
   }
   ++counts_.dns_passed_on;
-  ++running_;
+  begins(place);
   net::Interest interest(loop_, socket->get());
   waiting_.insert(&interest);
   const auto until = deadline();
@@ -120,11 +157,11 @@ net::Task<void> Dns::pass_on(SocketAddress client, SocketAddress resolver, Bytes
     if (!ready) break;
   }
   waiting_.erase(&interest);
-  --running_;
+  ends(place);
 }
 
-net::Task<void> Dns::serve(Fd connection, SocketAddress resolver) {
-  ++running_;
+net::Task<void> Dns::serve(Fd connection, SocketAddress resolver, net::Limiter::Place place) {
+  begins(place);
   net::SocketStream client(loop_, std::move(connection));
   streams_.insert(&client);
   net::Cancel cancel;
@@ -152,7 +189,7 @@ net::Task<void> Dns::serve(Fd connection, SocketAddress resolver) {
   net::reset_on_close(client.fd(), false);
   reaching_.erase(&cancel);
   streams_.erase(&client);
-  --running_;
+  ends(place);
 }
 
 net::Task<Result<Bytes>> Dns::pass_on_stream(SocketAddress resolver, Bytes query, net::Cancel& cancel) {

@@ -6,12 +6,13 @@
 namespace epif::redirect {
 namespace {
 
-constexpr auto unlimited = std::numeric_limits<std::uint32_t>::max();  // in all: that is each thread's own count
+constexpr auto unlimited = std::numeric_limits<std::uint32_t>::max();
 
 std::uint32_t part_of(std::uint32_t whole, std::uint32_t percent) { return std::max(1u, whole * percent / 100); }
 
 net::Limiter::Limits connection_limits(const Forwarded::Limits& wishes, std::uint32_t max_flows) {
-  net::Limiter::Limits made{unlimited, wishes.connections != 0 ? wishes.connections : part_of(max_flows, limits::forwarded_source_percent)};
+  net::Limiter::Limits made{part_of(max_flows, limits::forwarded_percent),
+                            wishes.connections != 0 ? wishes.connections : part_of(max_flows, limits::forwarded_source_percent)};
   made.handshakes = unlimited;
   made.handshakes_per_source = wishes.handshakes != 0 ? wishes.handshakes : part_of(made.per_source, limits::forwarded_handshake_percent);
   made.per_second = unlimited;
@@ -19,8 +20,9 @@ net::Limiter::Limits connection_limits(const Forwarded::Limits& wishes, std::uin
   return made;
 }
 
-net::Limiter::Limits association_limits() {
-  net::Limiter::Limits made{unlimited, limits::datagram_associations_per_source};
+/// For what a thread counts in all.
+net::Limiter::Limits only_of_a_source(std::uint32_t most) {
+  net::Limiter::Limits made{unlimited, most};
   made.handshakes = made.handshakes_per_source = unlimited;
   made.per_second = made.per_second_per_source = unlimited;
   return made;
@@ -29,10 +31,12 @@ net::Limiter::Limits association_limits() {
 }  // namespace
 
 Forwarded::Forwarded(const Limits& wishes, std::uint32_t max_flows)
-    : connections(connection_limits(wishes, max_flows)), associations(association_limits()) {}
+    : connections(connection_limits(wishes, max_flows)), associations(only_of_a_source(limits::datagram_associations_per_source)),
+      questions(only_of_a_source(part_of(limits::dns_queries, limits::forwarded_source_percent))) {}
 
 Forwarded::State Forwarded::state() const {
-  return {connections.limits(), connections.state(), associations.limits().per_source, associations.state()};
+  return {connections.limits(), connections.state(), associations.limits().per_source, associations.state(),
+          questions.limits().per_source, questions.state()};
 }
 
 }  // namespace epif::redirect

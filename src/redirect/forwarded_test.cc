@@ -39,5 +39,21 @@ TEST(Forwarded, SourcesCountEachForItselfAndMetricsTellThem) {
   EXPECT_THAT(text, HasSubstr("epif_redirect_shed_total{limit=\"connections_per_source\"} 1\n"));
 }
 
+TEST(Forwarded, ManySourcesTogetherLeaveAQuarterToTheNodesOwnPrograms) {
+  Forwarded forwarded({0, 40, 0}, 40);
+  std::vector<net::Limiter::Place> held;
+  for (const auto* source : {"10.7.0.5", "10.7.0.6", "10.7.0.7"}) {
+    for (int i = 0; i < 10; ++i) held.push_back(*forwarded.connections.enter(*IpAddress::parse(source)));
+  }
+  EXPECT_EQ(forwarded.connections.enter(*IpAddress::parse("10.7.0.8")).error().code, Code::limit);
+  Stats stats;
+  stats.forwarded = forwarded.state();
+  const auto text = metrics_text(stats);
+  EXPECT_THAT(text, HasSubstr("epif_redirect_limit{limit=\"forwarded_connections\"} 30\n"));
+  EXPECT_THAT(text, HasSubstr("epif_redirect_shed_total{limit=\"forwarded_connections\"} 1\n"));
+  held.pop_back();
+  EXPECT_TRUE(forwarded.connections.enter(*IpAddress::parse("10.7.0.8"))) << "a place that came back";
+}
+
 }  // namespace
 }  // namespace epif::redirect

@@ -6,7 +6,9 @@ namespace epif::redirect {
 namespace {
 
 using Limit = net::Limiter::Limit;
+constexpr std::string_view forwarded_connections = "forwarded_connections";
 constexpr std::string_view associations_per_source = "datagram_associations_per_source";
+constexpr std::string_view questions_per_source = "dns_queries_per_source";
 
 constexpr NamedValue all[] = {
     {"handshake_deadline_ms", limits::handshake_deadline_ms},
@@ -61,25 +63,31 @@ constexpr NamedValue all[] = {
 std::span<const NamedValue> fixed_limits() { return all; }
 
 std::vector<NamedValue> source_limits(const Forwarded::State& state) {
-  return {{net::Limiter::name(Limit::per_source), state.most.per_source},
+  return {{forwarded_connections, state.most.total},
+          {net::Limiter::name(Limit::per_source), state.most.per_source},
           {net::Limiter::name(Limit::handshakes_per_source), state.most.handshakes_per_source},
           {net::Limiter::name(Limit::rate_per_source), state.most.per_second_per_source},
-          {associations_per_source, state.most_associations}};
+          {"forwarded_datagram_associations", Forwarded::associations_of_a_thread},
+          {associations_per_source, state.most_associations},
+          {"forwarded_dns_queries", Forwarded::questions_of_a_thread},
+          {questions_per_source, state.most_questions}};
 }
 
 std::vector<NamedValue> held_for_sources(const Forwarded::State& state) {
   return {{"connections", state.connections.connections},
           {"handshakes", state.connections.handshakes},
-          {"datagram_associations", state.associations.connections}};
+          {"datagram_associations", state.associations.connections},
+          {"dns_queries", state.questions.connections}};
 }
 
 std::vector<NamedValue> shed_of_sources(const Forwarded::State& state) {
   const auto& shed = state.connections.shed;
-  std::vector<NamedValue> made;
+  std::vector<NamedValue> made{{forwarded_connections, shed[static_cast<std::size_t>(Limit::total)]}};
   for (const auto limit : {Limit::per_source, Limit::handshakes_per_source, Limit::rate_per_source}) {
     made.push_back({net::Limiter::name(limit), shed[static_cast<std::size_t>(limit)]});
   }
   made.push_back({associations_per_source, state.associations.shed[static_cast<std::size_t>(Limit::per_source)]});
+  made.push_back({questions_per_source, state.questions.shed[static_cast<std::size_t>(Limit::per_source)]});
   return made;
 }
 

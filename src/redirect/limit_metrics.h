@@ -10,7 +10,7 @@ namespace epif::redirect {
 /// Limits and timers of the redirector that no flag changes, by their names in base/limits.h.
 [[nodiscard]] std::span<const NamedValue> fixed_limits();
 
-/// Of hosts that this node forwards for: the limits of one, what all of them hold now, and what was refused them for which limit.
+/// Of hosts that this node forwards for: the limits of all and of one, what all of them hold now, and what was refused them for which limit.
 [[nodiscard]] std::vector<NamedValue> source_limits(const Forwarded::State& state);
 [[nodiscard]] std::vector<NamedValue> held_for_sources(const Forwarded::State& state);
 [[nodiscard]] std::vector<NamedValue> shed_of_sources(const Forwarded::State& state);

@@ -71,6 +71,10 @@ void Stats::add(const Stats& other) {
   legs_fallen_back += other.legs_fallen_back;
   accept_pauses += other.accept_pauses;
   shed += other.shed;
+  shed_associations += other.shed_associations;
+  shed_forwarded_associations += other.shed_forwarded_associations;
+  shed_questions += other.shed_questions;
+  shed_forwarded_questions += other.shed_forwarded_questions;
   associations += other.associations;
   datagrams_sent += other.datagrams_sent;
   datagrams_received += other.datagrams_received;
@@ -91,15 +95,19 @@ std::string metrics_text(const Stats& stats) {
   lines.value("connections_led_total", stats.led);
   lines.gauge("connections_active", "Captured connections held now.");
   lines.value("connections_active", stats.active);
-  lines.gauge("limit", "What is allowed at most, by flags or the descriptors; those of a source are for hosts that this node forwards for.");
+  lines.gauge("limit", "What is allowed at most; those of a source and the forwarded ones are for hosts that this node forwards for.");
   lines.value("limit", stats.most, "{limit=\"connections\"}");
   if (stats.forwarded) {
     for (const auto& [limit, value] : source_limits(*stats.forwarded)) lines.value("limit", value, fmt::format("{{limit=\"{}\"}}", limit));
     lines.gauge("forwarded_active", "Held now for hosts that this node forwards for.");
     for (const auto& [what, value] : held_for_sources(*stats.forwarded)) lines.value("forwarded_active", value, fmt::format("{{what=\"{}\"}}", what));
   }
-  lines.counter("shed_total", "Connections and associations refused for a limit.");
+  lines.counter("shed_total", "Connections, associations and DNS questions refused for a limit.");
   lines.value("shed_total", stats.shed, "{limit=\"connections\"}");
+  lines.value("shed_total", stats.shed_associations, "{limit=\"datagram_associations\"}");
+  lines.value("shed_total", stats.shed_forwarded_associations, "{limit=\"forwarded_datagram_associations\"}");
+  lines.value("shed_total", stats.shed_questions, "{limit=\"dns_queries\"}");
+  lines.value("shed_total", stats.shed_forwarded_questions, "{limit=\"forwarded_dns_queries\"}");
   if (stats.forwarded) {
     for (const auto& [limit, value] : shed_of_sources(*stats.forwarded)) lines.value("shed_total", value, fmt::format("{{limit=\"{}\"}}", limit));
   }

@@ -66,6 +66,10 @@ struct Stats {
   std::uint64_t dns_refused = 0;
   std::uint64_t accept_pauses = 0;                ///< for want of descriptors
   std::uint64_t shed = 0;                         ///< of `refused`: connections beyond `most`
+  std::uint64_t shed_associations = 0;            ///< of datagrams_dropped: beyond limits::datagram_associations of the thread
+  std::uint64_t shed_forwarded_associations = 0;  ///< beyond the part of these for all forwarded hosts
+  std::uint64_t shed_questions = 0;               ///< of dns_refused: beyond limits::dns_queries of the thread
+  std::uint64_t shed_forwarded_questions = 0;
   std::optional<Forwarded::State> forwarded{};    ///< of all threads at once: add() leaves it alone
   std::vector<FlowStatus> flows;                  ///< only if asked for
   std::deque<RefusalStatus> refusals;             ///< the latest limits::recent_refusals of each thread

@@ -1,5 +1,7 @@
 #include "redirect/worker.h"
 
+#include <fmt/format.h>
+
 #include "base/log.h"
 #include "redirect/capture.h"
 
@@ -25,10 +27,11 @@ Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const 
   arm_expiry();
   datagrams_ = std::make_unique<Datagrams>(
       loop_, settings_, counts_, routes_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return *proxy(hop).pool; },
-      [this](const SocketAddress& client, const SocketAddress& destination, const Error& why) { note_refusal(client, destination, why); });
+      [this](const auto&... refusal) { note_refusal(refusal...); });
   dns_ = std::make_unique<Dns>(
       loop_, settings_, counts_, routes_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
-      [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); });
+      [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); },
+      [this](const auto&... refusal) { note_refusal(refusal...); });
   for (auto& listener : sockets.connections) {
     acceptors_.push_back(std::make_unique<net::Acceptor>(
         loop_, std::move(listener), [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); }));
@@ -77,14 +80,15 @@ void Worker::note_end(const Flow& flow, const Result<>& outcome) {
     return;
   }
   ++counts_.refused[error.code];
-  note_refusal(flow.client, flow.destination, error);
+  note_refusal(flow.client, flow.destination, error, flow.of_this_node);
 }
 
-void Worker::note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error) {
-  // Who floods is not to fill the log, nor to push all others out of the latest refusals.
-  if (error.code == Code::limit && ++excess_ % 1000 != 1) return;
+void Worker::note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error, bool of_this_node) {
+  const auto untold = error.code == Code::limit ? excess_.tell(of_this_node, loop_.now()) : 0;
+  if (!untold) return;
+  const auto before = *untold == 0 ? std::string() : fmt::format(" ({} more since the last line)", *untold);
   log::warn("redirect", "refused", {{"client", client.text()}, {"destination", destination.text()},
-                                    {"reason", std::string(name(error.code))}, {"why", error.text()}});
+                                    {"reason", std::string(name(error.code))}, {"why", error.text() + before}});
   if (counts_.refusals.size() == limits::recent_refusals) counts_.refusals.pop_front();
   counts_.refusals.push_back({std::chrono::system_clock::now(), client, destination, error});
 }

@@ -11,6 +11,7 @@
 #include "net/warm_pool.h"
 #include "redirect/datagrams.h"
 #include "redirect/dns.h"
+#include "redirect/excess.h"
 #include "redirect/routes.h"
 #include "redirect/settings.h"
 #include "redirect/sockets.h"
@@ -108,7 +109,7 @@ class Worker {
   void check_again();
   void arm_expiry();
   [[nodiscard]] Result<const Route*> find_route(Flow& flow, const Routes& routes) const;
-  void note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error);
+  void note_refusal(const SocketAddress& client, const SocketAddress& destination, const Error& error, bool of_this_node);
   void note_end(const Flow& flow, const Result<>& outcome);
   void note_leg(const SocketAddress& proxy, int fd);
 
@@ -122,7 +123,7 @@ class Worker {
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
   bool handed_over_ = false;
-  std::uint64_t excess_ = 0;  ///< refused for a limit
+  Excess excess_;
   Stats counts_;
   std::set<SocketAddress> fallen_back_;  ///< proxies whose legs are TCP though MPTCP is wished
   std::unique_ptr<Datagrams> datagrams_;
