@@ -43,13 +43,13 @@ std::optional<std::string> ask(const std::string& admin, std::string_view target
   return answer->body;
 }
 
-/// The process tells its own role and, by the generation it serves, whose table it has.
+/// The process tells its own role; if it does not, the table's routes have told it.
 void meet(Table& table, const std::string& admin) {
   table.admin = admin;
   const auto metrics = ask(admin, "/metrics");
   table.answers = metrics.has_value();
   if (!metrics) return;
-  table.role = metrics->contains("epif_proxy_") ? Role::proxy : Role::redirector;
+  table.role = role_told(*metrics).value_or(table.role);
 }
 
 std::vector<std::string> default_agents() {
@@ -154,6 +154,12 @@ Looks real_looks(bool connect) {
   Looks looks{function_answers, {}, address_towards};
   if (connect) looks.connects = connects;
   return looks;
+}
+
+std::optional<Role> role_told(std::string_view metrics) {
+  if (metrics.contains("epif_proxy_")) return Role::proxy;
+  if (metrics.contains("epif_redirect_")) return Role::redirector;
+  return {};
 }
 
 std::vector<std::string> refusals_of(std::string_view flows, const std::string& destination) {

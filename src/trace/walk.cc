@@ -40,6 +40,13 @@ Hop route_hop(std::string_view who, const Route& route) {
   return hop;
 }
 
+/// Of a route that NGINX does not serve now.
+std::string why_not_served(const Route& route) {
+  if (!route.blocked.empty()) return route.blocked;
+  if (route.nginx->clients.empty()) return fmt::format("its route {} lets in no client", route.id);
+  return fmt::format("its route {} was good {}", route.id, until(route.expires));
+}
+
 class Walk {
  public:
   Walk(const Question& question, const View& view, const Looks& looks, SocketAddress wanted)
@@ -112,25 +119,28 @@ class Walk {
     return true;
   }
 
-  /// The proxy node's own table: not the redirector's, though that names the same port.
+  /// The proxy node's own table. Redirectors name the same port, each client in its own table; only the proxy's says who may come.
   [[nodiscard]] const RouteTable* nginxs_table(const SocketAddress& nginx, const RouteTable& redirectors) const {
     const auto listens = [&](const Route& route) { return route.nginx && route.nginx->listen == nginx; };
     const auto at = std::ranges::find_if(view_.tables, [&](const Table& table) {
-      return &table.routes != &redirectors && std::ranges::any_of(table.routes.routes, listens);
+      if (&table.routes == &redirectors || (!redirectors.node.empty() && table.routes.node == redirectors.node)) return false;
+      const auto takes = [&](const Route& route) { return listens(route) && (table.role == Role::proxy || !route.peers.empty()); };
+      return std::ranges::any_of(table.routes.routes, takes);
     });
     return at == view_.tables.end() ? nullptr : &at->routes;
   }
 
   /// The route of `table` that NGINX follows at this port; null if the connection is refused there.
   const Route* served_by_nginx(const RouteTable& table, const SocketAddress& nginx) {
-    const auto here = looks_.address_towards(nginx.ip);
+    // The program's socket has its address before the kernel leads the connection to NGINX.
+    const auto here = looks_.address_towards(wanted_.ip);
     const auto refused = [&](const std::string& why) {
       refuse({"proxy", State::refuses, fmt::format("NGINX at {} refuses it: {}.", nginx.text(), why), {{"nginx", nginx.text()}}});
       return nullptr;
     };
     for (const auto& route : table.routes) {
       if (!route.nginx || route.nginx->listen != nginx || nginx::server_of(route) != wanted_) continue;
-      if (!nginx::is_served(route, view_.now)) return refused(route.blocked.empty() ? fmt::format("its route {} was good {}", route.id, until(route.expires)) : route.blocked);
+      if (!nginx::is_served(route, view_.now)) return refused(why_not_served(route));
       std::vector<std::string> clients;
       for (const auto& client : route.nginx->clients) clients.push_back(client.text());
       const auto let_in = fmt::format("{}", fmt::join(clients, ", "));

@@ -49,7 +49,8 @@ struct World {
       if (link.function == dead_function) return fail(Code::bf_failed, "no socket");
       return {};
     };
-    looks.address_towards = [](const IpAddress&) { return *IpAddress::parse("10.1.0.10"); };
+    // Two links: servers are reached by another one than the proxies.
+    looks.address_towards = [](const IpAddress& to) { return *IpAddress::parse(to.text().starts_with("10.2.") ? "10.1.0.10" : "10.8.0.10"); };
     if (connect) {
       looks.connects = [&](const SocketAddress& to) -> Result<> {
         if (unreachable) return fail(Code::refused, "cannot connect", to.text());
@@ -114,6 +115,10 @@ TEST(Walk, NginxIsFollowedToTheServerWhereTheProxysTableIsSeen) {
   };
   there[0].nginx->clients = {*IpAddress::parse("10.1.0.11")};
   EXPECT_NE(refusal().find("lets in 10.1.0.11, and this node comes from 10.1.0.10"), std::string::npos);
+  there[0].nginx->clients = {*IpAddress::parse("10.8.0.10")};
+  EXPECT_NE(refusal().find("this node comes from 10.1.0.10"), std::string::npos) << "the way to the server decides, not that to NGINX";
+  there[0].nginx->clients = {};
+  EXPECT_NE(refusal().find("lets in no client"), std::string::npos);
   there = {carried};
   there[0].blocked = "withdrawn";
   EXPECT_NE(refusal().find("withdrawn"), std::string::npos);
@@ -123,6 +128,38 @@ TEST(Walk, NginxIsFollowedToTheServerWhereTheProxysTableIsSeen) {
   there = {carried};
   there[0].destination = *CaptureTarget::parse("10.2.0.99:80");
   EXPECT_NE(refusal().find("no client of this port"), std::string::npos);
+}
+
+TEST(Walk, AnotherRedirectorsTableIsNotTakenForNginxs) {
+  World world;
+  auto carried = route("fast", "10.2.0.20:80");
+  carried.nginx = NginxPort{at("10.1.0.2:21000"), {*IpAddress::parse("10.1.0.10")}, false};
+  world.view.tables[0].routes.routes = {carried};
+  auto others = carried;
+  others.nginx->clients = {*IpAddress::parse("10.1.0.11")};
+  others.destination = *CaptureTarget::parse("10.2.0.99:80");
+  auto old = carried;
+  old.peers = {"umc/node"};
+  old.blocked = "of an older generation";
+  auto& tables = world.view.tables;
+  tables.insert(tables.begin() + 1, {Table{Role::redirector, "c", {"umc/other", 1, {others}, {}}, {}, false},
+                                     Table{Role::proxy, "d", {"umc/node", 1, {old}, {}}, {}, false}});
+  EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"capture", "route", "proxy"}));
+  carried.peers = {"umc/node"};
+  tables.back().routes.routes = {carried};
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"capture", "route", "proxy", "upstream"}));
+  // What answers is neither proxy nor redirector: the routes say who may come.
+  tables.back().role = Role::redirector;
+  EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"capture", "route", "proxy", "upstream"}));
+}
+
+TEST(Walk, OnlyMetricsOfAProxyOrARedirectorTellARole) {
+  EXPECT_EQ(role_told("# TYPE x counter\nepif_proxy_connections_total 1\n"), Role::proxy);
+  EXPECT_EQ(role_told("epif_redirect_connections_total 1\n"), Role::redirector);
+  EXPECT_EQ(role_told("epif_agent_generation 1\n"), std::nullopt);
+  EXPECT_EQ(role_told(""), std::nullopt);
 }
 
 TEST(Walk, AnotherRedirectorsEmptyTableIsNotTakenForThisOnes) {
