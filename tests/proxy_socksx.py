@@ -14,8 +14,8 @@ from proxy_world import (Proxy, Server, echo, free_port, ip4, open_v5, option, r
 AUTHENTICATED = b"\x06\0\0\0"
 
 
-def request(port, address="127.0.0.1", options=b""):
-    return b"\x06\x01\x01" + ip4(address) + struct.pack(">HxH", port, len(options)) + options
+def request(port, address="127.0.0.1", options=b"", command=1):
+    return bytes([6, command, 1]) + ip4(address) + struct.pack(">HxH", port, len(options)) + options
 
 
 def name_request(port, name):
@@ -92,18 +92,21 @@ def chains():
     login = option(4, b"\x02" + v5_credentials("ann", "secret"))
     root, other = "socks6://root:1080", "socks6://127.0.0.1:9"
 
-    def ask(proxy, options):
+    def ask(proxy, options, command=1):
         with proxy.connect() as client:
-            client.sendall(request(server.port, options=options))
+            client.sendall(request(server.port, options=options, command=command))
             return reply(client)[1]
     with Server(echo) as server:
         with routed("--dialect", "socksx", destination=f"127.0.0.1:{server.port}") as proxy:
             equal(ask(proxy, chain(0, root)), 2, "from nobody, even where it is true")
             equal(ask(proxy, b""), 0, "without metadata")
+            equal(ask(proxy, chain(0, root), command=0), 2, "a NOOP from nobody")
+            equal(ask(proxy, b"", command=0), 0, "a NOOP without metadata")
         with routed("--dialect", "socksx", "--user", "ann:secret", destination=f"127.0.0.1:{server.port}") as proxy:
             equal(ask(proxy, login + chain(0, root)), 0, "the last link, and the route leads to the server")
             own = f"socks6://127.0.0.1:{proxy.port}"
             equal(ask(proxy, login + chain(1, root, own)), 0, "the last link of two")
+            equal(ask(proxy, login + chain(0, root), command=0), 0, "a NOOP of a known client")
             equal(ask(proxy, login + chain(2, root, other, own)), 0, "the client is the link before")
             equal(ask(proxy, login + chain(1, root, other)), 2, "another proxy in this one's place")
             equal(ask(proxy, login + chain(1, other, own)), 2, "a chain that did not begin at its root")

@@ -10,6 +10,7 @@ import tempfile
 import time
 
 from lab import check, equal, promise, run, wait_until
+from proxy_datagrams import stack
 from proxy_tables import Table, openssl
 from proxy_world import Proxy, Server, echo, is_reset, option, read_exactly, v5_credentials, v5_request, v6_reply, v6_request
 
@@ -149,6 +150,20 @@ def joins():
             dead = gone.token
         wait_until(lambda: proxy.metric("epif_proxy_trunks") == 2, "the third trunk is gone")
         refused_join(proxy, dead, 1)
+
+
+@promise("a NOOP that opens a trunk or joins one tells what is in force for its stack options, as any other does")
+def options_told():
+    wishes = stack(1, 1, 1, 0x28) + stack(2, 4, 2, 1)
+    with served() as (server, proxy), Trunk(proxy) as trunk:
+        stream = trunk.flow(server.port)
+        trunk.send(frame(MOVED, stream))
+        for name, options in (("open", wish(OPEN)), ("join", wish(JOIN, trunk.token, stream)), ("neither", b"")):
+            with connect(proxy) as made:
+                made.sendall(noop(options + wishes))
+                kind, _, code, told = v6_reply(made)
+                equal((kind, code, told[:16]), (0, 0, wishes), f"{name}: the answer, and the options in it")
+                equal(told[16:18], options[:2], f"{name}: consent")
 
 
 @promise("a stream that joins goes on in its own connection, from the first byte there, and a second join of it changes nothing")

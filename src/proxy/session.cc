@@ -48,10 +48,15 @@ socks::Reply reply_to(const ClientRequest& request, const Route* route, Code why
   return offers(request) && !next_cannot ? socks::reply_for(why) : socks::Reply::command_not_supported;
 }
 
-/// What a client of the socksx dialect says about its way must be what the route says, and nobody unknown may say anything.
+/// Nobody unknown may say anything about its way, whatever it asks for.
+Result<> may_say_its_way(const ClientRequest& request) {
+  if (!request.chain || request.known) return {};
+  return fail(Code::denied, "chain metadata of a client that has not shown who it is", request.target.text());
+}
+
+/// What a client of the socksx dialect says about its way must be what the route says.
 Result<> believes(const ClientRequest& request, const Route& route, const Leg& leg) {
   if (!request.chain) return {};
-  if (!request.known) return fail(Code::denied, "chain metadata of a client that has not shown who it is", request.target.text());
   return confirm(*request.chain, route, leg);
 }
 
@@ -151,12 +156,11 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
     co_await associate(talk, *request);
     co_return false;
   }
-  const bool for_trunks = is_for_trunks(*request);
-  Result<> opened;
-  if (for_trunks) {
+  auto opened = may_say_its_way(*request);
+  if (opened && is_for_trunks(*request)) {
     opened = co_await serve_trunks(talk, *request, kind, dialect);
     if (opened) co_return false;
-  } else {
+  } else if (opened) {
     opened = co_await open(talk, *request);
   }
   if (!opened) {

@@ -67,9 +67,9 @@ class Worker::Session {
   // Trunks: session_trunk.cc
   [[nodiscard]] bool is_for_trunks(const ClientRequest& request) const;
   [[nodiscard]] net::Task<Result<>> serve_trunks(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect);
-  [[nodiscard]] net::Task<Result<>> become_trunk(Conversation& talk, Listener kind, Dialect dialect);
+  [[nodiscard]] net::Task<Result<>> become_trunk(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect);
   [[nodiscard]] net::Task<void> carry_trunk(const TrunkToken& token, Bytes early, Listener kind, Dialect dialect);
-  [[nodiscard]] net::Task<Result<>> join_stream(Conversation& talk, const socks6::TrunkOption& wish);
+  [[nodiscard]] net::Task<Result<>> join_stream(Conversation& talk, const ClientRequest& request);
   [[nodiscard]] net::Task<void> carry();
   [[nodiscard]] net::Task<Result<>> carry_through_chain();
   [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request) const;

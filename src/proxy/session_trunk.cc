@@ -1,6 +1,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "proxy/session.h"
+#include "proxy/stack.h"
 
 // A connection that becomes a trunk, or that goes on with a stream of one. Neither has a right to anything by that: each
 // stream of a trunk makes its own request, and is decided on like a connection of the same client.
@@ -16,19 +17,19 @@ bool Worker::Session::is_for_trunks(const ClientRequest& request) const {
 net::Task<Result<>> Worker::Session::serve_trunks(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect) {
   Result<> served;
   if (request.trunk->what == What::open) {
-    served = co_await become_trunk(talk, kind, dialect);
+    served = co_await become_trunk(talk, request, kind, dialect);
   } else {
-    served = co_await join_stream(talk, *request.trunk);
+    served = co_await join_stream(talk, request);
   }
   co_return served;
 }
 
-net::Task<Result<>> Worker::Session::become_trunk(Conversation& talk, Listener kind, Dialect dialect) {
+net::Task<Result<>> Worker::Session::become_trunk(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect) {
   auto& all = worker_.shared_.trunks;
   auto token = all.add({&worker_.loop_, {}, flow_.identity, flow_.peer.ip});
   if (!token) co_return fail(std::move(token.error()));
   talk.consent({What::open, *token});
-  auto served = co_await talk.answer(socks::Reply::success, {});
+  auto served = co_await talk.answer(socks::Reply::success, {}, apply_stack(request, probed_facts(request.stack)));
   if (served && !flow_.cut_reason) co_await carry_trunk(*token, talk.take_early(), kind, dialect);
   all.remove(*token);
   co_return Result<>{};
@@ -53,11 +54,12 @@ net::Task<void> Worker::Session::carry_trunk(const TrunkToken& token, Bytes earl
   if (!ended) log::debug("proxy", "a trunk broke", {{"from", source()}, {"why", ended.error().text()}});
 }
 
-net::Task<Result<>> Worker::Session::join_stream(Conversation& talk, const socks6::TrunkOption& wish) {
+net::Task<Result<>> Worker::Session::join_stream(Conversation& talk, const ClientRequest& request) {
+  const auto wish = *request.trunk;
   auto place = worker_.shared_.trunks.find(wish.token, flow_.identity, flow_.peer.ip);
   if (!place) co_return fail(std::move(place.error()));
   talk.consent({What::join});
-  auto answered = co_await talk.answer(socks::Reply::success, {});
+  auto answered = co_await talk.answer(socks::Reply::success, {}, apply_stack(request, probed_facts(request.stack)));
   if (!answered || flow_.cut_reason) co_return Result<>{};
   flow_.client = nullptr;
   auto early = talk.take_early();
