@@ -4,7 +4,8 @@
 //
 // The messages stand in stdin, in hexadecimal, one a line. COUNT of them, each changed anew as SEED wants it, go to 127.0.0.1:PORT,
 // cut anywhere, ended by FIN or RST or neither, their answers read or not. LISTENER is an inherited descriptor; what connects there
-// gets back what it sends. Prints what it counted. Exits 1 if it could not, or if a client that had ended met no end itself.
+// gets back what it sends. Prints what it counted. Exits 1 if it could not, or if a client that had ended, or a connection to the server,
+// met no end itself.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -35,7 +36,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t at_once = 96;
-constexpr std::chrono::seconds patience{10};  // of a client that has ended, and of all of them for a free port
+constexpr std::chrono::seconds patience{10};  // of a client that has ended, of a quiet server, and of all clients for a free port
 
 /// Numbers that are the same everywhere for a seed; the distributions of the library are not.
 class Chance {
@@ -76,11 +77,18 @@ struct Client {
   Fd socket;
   Bytes message;
   std::size_t cut = 0;
+  std::size_t told = 0; ///< of the message
   bool ends = false;    ///< by FIN, and then reads up to the proxy's end
   bool aborts = false;  ///< closes by RST
   bool spoken = false;
   bool answered = false;
   Clock::time_point since{};
+};
+
+/// A connection that reached the server.
+struct Echo {
+  Fd socket;
+  Clock::time_point heard = Clock::now();
 };
 
 struct Counts {
@@ -89,6 +97,7 @@ struct Counts {
   std::size_t refused = 0;   ///< that did not even connect
   std::size_t without_end = 0;
   std::size_t echoed = 0;    ///< connections that reached the server
+  std::size_t echoes_without_end = 0;
 };
 
 class Storm {
@@ -113,6 +122,7 @@ class Storm {
       if (Clock::now() - looked < std::chrono::seconds(1)) continue;
       looked = Clock::now();
       for (auto& client : clients_) give_up(client, looked);
+      counts_.echoes_without_end += std::erase_if(echoing_, [&](const auto& one) { return looked - one.second.heard >= patience; });
     }
     return true;
   }
@@ -141,6 +151,7 @@ class Storm {
     client.cut = (manner & 1) != 0 ? chance_.below(client.message.size()) : 0;
     client.ends = (manner & 2) != 0;
     client.aborts = (manner & 4) != 0;
+    client.told = 0;
     client.spoken = client.answered = false;
   }
 
@@ -161,20 +172,22 @@ class Storm {
     return true;
   }
 
-  bool send(Client& client, ByteSpan bytes) {
-    return bytes.empty() || ::send(client.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) >= 0;
+  /// Says the message up to `end`. False if not all of it went.
+  bool send(Client& client, std::size_t end) {
+    while (client.told < end) {
+      const auto sent = ::send(client.socket.get(), client.message.data() + client.told, end - client.told, MSG_NOSIGNAL);
+      if (sent < 0) return false;
+      client.told += static_cast<std::size_t>(sent);
+    }
+    return true;
   }
 
   void speak(Client& client) {
-    const ByteSpan message(client.message);
-    if (!send(client, message.first(client.cut))) {
-      if (errno == EAGAIN) return;  // it does not stand yet
-      ++counts_.refused;
-      return leave(client);
-    }
+    const bool all = send(client, client.cut) && send(client, client.message.size());
+    if (!all && errno == EAGAIN) return;  // it does not stand yet, or takes no more now: from where it stopped, later
+    ++(client.told != 0 ? counts_.sent : counts_.refused);
     client.spoken = true;
-    ++counts_.sent;
-    if (!send(client, message.subspan(client.cut)) || !client.ends) return leave(client);
+    if (!all || !client.ends) return leave(client);
     ::shutdown(client.socket.get(), SHUT_WR);
   }
 
@@ -230,7 +243,8 @@ class Storm {
       if (!made) return;
       ++counts_.echoed;
       watch(made.get(), EPOLLIN);
-      echoing_.emplace(made.get(), std::move(made));
+      const int fd = made.get();
+      echoing_.emplace(fd, Echo{std::move(made)});
     }
   }
 
@@ -238,9 +252,12 @@ class Storm {
     std::array<std::uint8_t, 4096> buffer{};
     const auto got = ::recv(fd, buffer.data(), buffer.size(), 0);
     if (got < 0 && errno == EAGAIN) return;
+    const auto place = echoing_.find(fd);
+    if (place == echoing_.end()) return;  // given up
+    place->second.heard = Clock::now();
     // It was little: the socket takes it.
     if (got > 0 && ::send(fd, buffer.data(), static_cast<std::size_t>(got), MSG_NOSIGNAL) == got) return;
-    echoing_.erase(fd);
+    echoing_.erase(place);
   }
 
   Fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
@@ -253,7 +270,7 @@ class Storm {
   std::vector<Bytes> messages_;
   std::vector<Client> clients_;
   std::unordered_map<int, Client*> places_;  ///< clients by descriptor
-  std::unordered_map<int, Fd> echoing_;
+  std::unordered_map<int, Echo> echoing_;
   Counts counts_;
 };
 
@@ -269,10 +286,10 @@ int main(int argc, char** argv) try {
               std::move(messages));
   const bool done = storm.run();
   const auto& counts = storm.counts();
-  std::printf("{\"sent\": %zu, \"answered\": %zu, \"refused\": %zu, \"without_end\": %zu, \"echoed\": %zu}\n", counts.sent, counts.answered,
-              counts.refused, counts.without_end, counts.echoed);
+  std::printf("{\"sent\": %zu, \"answered\": %zu, \"refused\": %zu, \"without_end\": %zu, \"echoed\": %zu, \"echoes_without_end\": %zu}\n", counts.sent, counts.answered,
+              counts.refused, counts.without_end, counts.echoed, counts.echoes_without_end);
   if (!done) std::fputs("no free port\n", stderr);
-  return done && counts.without_end == 0 ? 0 : 1;
+  return done && counts.without_end == 0 && counts.echoes_without_end == 0 ? 0 : 1;
 } catch (const std::exception& error) {
   return std::fprintf(stderr, "mutated_handshakes: %s\n", error.what()), 2;
 }
