@@ -87,6 +87,10 @@ Result<> Worker::take_place(Flow& flow) {
     auto place = settings_.forwarded->connections.enter(flow.client.ip);
     if (!place) return fail(std::move(place.error()));
     flow.place = std::move(*place);
+    if (++forwarded_ > Forwarded::part_of(settings_.max_flows_per_thread())) {
+      ++counts_.shed_forwarded;
+      return fail(Code::limit, "too many connections of forwarded hosts", flow.destination.text());
+    }
   }
   if (flows_.size() <= settings_.max_flows_per_thread()) return {};
   ++counts_.shed;

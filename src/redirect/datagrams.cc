@@ -60,9 +60,11 @@ Result<net::Limiter::Place> Datagrams::place_for(const SocketAddress& client, bo
 
 void Datagrams::refuse(const Pair& between, const Error& why, bool of_this_node) {
   ++counts_.datagrams_dropped[why.code];
-  // One word for many datagrams: programs send again and again.
-  if (refused_.size() >= limits::datagram_associations) refused_.clear();
-  refused_[between] = {why.code, loop_.now() + std::chrono::milliseconds(limits::datagram_retry_ms)};
+  // One word for many datagrams: programs send again and again. What was revoked is over; the next datagram asks the routes of now.
+  if (why.code != Code::revoked) {
+    if (refused_.size() >= limits::datagram_associations) refused_.clear();
+    refused_[between] = {why.code, loop_.now() + std::chrono::milliseconds(limits::datagram_retry_ms)};
+  }
   on_refusal_(between.first, between.second, why, of_this_node);
 }
 

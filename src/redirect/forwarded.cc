@@ -8,13 +8,13 @@ namespace {
 
 constexpr auto unlimited = std::numeric_limits<std::uint32_t>::max();
 
-std::uint32_t part_of(std::uint32_t whole, std::uint32_t percent) { return std::max(1u, whole * percent / 100); }
+std::uint32_t share(std::uint32_t whole, std::uint32_t percent) { return std::max(1u, whole * percent / 100); }
 
 net::Limiter::Limits connection_limits(const Forwarded::Limits& wishes, std::uint32_t max_flows) {
-  net::Limiter::Limits made{part_of(max_flows, limits::forwarded_percent),
-                            wishes.connections != 0 ? wishes.connections : part_of(max_flows, limits::forwarded_source_percent)};
+  net::Limiter::Limits made{Forwarded::part_of(max_flows),
+                            wishes.connections != 0 ? wishes.connections : share(max_flows, limits::forwarded_source_percent)};
   made.handshakes = unlimited;
-  made.handshakes_per_source = wishes.handshakes != 0 ? wishes.handshakes : part_of(made.per_source, limits::forwarded_handshake_percent);
+  made.handshakes_per_source = wishes.handshakes != 0 ? wishes.handshakes : share(made.per_source, limits::forwarded_handshake_percent);
   made.per_second = unlimited;
   if (wishes.rate != 0) made.per_second_per_source = wishes.rate;
   return made;
@@ -32,7 +32,9 @@ net::Limiter::Limits only_of_a_source(std::uint32_t most) {
 
 Forwarded::Forwarded(const Limits& wishes, std::uint32_t max_flows)
     : connections(connection_limits(wishes, max_flows)), associations(only_of_a_source(limits::datagram_associations_per_source)),
-      questions(only_of_a_source(part_of(limits::dns_queries, limits::forwarded_source_percent))) {}
+      questions(only_of_a_source(share(limits::dns_queries, limits::forwarded_source_percent))) {}
+
+std::uint32_t Forwarded::part_of(std::uint32_t whole) { return share(whole, limits::forwarded_percent); }
 
 Forwarded::State Forwarded::state() const {
   return {connections.limits(), connections.state(), associations.limits().per_source, associations.state(),

@@ -20,7 +20,8 @@ struct Forwarded {
   /// `max_flows`: connections of all sources and of the node's own programs.
   Forwarded(const Limits& wishes, std::uint32_t max_flows);
 
-  /// Of all sources together, on each thread.
+  /// Of all sources together, on each thread: of `whole` connections, of associations, of questions.
+  [[nodiscard]] static std::uint32_t part_of(std::uint32_t whole);
   static constexpr std::size_t associations_of_a_thread = limits::datagram_associations * limits::forwarded_percent / 100;
   static constexpr std::size_t questions_of_a_thread = limits::dns_queries * limits::forwarded_percent / 100;
 

@@ -22,6 +22,8 @@ TEST(Forwarded, ASourceGetsAQuarterOfAllAndHalfOfThatForHandshakesUnlessFlagsSay
   EXPECT_EQ(wished.handshakes_per_source, 5u);
   EXPECT_EQ(wished.per_second_per_source, 3u);
   EXPECT_EQ(Forwarded({}, 2).state().most.per_source, 1u) << "never none";
+  EXPECT_EQ(Forwarded::part_of(32), 24u) << "of a thread with 32";
+  EXPECT_EQ(Forwarded::part_of(1), 1u);
 }
 
 TEST(Forwarded, SourcesCountEachForItselfAndMetricsTellThem) {
@@ -51,6 +53,8 @@ TEST(Forwarded, ManySourcesTogetherLeaveAQuarterToTheNodesOwnPrograms) {
   const auto text = metrics_text(stats);
   EXPECT_THAT(text, HasSubstr("epif_redirect_limit{limit=\"forwarded_connections\"} 30\n"));
   EXPECT_THAT(text, HasSubstr("epif_redirect_shed_total{limit=\"forwarded_connections\"} 1\n"));
+  stats.shed_forwarded = 4;
+  EXPECT_THAT(metrics_text(stats), HasSubstr("epif_redirect_shed_total{limit=\"forwarded_connections\"} 5\n")) << "with those of the threads";
   held.pop_back();
   EXPECT_TRUE(forwarded.connections.enter(*IpAddress::parse("10.7.0.8"))) << "a place that came back";
 }

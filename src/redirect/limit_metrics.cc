@@ -80,9 +80,9 @@ std::vector<NamedValue> held_for_sources(const Forwarded::State& state) {
           {"dns_queries", state.questions.connections}};
 }
 
-std::vector<NamedValue> shed_of_sources(const Forwarded::State& state) {
+std::vector<NamedValue> shed_for_sources(const Forwarded::State& state, std::uint64_t shed_by_threads) {
   const auto& shed = state.connections.shed;
-  std::vector<NamedValue> made{{forwarded_connections, shed[static_cast<std::size_t>(Limit::total)]}};
+  std::vector<NamedValue> made{{forwarded_connections, shed[static_cast<std::size_t>(Limit::total)] + shed_by_threads}};
   for (const auto limit : {Limit::per_source, Limit::handshakes_per_source, Limit::rate_per_source}) {
     made.push_back({net::Limiter::name(limit), shed[static_cast<std::size_t>(limit)]});
   }

@@ -71,6 +71,7 @@ void Stats::add(const Stats& other) {
   legs_fallen_back += other.legs_fallen_back;
   accept_pauses += other.accept_pauses;
   shed += other.shed;
+  shed_forwarded += other.shed_forwarded;
   shed_associations += other.shed_associations;
   shed_forwarded_associations += other.shed_forwarded_associations;
   shed_questions += other.shed_questions;
@@ -109,7 +110,7 @@ std::string metrics_text(const Stats& stats) {
   lines.value("shed_total", stats.shed_questions, "{limit=\"dns_queries\"}");
   lines.value("shed_total", stats.shed_forwarded_questions, "{limit=\"forwarded_dns_queries\"}");
   if (stats.forwarded) {
-    for (const auto& [limit, value] : shed_of_sources(*stats.forwarded)) lines.value("shed_total", value, fmt::format("{{limit=\"{}\"}}", limit));
+    for (const auto& [limit, value] : shed_for_sources(*stats.forwarded, stats.shed_forwarded)) lines.value("shed_total", value, fmt::format("{{limit=\"{}\"}}", limit));
   }
   lines.gauge("fixed_limit", "Limits and timers that no flag changes.");
   for (const auto& [limit, value] : fixed_limits()) lines.value("fixed_limit", value, fmt::format("{{limit=\"{}\"}}", limit));

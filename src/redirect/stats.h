@@ -66,6 +66,7 @@ struct Stats {
   std::uint64_t dns_refused = 0;
   std::uint64_t accept_pauses = 0;                ///< for want of descriptors
   std::uint64_t shed = 0;                         ///< of `refused`: connections beyond `most`
+  std::uint64_t shed_forwarded = 0;               ///< the same beyond the thread's part for all forwarded hosts
   std::uint64_t shed_associations = 0;            ///< of datagrams_dropped: beyond limits::datagram_associations of the thread
   std::uint64_t shed_forwarded_associations = 0;  ///< beyond the part of these for all forwarded hosts
   std::uint64_t shed_questions = 0;               ///< of dns_refused: beyond limits::dns_queries of the thread

@@ -59,6 +59,7 @@ net::Task<void> Worker::serve(Fd connection, SocketAddress client) {
   place->client = place->client_socket = client;
   auto outcome = co_await carry(*place, std::move(connection));
   note_end(*place, outcome);
+  forwarded_ -= place->place ? 1 : 0;
   flows_.erase(place);
 }
 

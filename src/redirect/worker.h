@@ -90,7 +90,7 @@ class Worker {
   [[nodiscard]] std::optional<SocketAddress> wanted_by(Flow& flow, int connection);
   /// Register, check, forward: finds the route, gets the first bytes, connects, relays.
   net::Task<Result<>> carry(Flow& flow, Fd connection);
-  /// Error `limit`: it is one too many, of its source or in all.
+  /// Error `limit`: it is one too many, of its source, of all that are forwarded or in all.
   [[nodiscard]] Result<> take_place(Flow& flow);
   /// To an upstream that has answered. `wanted`: where the client wanted to go, if the kernel knows.
   net::Task<Result<Upstream>> begin(Flow& flow, net::Stream& client, std::optional<SocketAddress> wanted);
@@ -123,6 +123,7 @@ class Worker {
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
   bool handed_over_ = false;
+  std::size_t forwarded_ = 0;  ///< of flows_, those that hold a place of a source
   Excess excess_;
   Stats counts_;
   std::set<SocketAddress> fallen_back_;  ///< proxies whose legs are TCP though MPTCP is wished
