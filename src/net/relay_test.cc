@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <deque>
 #include <numeric>
 
 #include "base/limits.h"
@@ -13,6 +14,13 @@
 
 namespace epif::net {
 namespace {
+
+/// What one end has received.
+struct Sink {
+  Bytes got;
+  bool ended = false;
+  std::optional<Error> error;
+};
 
 /// client === [a relay b] === server, four TCP sockets on loopback, all on one loop; with and without splice().
 struct RelayTest : ::testing::TestWithParam<Splice> {
@@ -48,6 +56,10 @@ struct RelayTest : ::testing::TestWithParam<Splice> {
     spawn(run(*this, times, gate));
   }
 
+  /// Lives until the relay has ended: a test that is over earlier leaves its readers waiting.
+  Sink& sink() { return sinks.emplace_back(); }
+  std::deque<Sink> sinks{};
+
   void TearDown() override {
     for (auto* stream : {&client, &server, &a, &b}) {
       if (*stream) (*stream)->abort({Code::internal, "the test is over"});
@@ -61,12 +73,6 @@ struct RelayTest : ::testing::TestWithParam<Splice> {
     while (!condition() && Clock::now() < deadline) loop->run_once(std::chrono::milliseconds(20));
     ASSERT_TRUE(condition());
   }
-};
-
-struct Sink {
-  Bytes got;
-  bool ended = false;
-  std::optional<Error> error;
 };
 
 Task<> collect(Stream& from, Sink& sink) {
@@ -105,7 +111,8 @@ TEST_P(RelayTest, AHalfClosedFlowCarriesTheOtherDirectionToItsEnd) {
   start();
   const auto up = pattern(3'000'000);
   const auto down = pattern(5'000'000);
-  Sink at_server, at_client;
+  auto& at_server = sink();
+  auto& at_client = sink();
   spawn(collect(*server, at_server));
   spawn(collect(*client, at_client));
   spawn(say(*client, up, true));
@@ -122,7 +129,7 @@ TEST_P(RelayTest, AHalfClosedFlowCarriesTheOtherDirectionToItsEnd) {
 
 TEST_P(RelayTest, AResetIsPassedOnAsAResetAndNeverAsAnEnd) {
   start();
-  Sink at_client;
+  auto& at_client = sink();
   spawn(collect(*client, at_client));
   spawn(say(*server, pattern(1000), false));
   until([&] { return at_client.got.size() == 1000; });
@@ -134,7 +141,7 @@ TEST_P(RelayTest, AResetIsPassedOnAsAResetAndNeverAsAnEnd) {
 
 TEST_P(RelayTest, AResetThatOurOwnWriteMeetsIsStillNoEnd) {
   start();
-  Sink at_client;
+  auto& at_client = sink();
   spawn(collect(*client, at_client));
   spawn(say(*server, pattern(500), false));
   until([&] { return at_client.got.size() == 500; });
@@ -163,7 +170,8 @@ TEST_P(RelayTest, ASocketThatWasResetStaysDeafForWhoeverHoldsACopy) {
 
 TEST_P(RelayTest, ACutIsAnErrorAtBothPeers) {
   start();
-  Sink at_client, at_server;
+  auto& at_client = sink();
+  auto& at_server = sink();
   spawn(collect(*client, at_client));
   spawn(collect(*server, at_server));
   spawn(say(*client, pattern(100), false));
@@ -177,7 +185,7 @@ TEST_P(RelayTest, ACutIsAnErrorAtBothPeers) {
 
 TEST_P(RelayTest, AServerThatAnswersAndGoesStillDeliversItsAnswer) {
   start();
-  Sink at_client;
+  auto& at_client = sink();
   const auto answer = pattern(2000);
   spawn(collect(*client, at_client));
   spawn(say(*server, answer, true));
@@ -197,7 +205,7 @@ TEST_P(RelayTest, AStalledReceiverBoundsWhatTheRelayTakes) {
   for (int i = 0; i < 50; ++i) loop->run_once(std::chrono::milliseconds(1));
   EXPECT_EQ(from_a.bytes, taken) << "the relay went on reading without a receiver";
   EXPECT_LT(taken, 32'000'000u);
-  Sink at_server;
+  auto& at_server = sink();
   spawn(collect(*server, at_server));
   until([&] { return at_server.ended; });
   EXPECT_EQ(at_server.got.size(), 64'000'000u);
@@ -205,7 +213,7 @@ TEST_P(RelayTest, AStalledReceiverBoundsWhatTheRelayTakes) {
 
 TEST_P(RelayTest, AnIdleFlowIsCutWithItsReason) {
   start({1, 1});
-  Sink at_client;
+  auto& at_client = sink();
   spawn(collect(*client, at_client));
   until([&] { return outcome.has_value(); });
   EXPECT_EQ(outcome->error().code, Code::timeout);
@@ -224,7 +232,7 @@ struct AtMost : PumpGate {
 TEST_P(RelayTest, AGateRefusesBytesBeforeTheyArePassedOn) {
   AtMost gate(1000);
   start({60, 60}, &gate);
-  Sink at_server;
+  auto& at_server = sink();
   spawn(collect(*server, at_server));
   spawn(say(*client, pattern(900), false));
   until([&] { return at_server.got.size() == 900; });
@@ -238,7 +246,7 @@ TEST_P(RelayTest, SmallMessagesBetweenLargeOnesKeepTheirOrder) {
   start();
   const auto large = pattern(2'000'000);
   Bytes wanted;
-  Sink at_server;
+  auto& at_server = sink();
   spawn(collect(*server, at_server));
   for (int round = 0; round < 4; ++round) {
     for (const std::size_t size : {large.size(), std::size_t{1}, std::size_t{20'000}, std::size_t{300}}) {
@@ -258,7 +266,7 @@ TEST_P(RelayTest, WithoutAPipeToSpareBytesStillPass) {
   EXPECT_EQ(taken.size(), limits::splice_pipes);
   start();
   const auto up = pattern(3'000'000);
-  Sink at_server;
+  auto& at_server = sink();
   spawn(collect(*server, at_server));
   spawn(say(*client, up, true));
   until([&] { return at_server.ended; });
@@ -288,7 +296,7 @@ TEST_P(RelayTest, AnUrgentByteNeitherStopsNorEndsWhatFollowsIt) {
   std::tie(b, server) = tcp_pair();
   const auto bulk = pattern(600'000);
   const Bytes urgent(1, '!');
-  Sink at_server;
+  auto& at_server = sink();
   spawn(collect(*server, at_server));
   // All of it waits for the relay before it begins, so that no further event tells of the bytes behind the mark.
   for (const ByteSpan part : {ByteSpan(bulk).first(30'000), ByteSpan(urgent), ByteSpan(bulk).subspan(30'000, 10'000)}) {

@@ -16,6 +16,7 @@ constexpr NamedValue all[] = {
     {"name_max_bytes", limits::name_max_bytes},
     {"socks4_user_max_bytes", limits::socks4_user_max_bytes},
     {"relay_buffer_bytes", limits::relay_buffer_bytes},
+    {"frame_pool_bytes", limits::frame_pool_bytes},
     {"splice_bytes", limits::splice_bytes},
     {"splice_after_bytes", limits::splice_after_bytes},
     {"splice_large_bytes", limits::splice_large_bytes},

@@ -26,6 +26,8 @@ constexpr NamedValue all[] = {
     {"source_prefix_v6", limits::source_prefix_v6},
     {"rate_sources", limits::rate_sources},
     {"recent_refusals", limits::recent_refusals},
+    {"excess_told_ms", limits::excess_told_ms},
+    {"frame_pool_bytes", limits::frame_pool_bytes},
     {"routes_file_max_bytes", limits::routes_file_max_bytes},
     {"capture_chain_devices", limits::capture_chain_devices},
     {"connect_hook_destinations", limits::connect_hook_destinations},
