@@ -18,7 +18,7 @@ bool has_parity(std::uint16_t port, std::uint8_t parity) { return parity == 0 ||
 
 }  // namespace
 
-Worker::Association::Association(Worker& worker, Flow& flow, net::Stream& client, const ClientRequest& request)
+Worker::Association::Association(Worker& worker, Flow& flow, net::Stream& client, const admission::ClientRequest& request)
     : worker_(worker),
       flow_(flow),
       client_(client),
@@ -60,7 +60,7 @@ Result<> Worker::Association::open() {
   queued_.count_at(std::move(*place));
   auto opened = open_remote();
   if (!opened) return opened;
-  if (request_.protocol == Protocol::socks6) {
+  if (request_.protocol == admission::Protocol::socks6) {
     number_ = worker_.datagrams_->give_number(*this);
     client_facts_ = client_leg_facts(request_.stack, client_.fd());
     ++worker_.counters_.udp.associations_socks6;
@@ -94,7 +94,7 @@ Result<> Worker::Association::open_remote() {
 Result<Fd> Worker::Association::bind_remote() {
   const auto options = remote_options();
   SocketAddress at;  // SOCKS5 tells where the client sends from, not where we should
-  if (request_.protocol == Protocol::socks6) {
+  if (request_.protocol == admission::Protocol::socks6) {
     const auto* ip = std::get_if<IpAddress>(&request_.target.host);
     if (ip == nullptr) return fail(Code::unsupported, "UDP ASSOCIATE at a name", request_.target.text());
     at = {ip->unmapped(), request_.target.port};

@@ -14,7 +14,7 @@ namespace epif::proxy {
 /// comes in only from one. Lives in its session's coroutine frame.
 class Worker::Association {
  public:
-  Association(Worker& worker, Flow& flow, net::Stream& client, const ClientRequest& request);
+  Association(Worker& worker, Flow& flow, net::Stream& client, const admission::ClientRequest& request);
   ~Association();
   Association(const Association&) = delete;
   Association& operator=(const Association&) = delete;
@@ -107,7 +107,7 @@ class Worker::Association {
   Worker& worker_;
   Flow& flow_;
   net::Stream& client_;
-  const ClientRequest request_;
+  const admission::ClientRequest request_;
   QueuedBytes queued_;  ///< at this association's place
   std::map<std::string, net::Limiter::Place> route_places_;
   PortReservations::Held reserved_;

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "admission/conversation.h"
 #include "base/limits.h"
-#include "proxy/conversation.h"
 
 namespace epif::proxy {
 namespace {
@@ -138,7 +138,7 @@ std::string print_metrics(const Snapshot& snapshot, const TableState& table, std
   out += fmt::format("epif_proxy_connections_total{{listener=\"tls\"}} {}\n", counters.accepted_tls);
   head(out, "epif_proxy_requests_total", "counter", "Whole requests read.");
   for (std::size_t i = 0; i < counters.requests.size(); ++i) {
-    out += fmt::format("epif_proxy_requests_total{{protocol=\"{}\"}} {}\n", name(static_cast<Protocol>(i)), counters.requests[i]);
+    out += fmt::format("epif_proxy_requests_total{{protocol=\"{}\"}} {}\n", name(static_cast<admission::Protocol>(i)), counters.requests[i]);
   }
   std::map<std::string, std::uint64_t> stages{{"handshake", 0}, {"deciding", 0}, {"open", 0}};
   for (const auto& flow : snapshot.flows) ++stages[flow.stage];

@@ -2,9 +2,9 @@
 #include <atomic>
 #include <optional>
 
+#include "admission/conversation.h"
 #include "bridge/chain.h"
 #include "net/relay.h"
-#include "proxy/conversation.h"
 #include "proxy/routing.h"
 
 namespace epif::proxy {

@@ -4,9 +4,9 @@
 #include <string>
 #include <string_view>
 
+#include "admission/client_sessions.h"
 #include "base/named_value.h"
 #include "net/limiter.h"
-#include "proxy/client_sessions.h"
 
 namespace epif::proxy {
 
@@ -15,7 +15,7 @@ struct Limited {
   const net::Limiter& connections;
   const net::Limiter& associations;
   const net::Limiter& next_associations;
-  const ClientSessions& sessions;
+  const admission::ClientSessions& sessions;
   std::chrono::milliseconds bind_deadline;
   std::size_t warm;  ///< connections that stand ready to each next proxy, each thread
 };

@@ -5,7 +5,7 @@
 namespace epif::proxy {
 namespace {
 
-const ClientRequest::Encapsulation* sent_for(const ClientRequest& request, const std::string& pair) {
+const admission::ClientRequest::Encapsulation* sent_for(const admission::ClientRequest& request, const std::string& pair) {
   for (const auto& one : request.encapsulations) {
     if (one.pair == pair) return &one;
   }
@@ -23,7 +23,7 @@ Result<hpke::PublicKey> key_of_peer(const Route& route, const Identity& client_i
 }
 
 Result<hpke::Secret> derive(const Route& route, const Identity& own_identity, const Identity& client_identity,
-                            const ClientRequest::Encapsulation& sent, const hpke::KeyPair& own) {
+                            const admission::ClientRequest::Encapsulation& sent, const hpke::KeyPair& own) {
   const auto sender = key_of_peer(route, client_identity);
   if (!sender) return fail(sender.error());
   const bool certified = !client_identity.empty();
@@ -46,7 +46,7 @@ Result<hpke::Encapsulated> encapsulate(const Route& route, const Identity& own_i
 }  // namespace
 
 Result<ConnectionKeys> connection_keys(const Route& route, const Identity& own_identity, const Identity& client_identity,
-                                       const ClientRequest& request, const hpke::KeyPair* own) {
+                                       const admission::ClientRequest& request, const hpke::KeyPair* own) {
   ConnectionKeys made;
   for (const auto& link : route.chain) {
     if (link.key_pair.empty() || made.keys.contains(link.key_pair)) continue;

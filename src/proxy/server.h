@@ -5,13 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "admission/users.h"
 #include "base/error.h"
 #include "base/ip.h"
 #include "base/limits.h"
 #include "net/pipe_pool.h"
 #include "net/tls.h"
 #include "net/turns.h"
-#include "proxy/users.h"
 
 namespace epif::proxy {
 
@@ -24,7 +24,7 @@ struct Settings {
   bool multipath = false;                     ///< listeners and legs to next proxies speak MPTCP where the other side does
   std::optional<std::filesystem::path> routes;
   bool allow_all = false;
-  Users users;
+  admission::Users users;
   std::vector<SocketAddress> name_servers;    ///< of the DNS service; empty: the system's
   std::string admin;                          ///< path of the admin socket; empty: none
   bool take_over = false;                     ///< from the proxy that serves `admin`: its listening sockets, without a lost connection

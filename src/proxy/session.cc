@@ -31,33 +31,33 @@ net::Task<bool> answers_at_once(net::Stream& upstream, bool has_all) {
 std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 
 /// What this proxy does for a client of this protocol.
-bool offers(const ClientRequest& request) {
+bool offers(const admission::ClientRequest& request) {
   switch (request.command) {
     case socks::Command::connect:
     case socks::Command::bind: return true;
-    case socks::Command::noop: return request.protocol == Protocol::socks6;
+    case socks::Command::noop: return request.protocol == admission::Protocol::socks6;
     default: return false;
   }
 }
 
 /// What tells the client why its request failed. A next proxy without BIND makes ours one, too; without a next one `unsupported`
 /// is the address.
-socks::Reply reply_to(const ClientRequest& request, const Route* route, Code why) {
+socks::Reply reply_to(const admission::ClientRequest& request, const Route* route, Code why) {
   const bool next_cannot = why == Code::unsupported && request.command == socks::Command::bind && route != nullptr && route->next &&
                            !request.target.is_name();
   return offers(request) && !next_cannot ? socks::reply_for(why) : socks::Reply::command_not_supported;
 }
 
 /// Nobody unknown may say anything about its way, whatever it asks for.
-Result<> may_say_its_way(const ClientRequest& request) {
+Result<> may_say_its_way(const admission::ClientRequest& request) {
   if (!request.chain || request.known) return {};
   return fail(Code::denied, "chain metadata of a client that has not shown who it is", request.target.text());
 }
 
 /// What a client of the socksx dialect says about its way must be what the route says.
-Result<> believes(const ClientRequest& request, const Route& route, const Leg& leg) {
+Result<> believes(const admission::ClientRequest& request, const Route& route, const admission::Leg& leg) {
   if (!request.chain) return {};
-  return confirm(*request.chain, route, leg);
+  return admission::confirm(*request.chain, route, leg);
 }
 
 }  // namespace
@@ -134,14 +134,14 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
 
   auto& shared = worker_.shared_;
   const auto* users = kind == Listener::clear ? &shared.users : nullptr;
-  Conversation talk(*client_, {users, &shared.sessions, flow_.identity, flow_.peer.ip.unmapped(), dialect, &place_});
+  admission::Conversation talk(*client_, {users, &shared.sessions, flow_.identity, flow_.peer.ip.unmapped(), dialect, &place_});
   auto request = co_await talk.read_request(deadline, from_first_byte);
   if (!request) {
     const bool silent = talk.empty() && request.error().code != Code::unauthenticated;
     if (silent) net::reset_on_close(client_->fd(), false);
     if (!silent && !flow_.cut_reason) {
       refused(request.error());
-      co_await close_after_answer(*client_);
+      co_await admission::close_after_answer(*client_);
     }
     co_return false;
   }
@@ -152,7 +152,7 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
   // What else there is binds ports beside the client's own socket, which a stream of a trunk has not.
   const bool binds = request->command == socks::Command::bind || request->command == socks::Command::udp_associate;
   if (on_trunk_ && binds) request->command = static_cast<socks::Command>(0xff);  // not offered
-  if (request->command == socks::Command::udp_associate && request->protocol != Protocol::socks4) {
+  if (request->command == socks::Command::udp_associate && request->protocol != admission::Protocol::socks4) {
     co_await associate(talk, *request);
     co_return false;
   }
@@ -168,12 +168,12 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
     if (!flow_.cut_reason) {
       const auto told = apply_stack(*request, failure_facts(request->stack, request->command));
       auto answered = co_await talk.answer(reply_to(*request, flow_.route.get(), opened.error().code), {}, told);
-      if (answered) co_await close_after_answer(*client_);
+      if (answered) co_await admission::close_after_answer(*client_);
     }
     co_return false;
   }
   if (!upstream_.stream) {
-    co_await close_after_answer(*client_);
+    co_await admission::close_after_answer(*client_);
     co_return false;
   }
   flow_.stage = Flow::Stage::open;
@@ -184,7 +184,7 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
   co_return true;
 }
 
-Result<RoutePtr> Worker::Session::decide(const ClientRequest& request) const {
+Result<RoutePtr> Worker::Session::decide(const admission::ClientRequest& request) const {
   if (worker_.shared_.allow_all) return worker_.open_route_;
   const Asker asker{flow_.identity, flow_.peer.ip, request.flow};
   if (request.command == socks::Command::connect) {
@@ -205,7 +205,7 @@ Result<> Worker::Session::take_route(Result<RoutePtr> route) {
   return {};
 }
 
-net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientRequest& request) {
+net::Task<Result<>> Worker::Session::open(admission::Conversation& talk, const admission::ClientRequest& request) {
   if (!offers(request)) co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
   if (request.command == socks::Command::noop) {
     auto answered = co_await talk.answer(socks::Reply::success, {}, apply_stack(request, probed_facts(request.stack)));
@@ -232,7 +232,7 @@ net::Task<Result<>> Worker::Session::open(Conversation& talk, const ClientReques
   co_return opened;
 }
 
-net::Task<Result<>> Worker::Session::open_connection(Conversation& talk, const ClientRequest& request) {
+net::Task<Result<>> Worker::Session::open_connection(admission::Conversation& talk, const admission::ClientRequest& request) {
   const ByteSpan first = talk.peek_early();
   auto connected = co_await connect(request, first);
   if (!connected) co_return fail(std::move(connected.error()));
@@ -247,7 +247,7 @@ net::Task<Result<>> Worker::Session::open_connection(Conversation& talk, const C
   co_return answered;
 }
 
-net::Task<Result<>> Worker::Session::open_chain(const ClientRequest& request) {
+net::Task<Result<>> Worker::Session::open_chain(const admission::ClientRequest& request) {
   const auto& route = *flow_.route;
   if (route.chain.empty()) co_return Result<>{};
   auto keys = connection_keys(route, worker_.routing_->table().node, flow_.identity, request,
@@ -264,7 +264,7 @@ net::Task<Result<>> Worker::Session::open_chain(const ClientRequest& request) {
   co_return Result<>{};
 }
 
-net::Task<Result<Upstream>> Worker::Session::connect(const ClientRequest& request, ByteSpan first) {
+net::Task<Result<Upstream>> Worker::Session::connect(const admission::ClientRequest& request, ByteSpan first) {
   const RoutePtr route = flow_.route;  // kept, whatever happens to the table meanwhile
   if (chain_) first = {};              // the application's bytes go through the functions first
   if (!route->next) {
@@ -276,7 +276,7 @@ net::Task<Result<Upstream>> Worker::Session::connect(const ClientRequest& reques
   co_return made;
 }
 
-net::Task<Result<Upstream>> Worker::Session::ask_next(NextRequest request, const ClientRequest& by, ByteSpan first) {
+net::Task<Result<Upstream>> Worker::Session::ask_next(NextRequest request, const admission::ClientRequest& by, ByteSpan first) {
   const RoutePtr route = flow_.route;
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms);
   if (!route->next->identity.empty() && !worker_.certified_.client) {
@@ -294,7 +294,7 @@ net::Task<Result<Upstream>> Worker::Session::ask_next(NextRequest request, const
   co_return made;
 }
 
-net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest& request, ByteSpan first) {
+net::Task<Result<Upstream>> Worker::Session::connect_server(const admission::ClientRequest& request, ByteSpan first) {
   const RoutePtr route = flow_.route;
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms * 2);
   if (is_dns_service(request.target)) {
@@ -328,12 +328,12 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const ClientRequest&
   co_return made;
 }
 
-socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request) const {
+socks6::StackOptions Worker::Session::apply_stack(const admission::ClientRequest& request) const {
   if (request.stack.empty()) return {};
   return apply_stack(request, flow_.route->next ? upstream_.stack : remote_leg_facts(request.stack, upstream_, request.target.is_name()));
 }
 
-socks6::StackOptions Worker::Session::apply_stack(const ClientRequest& request, const socks6::StackOptions& remote) const {
+socks6::StackOptions Worker::Session::apply_stack(const admission::ClientRequest& request, const socks6::StackOptions& remote) const {
   auto facts = client_leg_facts(request.stack, client_->fd());
   for (const auto& option : remote) facts.add(option);
   return facts;

@@ -6,7 +6,7 @@
 namespace epif::proxy {
 
 /// The host that is to connect to the port of a BIND; nothing where the request does not say: SOCKS6 says it only by our option.
-[[nodiscard]] std::optional<Destination> expected_host(const ClientRequest& request);
+[[nodiscard]] std::optional<Destination> expected_host(const admission::ClientRequest& request);
 
 /// One client connection from its first byte to its end. The order of security, in this order of calls (dataplane.md):
 /// register, read the request, match the route, let every BF accept, connect upstream, answer, relay. Nothing, not even a
@@ -26,38 +26,38 @@ class Worker::Session {
   [[nodiscard]] net::Task<Result<>> secure(std::unique_ptr<net::SocketStream> socket);
   /// Answers a request with success, or fails, and then the client has its answer to come. Without an upstream afterwards
   /// all is done.
-  [[nodiscard]] net::Task<void> associate(Conversation& talk, const ClientRequest& request);
-  [[nodiscard]] net::Task<Result<>> open(Conversation& talk, const ClientRequest& request);
-  [[nodiscard]] net::Task<Result<>> open_connection(Conversation& talk, const ClientRequest& request);
-  [[nodiscard]] Result<RoutePtr> decide(const ClientRequest& request) const;
+  [[nodiscard]] net::Task<void> associate(admission::Conversation& talk, const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> open(admission::Conversation& talk, const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> open_connection(admission::Conversation& talk, const admission::ClientRequest& request);
+  [[nodiscard]] Result<RoutePtr> decide(const admission::ClientRequest& request) const;
   [[nodiscard]] Result<> take_route(Result<RoutePtr> route);
 
   // BIND: session_bind.cc
   /// What a client sends before its peer is there waits; a port is told first, the peer's address second. With a backlog the
   /// connection is only a handle: the port lives as long as it does.
-  [[nodiscard]] net::Task<Result<>> open_bind(Conversation& talk, const ClientRequest& request);
-  [[nodiscard]] net::Task<Result<ExpectedPeer>> expected_peer(const ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> open_bind(admission::Conversation& talk, const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<ExpectedPeer>> expected_peer(const admission::ClientRequest& request);
   /// Where SOCKS6 wants the port; unspecified otherwise.
-  [[nodiscard]] Result<SocketAddress> wanted_port(const ClientRequest& request) const;
-  [[nodiscard]] Result<OpenPort> bind_port(const ClientRequest& request, const ExpectedPeer& expected, int backlog) const;
-  [[nodiscard]] net::Task<Result<>> serve_port(Conversation& talk, const ClientRequest& request, OpenPort port, ExpectedPeer expected);
-  [[nodiscard]] net::Task<Result<>> keep_port(Conversation& talk, const ClientRequest& request, OpenPort port, std::uint16_t backlog);
-  [[nodiscard]] net::Task<Result<>> await_peer(Conversation& talk, PeerListener& listener);
+  [[nodiscard]] Result<SocketAddress> wanted_port(const admission::ClientRequest& request) const;
+  [[nodiscard]] Result<OpenPort> bind_port(const admission::ClientRequest& request, const ExpectedPeer& expected, int backlog) const;
+  [[nodiscard]] net::Task<Result<>> serve_port(admission::Conversation& talk, const admission::ClientRequest& request, OpenPort port, ExpectedPeer expected);
+  [[nodiscard]] net::Task<Result<>> keep_port(admission::Conversation& talk, const admission::ClientRequest& request, OpenPort port, std::uint16_t backlog);
+  [[nodiscard]] net::Task<Result<>> await_peer(admission::Conversation& talk, PeerListener& listener);
 
   // BIND by a next proxy, which listens: session_bind_next.cc
   struct SecondReply {
     Result<> outcome{};
     bool there = false;  ///< or failed
   };
-  [[nodiscard]] net::Task<Result<>> open_bind_next(Conversation& talk, const ClientRequest& request);
-  [[nodiscard]] net::Task<Result<>> serve_next_port(Conversation& talk, const ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> open_bind_next(admission::Conversation& talk, const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> serve_next_port(admission::Conversation& talk, const admission::ClientRequest& request);
   [[nodiscard]] net::Task<void> await_second(SecondReply& second, net::TimePoint deadline);
-  [[nodiscard]] net::Task<void> hold_client(Conversation& talk, SecondReply& second, net::TimePoint deadline);
+  [[nodiscard]] net::Task<void> hold_client(admission::Conversation& talk, SecondReply& second, net::TimePoint deadline);
 
-  [[nodiscard]] net::Task<Result<>> open_chain(const ClientRequest& request);
-  [[nodiscard]] net::Task<Result<Upstream>> connect(const ClientRequest& request, ByteSpan first);
-  [[nodiscard]] net::Task<Result<Upstream>> ask_next(NextRequest request, const ClientRequest& by, ByteSpan first);
-  [[nodiscard]] net::Task<Result<Upstream>> connect_server(const ClientRequest& request, ByteSpan first);
+  [[nodiscard]] net::Task<Result<>> open_chain(const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<Upstream>> connect(const admission::ClientRequest& request, ByteSpan first);
+  [[nodiscard]] net::Task<Result<Upstream>> ask_next(NextRequest request, const admission::ClientRequest& by, ByteSpan first);
+  [[nodiscard]] net::Task<Result<Upstream>> connect_server(const admission::ClientRequest& request, ByteSpan first);
   /// From accept to an upstream that stands and an answered client; false if it ends there.
   [[nodiscard]] net::Task<bool> begin(Fd connection, Listener kind, Dialect dialect);
   /// The same from where client_ stands. `from_first_byte` as of Conversation::read_request().
@@ -65,16 +65,16 @@ class Worker::Session {
                                               std::optional<std::chrono::milliseconds> from_first_byte);
 
   // Trunks: session_trunk.cc
-  [[nodiscard]] bool is_for_trunks(const ClientRequest& request) const;
-  [[nodiscard]] net::Task<Result<>> serve_trunks(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect);
-  [[nodiscard]] net::Task<Result<>> become_trunk(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect);
+  [[nodiscard]] bool is_for_trunks(const admission::ClientRequest& request) const;
+  [[nodiscard]] net::Task<Result<>> serve_trunks(admission::Conversation& talk, const admission::ClientRequest& request, Listener kind, Dialect dialect);
+  [[nodiscard]] net::Task<Result<>> become_trunk(admission::Conversation& talk, const admission::ClientRequest& request, Listener kind, Dialect dialect);
   [[nodiscard]] net::Task<void> carry_trunk(const TrunkToken& token, Bytes early, Listener kind, Dialect dialect);
-  [[nodiscard]] net::Task<Result<>> join_stream(Conversation& talk, const ClientRequest& request);
+  [[nodiscard]] net::Task<Result<>> join_stream(admission::Conversation& talk, const admission::ClientRequest& request);
   [[nodiscard]] net::Task<void> carry();
   [[nodiscard]] net::Task<Result<>> carry_through_chain();
-  [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request) const;
+  [[nodiscard]] socks6::StackOptions apply_stack(const admission::ClientRequest& request) const;
   /// The same with `remote` as what is told about the other leg.
-  [[nodiscard]] socks6::StackOptions apply_stack(const ClientRequest& request, const socks6::StackOptions& remote) const;
+  [[nodiscard]] socks6::StackOptions apply_stack(const admission::ClientRequest& request, const socks6::StackOptions& remote) const;
   void watch_reverse();
   void refused(const Error& why) const;
   void ended(const Result<>& outcome);

@@ -14,7 +14,7 @@ namespace {
 /// While a control connection lives, further BINDs of its session find the port. Afterwards those that wait on it notice.
 class KeptPort {
  public:
-  KeptPort(std::shared_ptr<ClientSession> session, std::shared_ptr<const SharedListener> listener)
+  KeptPort(std::shared_ptr<admission::ClientSession> session, std::shared_ptr<const admission::SharedListener> listener)
       : session_(std::move(session)), listener_(std::move(listener)) {
     session_->add_listener(listener_);
   }
@@ -26,27 +26,27 @@ class KeptPort {
   KeptPort& operator=(const KeptPort&) = delete;
 
  private:
-  std::shared_ptr<ClientSession> session_;
-  std::shared_ptr<const SharedListener> listener_;
+  std::shared_ptr<admission::ClientSession> session_;
+  std::shared_ptr<const admission::SharedListener> listener_;
 };
 
 /// The backlog that the request gets: none outside of a session (draft-12, "Listen Backlog options").
-std::uint16_t granted_backlog(const ClientRequest& request) {
+std::uint16_t granted_backlog(const admission::ClientRequest& request) {
   const auto* wish = request.stack.find<socks6::ListenBacklog>();
   return wish == nullptr || !request.session ? 0 : std::min(wish->connections, limits::bind_backlog_max);
 }
 
 }  // namespace
 
-std::optional<Destination> expected_host(const ClientRequest& request) {
+std::optional<Destination> expected_host(const admission::ClientRequest& request) {
   // The draft names the address to listen on instead.
-  if (request.protocol == Protocol::socks6) return request.expected_peer;
+  if (request.protocol == admission::Protocol::socks6) return request.expected_peer;
   const auto* ip = std::get_if<IpAddress>(&request.target.host);
   if (ip != nullptr && ip->is_any()) return std::nullopt;
   return request.target;
 }
 
-net::Task<Result<ExpectedPeer>> Worker::Session::expected_peer(const ClientRequest& request) {
+net::Task<Result<ExpectedPeer>> Worker::Session::expected_peer(const admission::ClientRequest& request) {
   const RoutePtr route = flow_.route;
   ExpectedPeer made;
   made.block = route->destination.block;
@@ -58,8 +58,8 @@ net::Task<Result<ExpectedPeer>> Worker::Session::expected_peer(const ClientReque
   co_return made;
 }
 
-Result<SocketAddress> Worker::Session::wanted_port(const ClientRequest& request) const {
-  if (request.protocol != Protocol::socks6) return SocketAddress{};
+Result<SocketAddress> Worker::Session::wanted_port(const admission::ClientRequest& request) const {
+  if (request.protocol != admission::Protocol::socks6) return SocketAddress{};
   const auto* ip = std::get_if<IpAddress>(&request.target.host);
   if (ip == nullptr) return fail(Code::unsupported, "BIND to a name", request.target.text());
   if (request.target.port != 0 && request.target.port < limits::bind_port_min && !worker_.shared_.allow_all) {
@@ -68,7 +68,7 @@ Result<SocketAddress> Worker::Session::wanted_port(const ClientRequest& request)
   return SocketAddress{*ip, request.target.port};
 }
 
-Result<OpenPort> Worker::Session::bind_port(const ClientRequest& request, const ExpectedPeer& expected, int backlog) const {
+Result<OpenPort> Worker::Session::bind_port(const admission::ClientRequest& request, const ExpectedPeer& expected, int backlog) const {
   auto options = listener_options(request.stack);
   options.backlog = std::max(1, backlog);
   auto at = wanted_port(request);
@@ -82,7 +82,7 @@ Result<OpenPort> Worker::Session::bind_port(const ClientRequest& request, const 
   return open_port(*at, *towards, options);
 }
 
-net::Task<Result<>> Worker::Session::open_bind(Conversation& talk, const ClientRequest& request) {
+net::Task<Result<>> Worker::Session::open_bind(admission::Conversation& talk, const admission::ClientRequest& request) {
   auto expected = co_await expected_peer(request);
   if (!expected) co_return fail(std::move(expected.error()));
   const auto* at = std::get_if<IpAddress>(&request.target.host);
@@ -105,7 +105,7 @@ net::Task<Result<>> Worker::Session::open_bind(Conversation& talk, const ClientR
   co_return served;
 }
 
-net::Task<Result<>> Worker::Session::await_peer(Conversation& talk, PeerListener& listener) {
+net::Task<Result<>> Worker::Session::await_peer(admission::Conversation& talk, PeerListener& listener) {
   const Waiting waiting(worker_.counters_);
   const auto deadline = net::Clock::now() + worker_.shared_.bind_deadline;
   for (;;) {
@@ -118,7 +118,7 @@ net::Task<Result<>> Worker::Session::await_peer(Conversation& talk, PeerListener
   }
 }
 
-net::Task<Result<>> Worker::Session::serve_port(Conversation& talk, const ClientRequest& request, OpenPort port, ExpectedPeer expected) {
+net::Task<Result<>> Worker::Session::serve_port(admission::Conversation& talk, const admission::ClientRequest& request, OpenPort port, ExpectedPeer expected) {
   const auto facts = client_leg_facts(request.stack, client_->fd());
   auto told = listener_facts(request.stack, port.socket.get(), 0);
   for (const auto& fact : facts) told.add(fact);
@@ -142,12 +142,12 @@ net::Task<Result<>> Worker::Session::serve_port(Conversation& talk, const Client
   co_return answered;
 }
 
-net::Task<Result<>> Worker::Session::keep_port(Conversation& talk, const ClientRequest& request, OpenPort port, std::uint16_t backlog) {
+net::Task<Result<>> Worker::Session::keep_port(admission::Conversation& talk, const admission::ClientRequest& request, OpenPort port, std::uint16_t backlog) {
   auto told = listener_facts(request.stack, port.socket.get(), backlog);
   for (const auto& fact : client_leg_facts(request.stack, client_->fd())) told.add(fact);
   const auto bound = port.bound;
   const KeptPort kept(request.session,
-                      std::make_shared<const SharedListener>(SharedListener{std::move(port.socket), bound, flow_.route->id}));
+                      std::make_shared<const admission::SharedListener>(admission::SharedListener{std::move(port.socket), bound, flow_.route->id}));
   auto answered = co_await talk.answer(socks::Reply::success, bound, told);
   if (!answered) co_return answered;
   const Waiting waiting(worker_.counters_);

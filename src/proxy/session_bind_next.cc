@@ -9,7 +9,7 @@ namespace {
 
 /// What is told about the client's stack options: by the next proxy about its leg to the peer, by us about the other. A backlog
 /// is not granted here.
-socks6::StackOptions told(const ClientRequest& request, const socks6::StackOptions& by_next, int client_fd) {
+socks6::StackOptions told(const admission::ClientRequest& request, const socks6::StackOptions& by_next, int client_fd) {
   auto facts = client_leg_facts(request.stack, client_fd);
   for (const auto& option : by_next) facts.add(option);
   if (request.stack.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{0});
@@ -18,7 +18,7 @@ socks6::StackOptions told(const ClientRequest& request, const socks6::StackOptio
 
 }  // namespace
 
-net::Task<Result<>> Worker::Session::open_bind_next(Conversation& talk, const ClientRequest& request) {
+net::Task<Result<>> Worker::Session::open_bind_next(admission::Conversation& talk, const admission::ClientRequest& request) {
   auto at = wanted_port(request);
   if (!at) co_return fail(std::move(at.error()));
   const RoutePtr route = flow_.route;
@@ -40,7 +40,7 @@ net::Task<Result<>> Worker::Session::open_bind_next(Conversation& talk, const Cl
   co_return served;
 }
 
-net::Task<Result<>> Worker::Session::serve_next_port(Conversation& talk, const ClientRequest& request) {
+net::Task<Result<>> Worker::Session::serve_next_port(admission::Conversation& talk, const admission::ClientRequest& request) {
   const RoutePtr route = flow_.route;
   auto bound = upstream_.bound;
   if (bound.ip.is_any()) bound.ip = route->next->proxy.ip;  // one that listens on all of its addresses
@@ -74,7 +74,7 @@ net::Task<void> Worker::Session::await_second(SecondReply& second, net::TimePoin
   client_->nudge_reader();
 }
 
-net::Task<void> Worker::Session::hold_client(Conversation& talk, SecondReply& second, net::TimePoint deadline) {
+net::Task<void> Worker::Session::hold_client(admission::Conversation& talk, SecondReply& second, net::TimePoint deadline) {
   const Waiting waiting(worker_.counters_);
   while (!second.there) {
     auto waited = co_await talk.wait_with_client(deadline, limits::bind_early_max_bytes);

@@ -9,12 +9,12 @@ namespace epif::proxy {
 
 using What = socks6::TrunkOption::What;
 
-bool Worker::Session::is_for_trunks(const ClientRequest& request) const {
+bool Worker::Session::is_for_trunks(const admission::ClientRequest& request) const {
   return request.command == socks::Command::noop && request.trunk && request.trunk->what != What::offer && worker_.shared_.trunking &&
          !on_trunk_ && !worker_.stopping_;
 }
 
-net::Task<Result<>> Worker::Session::serve_trunks(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect) {
+net::Task<Result<>> Worker::Session::serve_trunks(admission::Conversation& talk, const admission::ClientRequest& request, Listener kind, Dialect dialect) {
   Result<> served;
   if (request.trunk->what == What::open) {
     served = co_await become_trunk(talk, request, kind, dialect);
@@ -24,7 +24,7 @@ net::Task<Result<>> Worker::Session::serve_trunks(Conversation& talk, const Clie
   co_return served;
 }
 
-net::Task<Result<>> Worker::Session::become_trunk(Conversation& talk, const ClientRequest& request, Listener kind, Dialect dialect) {
+net::Task<Result<>> Worker::Session::become_trunk(admission::Conversation& talk, const admission::ClientRequest& request, Listener kind, Dialect dialect) {
   auto& all = worker_.shared_.trunks;
   auto token = all.add({&worker_.loop_, {}, flow_.identity, flow_.peer.ip});
   if (!token) co_return fail(std::move(token.error()));
@@ -54,7 +54,7 @@ net::Task<void> Worker::Session::carry_trunk(const TrunkToken& token, Bytes earl
   if (!ended) log::debug("proxy", "a trunk broke", {{"from", source()}, {"why", ended.error().text()}});
 }
 
-net::Task<Result<>> Worker::Session::join_stream(Conversation& talk, const ClientRequest& request) {
+net::Task<Result<>> Worker::Session::join_stream(admission::Conversation& talk, const admission::ClientRequest& request) {
   const auto wish = *request.trunk;
   auto place = worker_.shared_.trunks.find(wish.token, flow_.identity, flow_.peer.ip);
   if (!place) co_return fail(std::move(place.error()));

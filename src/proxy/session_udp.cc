@@ -5,7 +5,7 @@
 
 namespace epif::proxy {
 
-net::Task<void> Worker::Session::associate(Conversation& talk, const ClientRequest& request) {
+net::Task<void> Worker::Session::associate(admission::Conversation& talk, const admission::ClientRequest& request) {
   Association association(worker_, flow_, *client_, request);
   Result<> opened;
   if (request.chain) {
@@ -14,14 +14,14 @@ net::Task<void> Worker::Session::associate(Conversation& talk, const ClientReque
     opened = association.open();
   }
   auto reply = opened ? socks::Reply::success : socks::reply_for(opened.error().code);
-  if (opened && request.protocol == Protocol::socks5 && client_->clear_socket() < 0) {
+  if (opened && request.protocol == admission::Protocol::socks5 && client_->clear_socket() < 0) {
     reply = socks::Reply::command_not_supported;
     opened = fail(Code::unsupported, "SOCKS5 datagrams would leave TLS", {}, {}, "use SOCKS6 inside of the connection");
   }
   if (!opened) {
     refused(opened.error());
     auto answered = co_await talk.answer(reply, {}, apply_stack(request, failure_facts(request.stack, request.command)));
-    if (answered) co_await close_after_answer(*client_);
+    if (answered) co_await admission::close_after_answer(*client_);
     co_return;
   }
   auto answered = co_await talk.answer(reply, association.bound(), association.facts());

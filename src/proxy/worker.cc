@@ -76,11 +76,11 @@ net::Task<void> Worker::refuse(Fd connection, SocketAddress peer, Listener kind,
 
 net::Task<void> Worker::refuse_stream(std::unique_ptr<net::Stream> client, Dialect dialect) {
   ++refusing_;
-  Admission nobody;
+  admission::Admission nobody;
   nobody.dialect = dialect;
-  Conversation talk(*client, std::move(nobody));
+  admission::Conversation talk(*client, std::move(nobody));
   co_await talk.refuse_unread(milliseconds(limits::refusal_patience_ms));
-  co_await close_after_answer(*client);
+  co_await admission::close_after_answer(*client);
   --refusing_;
 }
 

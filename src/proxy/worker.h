@@ -4,6 +4,8 @@
 #include <set>
 #include <vector>
 
+#include "admission/client_sessions.h"
+#include "admission/users.h"
 #include "bridge/chain.h"
 #include "bridge/hpke.h"
 #include "net/limiter.h"
@@ -13,7 +15,6 @@
 #include "net/turns.h"
 #include "net/warm_pool.h"
 #include "proxy/certificate_files.h"
-#include "proxy/client_sessions.h"
 #include "proxy/counters.h"
 #include "proxy/flow.h"
 #include "proxy/pair_keys.h"
@@ -21,7 +22,6 @@
 #include "proxy/routing.h"
 #include "proxy/trunks.h"
 #include "proxy/upstream.h"
-#include "proxy/users.h"
 
 namespace epif::proxy {
 
@@ -36,10 +36,10 @@ namespace epif::proxy {
 /// What all workers share: read-only after the start, or thread-safe. Outlives them.
 struct Shared {
   bool allow_all = false;
-  Users users{};                                   ///< for the listener in clear
+  admission::Users users{};                        ///< for the listener in clear
   std::optional<hpke::KeyPair> keys{};
   net::Limiter limiter;
-  ClientSessions sessions{{}};
+  admission::ClientSessions sessions{{}};
   std::chrono::milliseconds bind_deadline{limits::bind_deadline_ms};  ///< for the peer of a BIND
   net::Resolver resolver{};
   net::Limiter associations{udp_limits(limits::udp_associations, limits::udp_associations_per_source)};

@@ -1,8 +1,8 @@
-#include "proxy/conversation.h"
+#include "admission/conversation.h"
 
 #include "base/limits.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 using std::chrono::milliseconds;
@@ -345,4 +345,4 @@ net::Task<void> close_after_answer(net::Stream& client) {
   }
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

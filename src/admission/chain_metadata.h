@@ -6,7 +6,7 @@
 #include "base/ip.h"
 #include "model/route.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 
 /// What a client of the socksx dialect says about the proxies on its way, as socksx::Chain has it. Not to be believed.
 struct ChainMetadata {
@@ -25,4 +25,4 @@ struct Leg {
 /// A link that neither the route nor the connection can confirm is refused, too. Pure. Errors: denied, with the link.
 [[nodiscard]] Result<> confirm(const ChainMetadata& chain, const Route& route, const Leg& leg);
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

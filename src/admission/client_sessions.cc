@@ -1,4 +1,4 @@
-#include "proxy/client_sessions.h"
+#include "admission/client_sessions.h"
 
 #include <sys/random.h>
 
@@ -8,7 +8,7 @@
 
 #include "net/limiter.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 /// From the kernel: an id is a bearer's credential.
@@ -144,4 +144,4 @@ void ClientSessions::count_token(bool accepted) {
   ++(accepted ? counted_.tokens_spent : counted_.tokens_rejected);
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -1,4 +1,4 @@
-#include "proxy/users.h"
+#include "admission/users.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -7,7 +7,7 @@
 
 #include "base/limits.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 
 Result<> Users::add(std::string_view name_and_password) {
   const auto colon = name_and_password.find(':');
@@ -51,4 +51,4 @@ bool Users::accepts(std::string_view name, std::string_view password) const {
   return difference == 0;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

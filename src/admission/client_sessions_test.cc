@@ -1,11 +1,11 @@
-#include "proxy/client_sessions.h"
+#include "admission/client_sessions.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <thread>
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 using std::chrono::seconds;
@@ -110,4 +110,4 @@ TEST(ClientSession, SpendsATokenOnceUnderConcurrency) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace epif::proxy {
+namespace epif::admission {
 
 /// The idempotence tokens of one session (draft-12, section "Idempotence options"): numbers modulo 2^32, of which `size`
 /// from `base` on may be spent, each once. A token that left the window at its low end can never be spent again. Not
@@ -26,4 +26,4 @@ class TokenWindow {
   std::vector<bool> spent_;  ///< a ring
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -8,17 +8,17 @@
 #include <unordered_map>
 #include <vector>
 
+#include "admission/token_window.h"
 #include "base/fd.h"
 #include "base/ip.h"
 #include "base/limits.h"
 #include "model/route.h"
 #include "net/loop.h"
-#include "proxy/token_window.h"
 #include "socks/socks6.h"
 
 /// SOCKS6 sessions and their idempotence tokens (draft-12, sections "Session options" and "Idempotence options"). All
 /// threads of a proxy share them: the requests of one session may reach any of them.
-namespace epif::proxy {
+namespace epif::admission {
 
 /// Who opened a session. Requests inside of it must come from the same certificate and address; the user is remembered.
 struct SessionOwner {
@@ -119,4 +119,4 @@ class ClientSessions {
   State counted_;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -2,15 +2,15 @@
 #include <string>
 #include <vector>
 
+#include "admission/authentication.h"
+#include "admission/chain_metadata.h"
 #include "base/ip.h"
 #include "net/stream.h"
-#include "proxy/authentication.h"
-#include "proxy/chain_metadata.h"
 #include "socks/socks4.h"
 #include "socks/socks5.h"
 #include "socks/socksx.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 
 enum class Protocol { socks4, socks5, socks6 };
 [[nodiscard]] std::string_view name(Protocol protocol);
@@ -98,4 +98,4 @@ class Conversation {
 /// bounded time for the client to leave.
 [[nodiscard]] net::Task<void> close_after_answer(net::Stream& client);
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -1,6 +1,6 @@
-#include "proxy/authentication.h"
+#include "admission/authentication.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 /// Draft section "Idempotence options": valid only inside of a session; a token that is not eligible fails the request.
@@ -77,4 +77,4 @@ Verdict authenticate(const socks6::RequestOptions& options, const Admission& who
   return made;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

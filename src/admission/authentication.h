@@ -3,14 +3,14 @@
 #include <optional>
 #include <string>
 
+#include "admission/client_sessions.h"
+#include "admission/users.h"
 #include "base/ip.h"
 #include "model/route.h"
 #include "net/limiter.h"
-#include "proxy/client_sessions.h"
-#include "proxy/users.h"
 #include "socks/socks6.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 
 /// Whom a conversation is with, and what he is asked for. Referents outlive the conversation.
 struct Admission {
@@ -48,4 +48,4 @@ struct Verdict {
 [[nodiscard]] Verdict authenticate(const socks6::RequestOptions& options, const Admission& who,
                                    const std::optional<Dialogue>& dialogue, net::TimePoint now);
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

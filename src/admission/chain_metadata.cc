@@ -1,9 +1,9 @@
-#include "proxy/chain_metadata.h"
+#include "admission/chain_metadata.h"
 
 #include <cassert>
 #include <string_view>
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 constexpr std::string_view scheme = "socks6://";
@@ -39,4 +39,4 @@ Result<> confirm(const ChainMetadata& chain, const Route& route, const Leg& leg)
   return {};
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -1,11 +1,11 @@
-#include "proxy/token_window.h"
+#include "admission/token_window.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 #include <set>
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 TEST(TokenWindow, SpendsEachTokenOnceAndMovesPastTheLowest) {
@@ -63,4 +63,4 @@ TEST(TokenWindow, NeverAcceptsATokenTwiceWhateverTheOrder) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::admission

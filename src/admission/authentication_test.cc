@@ -1,8 +1,8 @@
-#include "proxy/authentication.h"
+#include "admission/authentication.h"
 
 #include <gtest/gtest.h>
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 using socks6::Method;
@@ -138,4 +138,4 @@ TEST(Authentication, WhenNoSessionIsLeftTheRequestIsServedWithoutOne) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::admission

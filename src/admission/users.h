@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace epif::proxy {
+namespace epif::admission {
 
 /// Names and passwords for the listener in clear (RFC 1929). Empty: nobody has to say who he is.
 class Users {
@@ -25,4 +25,4 @@ class Users {
   std::map<std::string, std::string, std::less<>> passwords_;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

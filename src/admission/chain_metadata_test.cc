@@ -1,8 +1,8 @@
-#include "proxy/chain_metadata.h"
+#include "admission/chain_metadata.h"
 
 #include <gtest/gtest.h>
 
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 const Leg leg{*SocketAddress::parse("10.1.0.2:1080"), *IpAddress::parse("10.1.0.10")};
@@ -54,4 +54,4 @@ TEST(ChainMetadata, AnAddressIsTheSameWhetherMappedOrNot) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -1,8 +1,8 @@
-#include "proxy/token_window.h"
+#include "admission/token_window.h"
 
 #include <cassert>
 
-namespace epif::proxy {
+namespace epif::admission {
 
 TokenWindow::TokenWindow(std::uint32_t base, std::uint32_t size) : base_(base), spent_(size) {
   assert(size > 0 && size < (1u << 31));
@@ -27,4 +27,4 @@ bool TokenWindow::spend(std::uint32_t token) {
   return true;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::admission

@@ -1,10 +1,8 @@
-#include "proxy/users.h"
+#include "admission/users.h"
 
 #include <gtest/gtest.h>
 
-#include "proxy/admin.h"
-
-namespace epif::proxy {
+namespace epif::admission {
 namespace {
 
 TEST(Users, AreReadAndChecked) {
@@ -21,12 +19,5 @@ TEST(Users, AreReadAndChecked) {
   EXPECT_EQ(twice.error().text().find("other"), std::string::npos) << "no secret in an error";
 }
 
-TEST(Admin, ReadsGetOnly) {
-  EXPECT_EQ(path_of_request("GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n"), "/metrics");
-  EXPECT_EQ(path_of_request("POST /metrics HTTP/1.1\r\n\r\n"), "");
-  EXPECT_EQ(path_of_request("GET  HTTP/1.1\r\n\r\n"), "");
-  EXPECT_EQ(path_of_request("GET /metrics\r\n\r\n"), "");
-}
-
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::admission
