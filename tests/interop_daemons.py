@@ -1,6 +1,7 @@
 """Starts the daemons of other makes that the interop tests set before, behind and between ours: each in a node, in the
 foreground, with its whole configuration in the lab's folder."""
 import os
+import pathlib
 import subprocess
 import threading
 
@@ -8,14 +9,19 @@ REDSOCKS, SSH = 12345, 2022
 NAME, NAMED = "server.far.example", "10.2.0.20"  # what the servers below resolve, and nobody else
 
 
+_writing = threading.Lock()
+
+
 def write(lab, name, text):
-    """A file in the lab's folder, at once whole: others may read an earlier one."""
-    path = lab.path(name)
-    new = f"{path}.{threading.get_ident()}"
-    with open(new, "w", encoding="ascii") as file:
-        file.write(text)
-    os.replace(new, path)
-    return path
+    """A file in the lab's folder, at once whole: others may read an earlier one. One that says the same already stays, since somebody may
+    be about to mount it."""
+    path = pathlib.Path(lab.path(name))
+    with _writing:
+        if not path.exists() or path.read_text(encoding="ascii") != text:
+            new = path.with_name(f"{path.name}.new")
+            new.write_text(text, encoding="ascii")
+            os.replace(new, path)
+    return str(path)
 
 
 def danted(lab, node, port=1085, method="none", upstream="", devices=(), version=5, login=(), knows=True):

@@ -186,7 +186,8 @@ Result<redirect::ServiceOptions> service_options(const RedirectArguments& argume
   if (settings.dns_port == settings.listen_port) return fail(Code::usage, "--dns-port and --listen-port are the same", "epif redirect");
   settings.threads = arguments.threads;
   settings.max_flows = net::connections_that_fit();
-  settings.forwarded = std::make_shared<redirect::Forwarded>(arguments.per_source, settings.max_flows);
+  settings.forwarded = std::make_shared<redirect::Forwarded>(arguments.per_source, settings.max_flows,
+                                                            settings.threads != 0 ? settings.threads : redirect::usual_threads());
   settings.socks = arguments.socks;
   settings.warm = arguments.warm;
   settings.fast_open = arguments.fast_open;

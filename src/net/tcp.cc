@@ -92,11 +92,12 @@ bool never_fragments(int fd) {
 
 namespace {
 
-std::string nodes_congestion_control() {
-  const Fd any(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+constexpr std::string_view unpaced = "reno";
+
+std::string congestion_control(int fd) {
   std::array<char, 32> name{};
   socklen_t size = name.size() - 1;
-  if (!any || ::getsockopt(any.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) != 0) return {};
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) != 0) return {};
   return name.data();
 }
 
@@ -106,11 +107,12 @@ void set_congestion_control(int fd, std::string_view name) {
 
 }  // namespace
 
-void stay_unpaced(int listener) { set_congestion_control(listener, "reno"); }
+void stay_unpaced(int listener) { set_congestion_control(listener, unpaced); }
 
 void pace_as_node(int fd) {
-  static const std::string usual = nodes_congestion_control();
-  set_congestion_control(fd, usual);
+  if (congestion_control(fd) != unpaced) return;  // its route says which
+  // Asked anew each time: the default may change, and a socket may be missing once.
+  if (const Fd any(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); any) set_congestion_control(fd, congestion_control(any.get()));
 }
 
 bool speaks_multipath(int fd) {

@@ -42,7 +42,7 @@ Result<Datagrams::Permit> Datagrams::route_for(const Pair& between, bool of_this
 }
 
 Result<net::Limiter::Place> Datagrams::place_for(const SocketAddress& client, bool of_this_node) {
-  // What a source has too much of is told before it takes from what all share.
+  // The part of all forwarded hosts, then a source's own, then what all share: the first that is used up is told.
   net::Limiter::Place place;
   if (!of_this_node) {
     if (forwarded_ >= Forwarded::associations_of_a_thread) {

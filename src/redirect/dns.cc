@@ -75,7 +75,7 @@ Bytes Dns::own_answer(ByteSpan query) {
 }
 
 Result<net::Limiter::Place> Dns::place_for(const SocketAddress& client, bool of_this_node) {
-  // What a source has too much of is told before it takes from what all share.
+  // The part of all forwarded hosts, then a source's own, then what all share: the first that is used up is told.
   net::Limiter::Place place;
   if (!of_this_node) {
     if (forwarded_ >= Forwarded::questions_of_a_thread) {

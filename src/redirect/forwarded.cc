@@ -30,9 +30,9 @@ net::Limiter::Limits only_of_a_source(std::uint32_t most) {
 
 }  // namespace
 
-Forwarded::Forwarded(const Limits& wishes, std::uint32_t max_flows)
+Forwarded::Forwarded(const Limits& wishes, std::uint32_t max_flows, unsigned threads)
     : connections(connection_limits(wishes, max_flows)), associations(only_of_a_source(limits::datagram_associations_per_source)),
-      questions(only_of_a_source(share(limits::dns_queries, limits::forwarded_source_percent))) {}
+      questions(only_of_a_source(share(limits::dns_queries * threads, limits::forwarded_source_percent))) {}
 
 std::uint32_t Forwarded::part_of(std::uint32_t whole) { return share(whole, limits::forwarded_percent); }
 

@@ -18,7 +18,7 @@ struct Forwarded {
     [[nodiscard]] bool any() const { return connections != 0 || handshakes != 0 || rate != 0; }
   };
   /// `max_flows`: connections of all sources and of the node's own programs.
-  Forwarded(const Limits& wishes, std::uint32_t max_flows);
+  Forwarded(const Limits& wishes, std::uint32_t max_flows, unsigned threads);
 
   /// Of all sources together, on each thread: of `whole` connections, of associations, of questions.
   [[nodiscard]] static std::uint32_t part_of(std::uint32_t whole);

@@ -126,8 +126,7 @@ Result<> Service::claim_ports() {
     dns_claim_ = std::move(*claimed_dns);
   }
   auto& threads = options_.settings.threads;
-  // The programs that it serves run on the same node. Besides, fewer threads find more to send at once.
-  if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency() / 2);
+  if (threads == 0) threads = usual_threads();
   return {};
 }
 

@@ -1,8 +1,10 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/limits.h"
@@ -15,6 +17,9 @@
 #include "redirect/stand_ins.h"
 
 namespace epif::redirect {
+
+/// Where nobody says how many. The programs that it serves run on the same node. Besides, fewer threads find more to send at once.
+[[nodiscard]] inline unsigned usual_threads() { return std::max(1u, std::thread::hardware_concurrency() / 2); }
 
 /// How the redirector works, whatever the routes say. Constant while it runs; shared by its threads.
 struct Settings {

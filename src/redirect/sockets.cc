@@ -101,6 +101,8 @@ Result<std::vector<Sockets>> take_sockets(std::vector<net::Handed>& things) {
     if (kind == kinds.end() || thread >= threads_most || !thing.descriptor) {
       return fail(Code::protocol, "the running redirector hands over something unknown", thing.what, {}, "start without --take-over");
     }
+    // A predecessor of an older version has not said so.
+    if (name.ends_with("connections")) net::stay_unpaced(thing.descriptor.get());
     if (threads.size() <= thread) threads.resize(thread + 1);
     (threads[thread].*(kind->list)).push_back(std::move(thing.descriptor));
   }
