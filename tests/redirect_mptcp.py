@@ -118,8 +118,9 @@ def two_paths(w):
     wait_until(lambda: any(flow["mptcp_paths"] >= 2 for flow in w.flows()["flows"]), lambda: f"the flow has two paths: {w.flows()['flows']}", 10)
 
 
-def download(w, lose, patience=20):
-    """Gives curl's exit code, and whether what it got is whole."""
+def download(w, lose, patience=60):
+    """Gives curl's exit code, and whether what it got is whole. `patience`: seconds without a byte; where nobody tells of the loss, the
+    kernel finds it by timeouts that double."""
     got = w.lab.path("got")
     with page(w) as wanted:
         program = curl(w, "-o", got, f"http://{TARGET}/page", patience=patience)
@@ -127,11 +128,11 @@ def download(w, lose, patience=20):
         if patience > 5:
             two_paths(w)
         lose(w)
-        code = program.wait(60)
+        code = program.wait(patience + 30)
         return code, os.path.exists(got) and file_hash(got) == wanted
 
 
-def upload(w, lose, patience=20):
+def upload(w, lose, patience=60):
     source, kept = w.lab.path("source"), []
     with open(source, "wb") as file:
         file.write(os.urandom(1 << 20) * (SIZE >> 20))
@@ -141,7 +142,7 @@ def upload(w, lose, patience=20):
         if patience > 5:
             two_paths(w)
         lose(w)
-        code = program.wait(60)
+        code = program.wait(patience + 30)
         return code, kept == [file_hash(source)]
 
 
