@@ -299,10 +299,10 @@ net::Task<Result<>> Conversation::answer(socks::Reply reply, SocketAddress bound
   co_return sent;
 }
 
-net::Task<void> Conversation::refuse_unread(milliseconds patience) {
+net::Task<Result<>> Conversation::refuse_unread(milliseconds patience) {
   deadline_ = net::Clock::now() + patience;
   auto began = co_await receive();
-  if (!began) co_return;
+  if (!began) co_return fail(std::move(began.error()));
   std::array<std::uint8_t, 2> no_method{};
   switch (received_[0]) {
     case socks4::version: protocol_ = Protocol::socks4; break;
@@ -313,18 +313,16 @@ net::Task<void> Conversation::refuse_unread(milliseconds patience) {
     case socks5::version: {
       const auto size = socks5::encode_method(socks5::Method::unacceptable, no_method);
       auto sent = co_await send(ByteSpan(no_method).first(size));
-      static_cast<void>(sent);
-      co_return;
+      co_return sent;
     }
     default: {
       const std::array<std::uint8_t, 1> mismatch{socks6::version};  // draft section 5.1
       auto sent = co_await send(mismatch);
-      static_cast<void>(sent);
-      co_return;
+      co_return sent;
     }
   }
   auto sent = co_await answer(socks::Reply::general_failure, {});
-  static_cast<void>(sent);
+  co_return sent;
 }
 
 net::Task<void> close_after_answer(net::Stream& client) {

@@ -56,8 +56,9 @@ class Conversation {
   /// What the next answer, if it is a success, says of trunks.
   void consent(socks6::TrunkOption trunk) { trunk_ = trunk; }
 
-  /// Refuses before reading a request, for a proxy that is full: answers whatever the client opened with.
-  [[nodiscard]] net::Task<void> refuse_unread(std::chrono::milliseconds patience);
+  /// Refuses before reading a request, for a proxy that is full: answers whatever the client opened with. Errors: the client was told
+  /// nothing: timeout (it said nothing), truncated (it left), the stream's.
+  [[nodiscard]] net::Task<Result<>> refuse_unread(std::chrono::milliseconds patience);
 
   /// Waits once for more of the client's bytes after its request, until `deadline`, or until the stream's reader is nudged.
   /// Errors: truncated (the client left), limit (more than `most` would be held), timeout, the stream's.

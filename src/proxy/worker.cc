@@ -79,8 +79,12 @@ net::Task<void> Worker::refuse_stream(std::unique_ptr<net::Stream> client, Diale
   admission::Admission nobody;
   nobody.dialect = dialect;
   admission::Conversation talk(*client, std::move(nobody));
-  co_await talk.refuse_unread(milliseconds(limits::refusal_patience_ms));
-  co_await admission::close_after_answer(*client);
+  auto told = co_await talk.refuse_unread(milliseconds(limits::refusal_patience_ms));
+  if (told) {
+    co_await admission::close_after_answer(*client);
+  } else {
+    client->abort(std::move(told.error()));  // whoever was told nothing must not take it for a proper end
+  }
   --refusing_;
 }
 
