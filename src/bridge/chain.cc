@@ -111,6 +111,7 @@ void Chain::cut(Error why) { state_->fail(std::move(why)); }
 const std::optional<Error>& Chain::failure() const { return state_->failure; }
 std::uint64_t Chain::from_client() const { return state_->bytes_from_client(); }
 std::uint64_t Chain::from_server() const { return state_->bytes_from_server(); }
+bool Chain::may_leave() const { return state_->may_leave(); }
 const std::map<std::string, std::string>& Chain::metadata() const { return state_->header.metadata; }
 
 }  // namespace epif::bridge

@@ -73,6 +73,7 @@ struct ChainReport {
   std::uint64_t from_server = 0;
   std::optional<Error> failure;   ///< empty: both directions came to their proper end
   std::vector<FunctionReport> functions;
+  bool left = false;              ///< it goes on in another process (chain_move.h): nothing has ended, and the rest says nothing
 };
 
 struct ChainLimits {
@@ -101,6 +102,9 @@ class Chain {
   [[nodiscard]] net::Task<ChainReport> run(net::Stream& client, Bytes early_from_client, net::Stream& server,
                                            Bytes early_from_server, ChainLimits limits);
 
+  /// The same for a chain that came from another process: its functions have the streams' sockets.
+  [[nodiscard]] net::Task<ChainReport> run_on(net::Stream& client, net::Stream& server);
+
   /// Ends the flow now with an error at both peers (revocation). run() then returns soon with `why` as its failure.
   void cut(Error why);
 
@@ -109,12 +113,16 @@ class Chain {
   [[nodiscard]] std::uint64_t from_server() const;
   /// Why the flow ended with an error, or, before run(), must: a BF has died since it accepted.
   [[nodiscard]] const std::optional<Error>& failure() const;
+  /// By itself it could go on in another process (chain_move.h).
+  [[nodiscard]] bool may_leave() const;
   /// The metadata after all BFs accepted.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
 
   struct State;
+  [[nodiscard]] State& state() const { return *state_; }  ///< for this folder
 
  private:
+  friend class Arrival;
   explicit Chain(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -74,19 +74,20 @@ net::Task<> pumped_server(Chain::State& chain, Bytes early) {
 }
 
 // A leg whose TCP socket the BF has: it copies, we end. `out` is the way that leaves through this socket.
-net::Task<> lent(Chain::State& chain, net::Stream& stream, std::size_t out, std::uint64_t written_before) {
+net::Task<> lent(Chain::State& chain, net::Stream& stream, std::size_t out) {
   auto announced = co_await await_announced(chain, out, net::Clock::now() + for_ever);
   if (!announced) co_return chain.fail(announced.error());
   const auto& last = out == way_to_server ? *chain.links.back() : *chain.links.front();
-  if (!last.released()) {  // after a release our own relay has passed the end on
+  if (!last.released() && !chain.passed[out]) {  // after a release our own relay has passed the end on
     const auto written = kernel_written(stream.clear_socket());
-    if (written && *written - written_before != *last.ended(out)) {
+    const auto before = chain.written[out == way_to_client ? 0 : 1];
+    if (written && *written - before != *last.ended(out)) {
       co_return chain.fail({Code::bf_failed, "bridging function announced another number of bytes than it wrote",
-                            last.description().instance,
-                            fmt::format("{} announced, {} written", *last.ended(out), *written - written_before)});
+                            last.description().instance, fmt::format("{} announced, {} written", *last.ended(out), *written - before)});
     }
     auto ended = co_await net::end_write(stream);
     if (!ended) co_return chain.fail(ended.error());
+    chain.passed[out] = true;
   }
   auto other = co_await await_announced(chain, 1 - out, net::Clock::now() + for_ever);
   if (!other) chain.fail(other.error());
@@ -205,8 +206,8 @@ net::Task<ChainReport> Chain::run(net::Stream& client, Bytes early_from_client, 
   state.from_server.bytes = first_server.size();
   state.direct_client = state.links.front()->description().trusted && lendable(client) && rest_client.empty();
   state.direct_server = state.links.back()->description().trusted && lendable(server) && rest_server.empty();
-  const auto written_client = state.direct_client ? kernel_written(client.clear_socket()).value_or(0) : 0;
-  const auto written_server = state.direct_server ? kernel_written(server.clear_socket()).value_or(0) : 0;
+  if (state.direct_client) state.written[0] = kernel_written(client.clear_socket()).value_or(0);
+  if (state.direct_server) state.written[1] = kernel_written(server.clear_socket()).value_or(0);
   if (state.direct_client) state.kernel_base_client = kernel_read(client.clear_socket()).value_or(0);
   if (state.direct_server) state.kernel_base_server = kernel_read(server.clear_socket()).value_or(0);
 
@@ -217,28 +218,50 @@ net::Task<ChainReport> Chain::run(net::Stream& client, Bytes early_from_client, 
     state.fail(started.error());
   } else {
     Bytes().swap(early_from_client), Bytes().swap(early_from_server);
+    state.lent = state.direct_client && state.direct_server;
     state.watch_direct();
-    auto client_leg = state.direct_client ? lent(state, client, way_to_client, written_client)
-                                          : pumped_client(state, std::move(rest_client));
-    auto server_leg = state.direct_server ? lent(state, server, way_to_server, written_server)
-                                          : pumped_server(state, std::move(rest_server));
+    auto client_leg = state.direct_client ? lent(state, client, way_to_client) : pumped_client(state, std::move(rest_client));
+    auto server_leg = state.direct_server ? lent(state, server, way_to_server) : pumped_server(state, std::move(rest_server));
     co_await net::when_both(std::move(client_leg), std::move(server_leg));
   }
-  state.watch.cancel();
-  while (state.splices > 0) co_await state.reports.until(net::Clock::now() + for_ever);
+  auto report = co_await state.finish();
+  co_return report;
+}
+
+net::Task<ChainReport> Chain::run_on(net::Stream& client, net::Stream& server) {
+  auto& state = *state_;
+  assert(state.client == nullptr);
+  state.client = &client;
+  state.server = &server;
+  if (state.failure) {  // cut, or a BF died, on the way here
+    const auto why = *state.failure;
+    client.abort(why), server.abort(why);
+  } else {
+    state.lent = true;
+    state.watch_direct();
+    co_await net::when_both(lent(state, client, way_to_client), lent(state, server, way_to_server));
+  }
+  auto report = co_await state.finish();
+  co_return report;
+}
+
+net::Task<ChainReport> Chain::State::finish() {
+  watch.cancel();
+  while (splices > 0) co_await reports.until(net::Clock::now() + for_ever);
 
   const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::bf_report_wait_ms);
-  const auto all_reported = [&state] {
-    return std::all_of(state.links.begin(), state.links.end(), [](const auto& link) { return link->reported() || !link->heard(); });
+  const auto all_reported = [this] {
+    return std::all_of(links.begin(), links.end(), [](const auto& link) { return link->reported() || !link->heard(); });
   };
-  while (!all_reported() && net::Clock::now() < deadline) co_await state.reports.until(deadline);
+  while (!all_reported() && net::Clock::now() < deadline) co_await reports.until(deadline);
 
   ChainReport report;
-  report.from_client = state.bytes_from_client();
-  report.from_server = state.bytes_from_server();
-  report.failure = state.failure;
-  for (const auto& link : state.links) report.functions.push_back(link->report());
-  state.client = state.server = nullptr;
+  report.from_client = bytes_from_client();
+  report.from_server = bytes_from_server();
+  report.failure = failure;
+  report.left = left;
+  for (const auto& link : links) report.functions.push_back(link->report());
+  client = server = nullptr;
   co_return report;
 }
 

@@ -66,7 +66,7 @@ void Chain::State::wake() {
 }
 
 void Chain::State::fail(Error why) {
-  if (failure) return;
+  if (failure || left) return;
   failure = std::move(why);
   static_cast<void>(bytes_from_client()), static_cast<void>(bytes_from_server());  // noted while the kernel still knows
   const auto reason = failure->text();
@@ -116,7 +116,8 @@ void Chain::State::watch_direct() {
 }
 
 net::Task<Result<>> await_announced(Chain::State& chain, std::size_t way, net::TimePoint deadline) {
-  while (!chain.announced(way) && !chain.failure && net::Clock::now() < deadline) co_await chain.ends[way].until(deadline);
+  while (!chain.announced(way) && !chain.failure && !chain.left && net::Clock::now() < deadline) co_await chain.ends[way].until(deadline);
+  if (chain.left) co_return epif::fail(Code::internal, "the chain goes on in another process", chain.header.flow);
   if (chain.failure) co_return epif::fail(*chain.failure);
   // An answer before a reset is passed on, but never with a clean end.
   if (chain.server_broke && way == way_to_client) co_return epif::fail(*chain.server_broke);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/fd.h"
@@ -11,7 +12,7 @@
 #include "bridge/control.h"
 #include "bridge/signal.h"
 
-/// The inside of a Chain: one Link a BF, and what they share. Private to chain.cc, chain_run.cc, chain_state.cc.
+/// The inside of a Chain: one Link a BF, and what they share. Private to chain*.cc.
 namespace epif::bridge {
 
 inline constexpr std::size_t way_to_server = 0;
@@ -41,12 +42,17 @@ class Link final : public ControlListener {
   [[nodiscard]] bool may_release() const { return may_release_; }
   [[nodiscard]] bool reported() const { return report_.has_value(); }
   [[nodiscard]] bool heard() const { return control_ != nullptr; }  ///< false once its control connection failed
+  [[nodiscard]] const std::shared_ptr<Control>& control() const { return control_; }
   [[nodiscard]] FunctionReport report() const;
 
   /// The release protocol: the proxy kept the streams and joins them itself.
   std::array<Fd, 2> kept;                 ///< towards client, towards server; only if may_release()
   [[nodiscard]] const std::optional<Release>& released() const { return released_; }
   void announce(std::size_t way, std::uint64_t bytes) { ended_[way] = bytes; }
+
+  // chain_move.cc
+  [[nodiscard]] MovedLink moved() const;  ///< with copies, which may be missing, and without its control
+  void take_up(std::shared_ptr<Control> control, MovedLink moved);
 
  private:
   [[nodiscard]] Result<> take(FromFunction& message);
@@ -88,6 +94,10 @@ struct Chain::State {
   std::vector<Fd> joints;                         ///< both ends of the pairs between neighbours, so that a death is no end
   net::Carried from_client, to_client, from_server, to_server;
   std::uint64_t kernel_base_client = 0, kernel_base_server = 0;  ///< bytes read before the BF had the socket
+  std::array<std::uint64_t, 2> written{};                ///< at client and server, before the BF had the socket
+  std::array<bool, 2> passed{};                          ///< by way: its end was passed on at the peer's own socket
+  bool lent = false;                                     ///< it runs, and the BFs have both peers' sockets
+  bool left = false;                                     ///< it goes on in another process
   std::uint64_t counted_client = 0, counted_server = 0;  ///< the last good counts: a cut sets the kernel's back to zero
   std::optional<Error> server_broke;  ///< the server is gone; its last words may still be on their way to the client
   ChainLimits limits;
@@ -106,6 +116,12 @@ struct Chain::State {
   void watch_direct();
   /// Makes the pairs and sends every BF its two streams with the first part of the early bytes.
   [[nodiscard]] Result<> start(ByteSpan early_from_client, ByteSpan early_from_server);
+  /// What follows the legs: the time that the BFs may take for their reports.
+  [[nodiscard]] net::Task<ChainReport> finish();
+  // chain_move.cc
+  [[nodiscard]] bool may_leave() const;
+  [[nodiscard]] MovedChain copies(const std::unordered_map<const Control*, std::size_t>& positions) const;
+  void leave();
   /// Joins the neighbours of a link that released its streams.
   void splice(Link& link);
 };

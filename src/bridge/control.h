@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "bridge/chain_move.h"
 #include "bridge/message.h"
 #include "model/route.h"
 #include "net/loop.h"
@@ -39,6 +40,16 @@ class Control : public std::enable_shared_from_this<Control> {
   /// Ends the connection and tells all listeners. The first reason stays.
   void fail(Error why);
   [[nodiscard]] bool alive() const { return !failure_; }
+
+  // To another process, and from one: chain_move.h. It carries nothing for anyone when it leaves.
+  [[nodiscard]] bool may_leave() const { return alive() && outbox_.empty() && !draining_; }
+  [[nodiscard]] std::size_t connections() const { return listeners_.size(); }
+  [[nodiscard]] std::optional<MovedControl> copy_to_move() const;  ///< nothing: descriptors are short
+  void leave();
+  [[nodiscard]] static std::shared_ptr<Control> arrived(net::Loop& loop, MovedControl moved);
+  [[nodiscard]] bool expects(std::uint64_t conn) const { return conn != 0 && conn < next_conn_ && !listeners_.contains(conn); }
+  void take_up(std::uint64_t conn, ControlListener& listener) { listeners_[conn] = &listener; }
+  void hear();
 
  private:
   Control(net::Loop& loop, std::unique_ptr<net::SeqPacket> socket, std::string instance)

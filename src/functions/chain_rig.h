@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/fd.h"
-#include "bridge/chain.h"
+#include "bridge/chain_move.h"
 #include "net/loop.h"
 
 /// For tests: real BF processes, a proxy's loop in a thread, and the two applications' sockets.
@@ -75,6 +75,8 @@ class ChainRig {
   void reset_server();
   /// Chain::cut on the loop's thread.
   void cut(Error why);
+  /// The chain goes on as one that came from another process; false if it cannot leave.
+  bool move();
   /// Waits for the outcome of open(): empty if all accepted.
   [[nodiscard]] std::optional<Error> refusal();
   /// Waits for the report of run().
@@ -90,6 +92,7 @@ class ChainRig {
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<bridge::ControlPool> pool_;
   std::unique_ptr<bridge::Chain> chain_;
+  bridge::Departure departure_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool opened_ = false;

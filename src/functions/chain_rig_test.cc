@@ -1,3 +1,4 @@
+#include <future>
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -148,10 +149,21 @@ net::Task<> ChainRig::connection(ChainRig& rig) {
     co_return;
   }
   rig.settle([&] { rig.chain_ = std::move(*opened), rig.opened_ = true; });
-  net::SocketStream client(*rig.loop_, std::move(rig.client_leg_));
-  net::SocketStream server(*rig.loop_, std::move(rig.server_leg_));
-  auto report = co_await rig.chain_->run(client, copied(rig.options_.early_client), server, copied(rig.options_.early_server),
+  auto client = std::make_unique<net::SocketStream>(*rig.loop_, std::move(rig.client_leg_));
+  auto server = std::make_unique<net::SocketStream>(*rig.loop_, std::move(rig.server_leg_));
+  auto report = co_await rig.chain_->run(*client, copied(rig.options_.early_client), *server, copied(rig.options_.early_server),
                                          rig.options_.limits);
+  while (report.left) {
+    bridge::Arrival arrival(*rig.loop_, std::move(rig.departure_.controls));
+    auto& moved = rig.departure_.chains.front().second;
+    client = std::make_unique<net::SocketStream>(*rig.loop_, std::move(moved.peers[0]));
+    server = std::make_unique<net::SocketStream>(*rig.loop_, std::move(moved.peers[1]));
+    auto chain = arrival.chain(rig.links_, header, std::move(moved));
+    EXPECT_TRUE(chain);
+    rig.settle([&] { rig.chain_ = std::move(*chain); });
+    arrival.hear();
+    report = co_await rig.chain_->run_on(*client, *server);
+  }
   rig.settle([&] { rig.chain_.reset(), rig.report_ = std::move(report); });
 }
 
@@ -177,6 +189,16 @@ void reset(Fd& fd) {
 
 void ChainRig::reset_client() { reset(client_app_); }
 void ChainRig::reset_server() { reset(server_app_); }
+bool ChainRig::move() {
+  std::promise<bool> left;
+  loop_->post([this, &left] {
+    bridge::Chain* const running[] = {chain_.get()};
+    departure_ = bridge::depart(running);
+    left.set_value(!departure_.chains.empty());
+  });
+  return left.get_future().get();
+}
+
 void ChainRig::cut(Error why) {
   loop_->post([this, why = std::move(why)]() mutable {
     const std::lock_guard lock(mutex_);

@@ -33,7 +33,7 @@ struct Handover::State {
   std::vector<Handed> things;
   Calls calls;
   std::unique_ptr<Acceptor> acceptor{};
-  SeqPacket* successor = nullptr;  ///< the one that serves
+  std::shared_ptr<SeqPacket> successor{};  ///< the one that serves
   bool taken = false;              ///< one has the things in hand, or serves
 
   static Task<bool> give(State& state, SeqPacket& to);
@@ -68,6 +68,15 @@ void Handover::close() {
   state_->things.clear();
 }
 
+Task<Result<>> Handover::give(std::string what, std::vector<Fd> descriptors) {
+  const auto successor = state_->successor;
+  if (!successor) co_return fail(Code::reset, "the successor has gone away");
+  std::vector<int> numbers;
+  for (const auto& one : descriptors) numbers.push_back(one.get());
+  auto sent = co_await successor->send(as_bytes(what), numbers, patience());
+  co_return sent;
+}
+
 Handover::~Handover() {
   close();
   state_->calls = {};
@@ -97,12 +106,12 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
     log::warn("handover", "another process takes over already", {{"turned_away", std::to_string(who->pid)}});
     co_return;
   }
-  SeqPacket successor(state->loop, std::move(connection));
+  const auto successor = std::make_shared<SeqPacket>(state->loop, std::move(connection));
   log::info("handover", "a new process takes over", {{"pid", std::to_string(who->pid)}});
   if (state->calls.asked) state->calls.asked();
-  auto given = co_await State::give(*state, successor);
+  auto given = co_await State::give(*state, *successor);
   Result<SeqPacket::Message> answer = fail(Code::reset, "it went away");
-  if (given) answer = co_await successor.receive(message_max_bytes, patience());
+  if (given) answer = co_await successor->receive(message_max_bytes, patience());
   if (!answer || !as_text(answer->bytes).starts_with(serving)) {
     log::warn("handover", "the new process did not come to serve; this one goes on", {{"pid", std::to_string(who->pid)}});
     state->taken = false;
@@ -110,16 +119,16 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
     if (state->calls.abandoned) state->calls.abandoned();
     co_return;
   }
-  state->successor = &successor;
+  state->successor = successor;
   auto words = as_text(answer->bytes).substr(serving.size());
   if (words.starts_with(' ')) words.remove_prefix(1);
   // Moved out: it may end this hand-over, and runs once.
   const auto ready = std::exchange(state->calls.serving, nullptr);
   if (ready) ready(words);
-  static_cast<void>(successor.send_now(as_bytes(yours)));
-  auto last = co_await successor.receive(message_max_bytes);
+  static_cast<void>(successor->send_now(as_bytes(yours)));
+  auto last = co_await successor->receive(message_max_bytes);
   if (last && as_text(last->bytes) == stop && state->calls.stopped) state->calls.stopped();
-  state->successor = nullptr;
+  state->successor.reset();
 }
 
 namespace {
@@ -190,6 +199,13 @@ Result<> announce_and_wait(Loop& loop, SeqPacket& predecessor, std::string_view 
   while (!consents) loop.run_once(std::chrono::milliseconds(limits::handshake_deadline_ms));
   if (*consents) return {};
   return fail(Code::conflict, "the running process goes on itself", {}, "it has waited too long, or ended", "try again");
+}
+
+Task<Result<SeqPacket::Message>> receive_given(SeqPacket& predecessor) {
+  for (;;) {
+    auto message = co_await predecessor.receive(limits::handover_message_max_bytes);
+    if (!message || as_text(message->bytes) != yours) co_return message;
+  }
 }
 
 void show_draining() { ::prctl(PR_SET_NAME, draining_name.data()); }

@@ -39,6 +39,8 @@ class Handover {
 
   /// Lets go of path and things; a successor that serves is heard on.
   void close();
+  /// Gives the successor that serves one thing more. One at a time. Errors: reset (there is none any more).
+  [[nodiscard]] Task<Result<>> give(std::string what, std::vector<Fd> descriptors);
 
  private:
   struct State;
@@ -60,6 +62,8 @@ inline constexpr std::size_t announced_max_bytes = 200;
 void announce(SeqPacket& predecessor, std::string_view words = {});
 /// The same, and waits until it has done so; runs `loop` meanwhile. Errors: conflict (it has waited too long, and goes on).
 [[nodiscard]] Result<> announce_and_wait(Loop& loop, SeqPacket& predecessor, std::string_view words);
+/// What a predecessor gives while it drains, after announce(): waits for one. Errors: reset (it has ended).
+[[nodiscard]] Task<Result<SeqPacket::Message>> receive_given(SeqPacket& predecessor);
 /// Tells a predecessor that still drains that it is to end now, since this process was asked to stop.
 void dismiss(SeqPacket& predecessor);
 

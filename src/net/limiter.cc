@@ -162,6 +162,17 @@ Result<Limiter::Place> Limiter::enter(const IpAddress& source, TimePoint now) {
   return place;
 }
 
+Limiter::Place Limiter::readmit(const IpAddress& source) {
+  const auto plain = source_of(source);
+  const std::lock_guard lock(mutex_);
+  ++sources_[plain].connections;
+  ++state_.connections;
+  Place place;
+  place.limiter_ = this;
+  place.source_ = plain;
+  return place;
+}
+
 Result<Limiter::Place> Limiter::enter_route(const std::string& route, std::uint32_t most) {
   const std::lock_guard lock(mutex_);
   auto& count = routes_[route];

@@ -69,6 +69,8 @@ class Limiter {
 
   /// Error `limit` says which one is reached.
   [[nodiscard]] Result<Place> enter(const IpAddress& source, TimePoint now = Clock::now());
+  /// For a connection that had its place elsewhere already: it is never refused, and counts like any other.
+  [[nodiscard]] Place readmit(const IpAddress& source);
   /// `most` 0 means no limit of the route.
   [[nodiscard]] Result<Place> enter_route(const std::string& route, std::uint32_t most);
   [[nodiscard]] std::uint32_t total() const;

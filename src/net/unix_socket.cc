@@ -13,8 +13,6 @@
 namespace epif::net {
 namespace {
 
-constexpr std::size_t descriptors_max = 8;
-
 Result<> fill_path(sockaddr_un& address, const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
@@ -27,7 +25,7 @@ Result<> fill_path(sockaddr_un& address, const std::string& path) {
 
 union ControlBuffer {
   cmsghdr align;
-  char bytes[CMSG_SPACE(sizeof(int) * descriptors_max)];
+  char bytes[CMSG_SPACE(sizeof(int) * descriptors_in_message)];
 };
 
 void take_descriptors(msghdr& header, std::vector<Fd>& out) {
@@ -112,7 +110,7 @@ Task<Result<SeqPacket::Message>> SeqPacket::receive(std::size_t max_bytes, std::
 }
 
 Result<bool> SeqPacket::send_now(ByteSpan bytes, std::span<const int> descriptors) {
-  assert(descriptors.size() <= descriptors_max);
+  assert(descriptors.size() <= descriptors_in_message);
   iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
   ControlBuffer control{};
   msghdr header{};

@@ -17,6 +17,9 @@ struct PeerCredentials {
 };
 [[nodiscard]] Result<PeerCredentials> peer_credentials(int fd);
 
+/// At most so many go with one message.
+inline constexpr std::size_t descriptors_in_message = 8;
+
 /// A Unix seqpacket connection that carries messages with descriptors, on a loop.
 class SeqPacket {
  public:
@@ -31,7 +34,7 @@ class SeqPacket {
     std::vector<Fd> descriptors;
     bool truncated = false;  ///< data or descriptors were lost (MSG_TRUNC, MSG_CTRUNC): treat as a breach
   };
-  /// One message; error `reset` when the other side is gone. At most `max_bytes` and 8 descriptors.
+  /// One message; error `reset` when the other side is gone. At most `max_bytes` and descriptors_in_message.
   [[nodiscard]] Task<Result<Message>> receive(std::size_t max_bytes, std::optional<TimePoint> deadline = {});
   /// The same without waiting: nothing if no message is there.
   [[nodiscard]] Result<std::optional<Message>> receive_now(std::size_t max_bytes);

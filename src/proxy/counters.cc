@@ -89,6 +89,8 @@ Counters& Counters::operator+=(const Counters& other) {
   warm_hits += other.warm_hits;
   warm_misses += other.warm_misses;
   functions_connected += other.functions_connected;
+  moved_in += other.moved_in;
+  moved_out += other.moved_out;
   udp += other.udp;
   binds += other.binds;
   binds_waiting += other.binds_waiting;
@@ -150,6 +152,10 @@ std::string print_metrics(const Snapshot& snapshot, const TableState& table, std
   print_routes(out, snapshot);
   print_udp(out, counters.udp);
   single(out, "epif_proxy_functions_connected", "gauge", "Control connections to bridging functions.", counters.functions_connected);
+  out += fmt::format("# HELP epif_proxy_flows_moved_total Flows of bridging functions that a process took from its predecessor, or gave its successor.\n"
+                     "# TYPE epif_proxy_flows_moved_total counter\n"
+                     "epif_proxy_flows_moved_total{{way=\"in\"}} {}\nepif_proxy_flows_moved_total{{way=\"out\"}} {}\n",
+                     counters.moved_in, counters.moved_out);
   single(out, "epif_proxy_accept_pauses_total", "counter", "Pauses of accept for want of descriptors.", counters.accept_pauses);
   single(out, "epif_proxy_warm_hits_total", "counter", "Connections to next proxies that stood ready.", counters.warm_hits);
   single(out, "epif_proxy_warm_misses_total", "counter", "Connections to next proxies made on demand.", counters.warm_misses);

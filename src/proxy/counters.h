@@ -69,6 +69,8 @@ struct Counters {
   std::uint64_t warm_hits = 0;
   std::uint64_t warm_misses = 0;
   std::uint64_t functions_connected = 0;
+  std::uint64_t moved_in = 0;          ///< flows that came from a predecessor
+  std::uint64_t moved_out = 0;         ///< and that went to a successor
   std::uint64_t binds = 0;             ///< ports opened for BIND
   std::uint64_t binds_waiting = 0;     ///< of those, now
   std::uint64_t bind_turned_away = 0;  ///< connections of hosts that were not expected

@@ -25,6 +25,7 @@ constexpr NamedValue all[] = {
     {"half_closed_timeout_s", limits::half_closed_timeout_s},
     {"cut_deadline_ms", limits::cut_deadline_ms},
     {"drain_deadline_ms", limits::drain_deadline_ms},
+    {"handover_message_max_bytes", limits::handover_message_max_bytes},
     {"handover_drain_s", limits::handover_drain_s},
     {"reverse_bytes_min", limits::reverse_bytes_min},
     {"reverse_percent", limits::reverse_percent},

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <deque>
+
 #include "base/limits.h"
 #include "base/log.h"
 #include "net/descriptors.h"
@@ -16,6 +18,7 @@
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
 #include "proxy/limit_metrics.h"
+#include "proxy/moved_flow.h"
 #include "proxy/routes_file.h"
 #include "proxy/team.h"
 
@@ -73,6 +76,10 @@ class Server {
   [[nodiscard]] Result<std::unique_ptr<RoutesFile>> open_routes(const std::filesystem::path& file);
   void announce();
   void step_aside(std::string_view routes);
+  /// Flows that leave for the successor, in their order.
+  void give(MovedFlows moved);
+  static net::Task<void> give_all(Server& self);
+  static net::Task<void> take_flows(Server& self);
   void follow(const std::filesystem::path& file);
 
   std::unique_ptr<net::Loop> loop_;
@@ -90,6 +97,8 @@ class Server {
   std::unique_ptr<net::SeqPacket> predecessor_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
+  std::deque<MovedFlows> departing_;
+  bool giving_ = false;
   unsigned stop_signals_ = 0;
   unsigned enough_signals_ = 2;  ///< the first asks to drain, the second to cut; one does after a hand-over
   bool draining_ = false;
@@ -229,8 +238,44 @@ void Server::step_aside(std::string_view routes) {
   follow(routes);
   net::show_draining();
   if (paths_) paths_->leave();
-  team_->hand_over();
+  team_->hand_over(*loop_, [this](MovedFlows moved) { give(std::move(moved)); });
   net::spawn(drain(*this, std::chrono::seconds(limits::handover_drain_s)));
+}
+
+void Server::give(MovedFlows moved) {
+  departing_.push_back(std::move(moved));
+  if (!std::exchange(giving_, true)) net::spawn(give_all(*this));
+}
+
+net::Task<void> Server::give_all(Server& self) {
+  while (!self.departing_.empty()) {
+    auto parcels = pack(std::move(self.departing_.front()));
+    self.departing_.pop_front();
+    for (auto& parcel : parcels) {
+      // What does not arrive is not closed in peace: its functions lose their control connection, and reset.
+      auto given = co_await self.handover_->give(std::move(parcel.text), std::move(parcel.descriptors));
+      if (given) continue;
+      log::error("proxy", given.error(), {{"lost", "flows on their way to the new process"}});
+      break;
+    }
+  }
+  self.giving_ = false;
+}
+
+net::Task<void> Server::take_flows(Server& self) {
+  Unpacking unpacking;
+  for (;;) {
+    auto message = co_await net::receive_given(*self.predecessor_);
+    if (!message) break;  // it has ended
+    Result<std::optional<MovedFlows>> moved = fail(Code::protocol, "a message was cut short");
+    if (!message->truncated) moved = unpacking.take(as_text(message->bytes), std::move(message->descriptors));
+    if (moved && *moved) {
+      auto taken = self.team_->take(std::move(**moved));
+      if (!taken) moved = fail(std::move(taken.error()));
+    }
+    if (!moved) log::error("proxy", moved.error(), {{"lost", "flows on their way from the old process"}});
+  }
+  self.predecessor_.reset();
 }
 
 Result<> Server::listen_at(const Settings& settings, const SocketAddress& at, Worker::Listener kind) {
@@ -304,7 +349,7 @@ net::Task<void> Server::follow_signals(Server& self) {
 
 net::Task<void> Server::drain(Server& self, milliseconds patience) {
   log::info("proxy", "stopping", {{"connections", std::to_string(self.shared_.limiter.total())}});
-  self.handover_.reset();
+  if (self.handover_) self.handover_->close();
   const auto deadline = net::Clock::now() + patience;
   // Asked behind the word to accept no more: when all workers have answered, what they accepted before it is counted.
   auto told = co_await self.team_->gather(*self.loop_);
@@ -315,9 +360,18 @@ net::Task<void> Server::drain(Server& self, milliseconds patience) {
   }
   const auto left = self.shared_.limiter.total();
   if (left > 0) log::warn("proxy", "cutting flows that did not end in time", {{"connections", std::to_string(left)}});
-  self.team_->cut_all({Code::limit, "the proxy stops"});
-  const auto last = net::Clock::now() + milliseconds(limits::cut_deadline_ms);
-  while (self.shared_.limiter.total() > 0 && net::Clock::now() < last) co_await self.loop_->sleep(look);
+  const Error why{Code::limit, "the proxy stops"};
+  const auto cut = [&self, look](void (Team::*those)(const Error&), const Error& reason) -> net::Task<void> {
+    (self.team_.get()->*those)(reason);
+    const auto last = net::Clock::now() + milliseconds(limits::cut_deadline_ms);
+    while (self.shared_.limiter.total() > 0 && net::Clock::now() < last) co_await self.loop_->sleep(look);
+  };
+  co_await cut(&Team::cut_staying, why);  // others may leave then
+  co_await cut(&Team::cut_all, why);
+  // What has left has been told to this thread before its place was free: it is here when all threads have answered.
+  auto last_told = co_await self.team_->gather(*self.loop_);
+  static_cast<void>(last_told);
+  while (self.giving_) co_await self.loop_->sleep(look);
   self.loop_->stop();
 }
 
@@ -327,11 +381,12 @@ Result<> Server::run() {
   team_->start();
   if (predecessor_) announce();
   if (paths_) paths_->stay();
-  predecessor_.reset();
+  if (predecessor_) net::spawn(take_flows(*this));
   log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
   loop_->run();
   team_->stop();
   admin_.reset();
+  if (predecessor_) predecessor_->abort({Code::internal, "the proxy has stopped"});
   paths_.reset();
   routes_.reset();
   certificate_.reset();

@@ -341,7 +341,8 @@ socks6::StackOptions Worker::Session::apply_stack(const admission::ClientRequest
 
 net::Task<void> Worker::Session::carry() {
   if (chain_) {
-    ended(co_await carry_through_chain());
+    auto outcome = co_await carry_through_chain(false);
+    if (outcome) ended(*outcome);
     co_return;
   }
   const RoutePtr route = flow_.route;  // kept, whatever happens to the table meanwhile
@@ -355,7 +356,7 @@ net::Task<void> Worker::Session::carry() {
                             {route->limits.idle_s != 0 ? route->limits.idle_s : limits::idle_timeout_s, limits::half_closed_timeout_s}));
 }
 
-net::Task<Result<>> Worker::Session::carry_through_chain() {
+net::Task<std::optional<Result<>>> Worker::Session::carry_through_chain(bool moved_here) {
   const RoutePtr route = flow_.route;
   bridge::ChainLimits limits;
   if (route->limits.idle_s != 0) limits.idle_s = route->limits.idle_s;
@@ -365,9 +366,18 @@ net::Task<Result<>> Worker::Session::carry_through_chain() {
   }
   flow_.chain = chain_.get();
   watch_reverse();
-  auto report = co_await chain_->run(*client_, std::move(early_), *upstream_.stream, std::move(upstream_.early), limits);
+  worker_.leave_soon();
+  auto running = moved_here ? chain_->run_on(*client_, *upstream_.stream)
+                            : chain_->run(*client_, std::move(early_), *upstream_.stream, std::move(upstream_.early), limits);
+  auto report = co_await std::move(running);
   reverse_timer_.cancel();
   flow_.chain = nullptr;
+  worker_.leave_soon();
+  if (report.left) {
+    flow_.expiry.cancel();
+    flow_.client = flow_.upstream = nullptr;
+    co_return std::nullopt;
+  }
   flow_.to_server.bytes = report.from_client;
   flow_.to_client.bytes = report.from_server;
   for (const auto& function : report.functions) {
@@ -379,7 +389,7 @@ net::Task<Result<>> Worker::Session::carry_through_chain() {
       log::info("proxy", "function detail", {{"flow", route->id}, {"function", function.function}, {"what", what}, {"value", value}});
     }
   }
-  if (report.failure) co_return fail(std::move(*report.failure));
+  if (report.failure) co_return Result<>(fail(std::move(*report.failure)));
   co_return Result<>{};
 }
 

@@ -19,6 +19,8 @@ class Worker::Session {
   Session& operator=(const Session&) = delete;
 
   [[nodiscard]] net::Task<void> run(Fd connection, Listener kind, Dialect dialect);
+  /// Goes on with a flow of a predecessor: session_move.cc.
+  [[nodiscard]] net::Task<void> go_on(MovedFlow moved, bridge::Arrival& arrival);
   /// For a stream of a trunk whose client has shown who it is.
   [[nodiscard]] net::Task<void> run(std::unique_ptr<net::Stream> stream, Identity identity, Listener kind, Dialect dialect);
 
@@ -71,7 +73,8 @@ class Worker::Session {
   [[nodiscard]] net::Task<void> carry_trunk(const TrunkToken& token, Bytes early, Listener kind, Dialect dialect);
   [[nodiscard]] net::Task<Result<>> join_stream(admission::Conversation& talk, const admission::ClientRequest& request);
   [[nodiscard]] net::Task<void> carry();
-  [[nodiscard]] net::Task<Result<>> carry_through_chain();
+  /// Nothing: the flow goes on in another process.
+  [[nodiscard]] net::Task<std::optional<Result<>>> carry_through_chain(bool moved_here);
   [[nodiscard]] socks6::StackOptions apply_stack(const admission::ClientRequest& request) const;
   /// The same with `remote` as what is told about the other leg.
   [[nodiscard]] socks6::StackOptions apply_stack(const admission::ClientRequest& request, const socks6::StackOptions& remote) const;

@@ -203,9 +203,26 @@ void Team::stop_accepting() {
   }
 }
 
-void Team::hand_over() {
+void Team::hand_over(net::Loop& control, std::function<void(MovedFlows moved)> give) {
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    auto pass = [&control, give, thread = static_cast<std::uint16_t>(i)](MovedFlows moved) {
+      moved.thread = thread;
+      control.post([give, moved = std::make_shared<MovedFlows>(std::move(moved))] { give(std::move(*moved)); });
+    };
+    members_[i].loop->post([worker = members_[i].worker.get(), pass] { worker->hand_over(pass); });
+  }
+}
+
+Result<> Team::take(MovedFlows moved) {
+  if (moved.thread >= members_.size()) return fail(Code::protocol, "flows came for a thread that is not there", std::to_string(moved.thread));
+  auto& member = members_[moved.thread];
+  member.loop->post([worker = member.worker.get(), flows = std::make_shared<MovedFlows>(std::move(moved))] { worker->take(std::move(*flows)); });
+  return {};
+}
+
+void Team::cut_staying(const Error& why) {
   for (auto& member : members_) {
-    member.loop->post([worker = member.worker.get()] { worker->hand_over(); });
+    member.loop->post([worker = member.worker.get(), why] { worker->cut_staying(why); });
   }
 }
 

@@ -32,7 +32,11 @@ class Team {
   void adopt(const std::shared_ptr<const Routing>& routing);
   void renew(const Certified& certified);
   void stop_accepting();
-  void hand_over();
+  /// `give` is called on `control`'s thread.
+  void hand_over(net::Loop& control, std::function<void(MovedFlows moved)> give);
+  /// Flows of a predecessor's thread go on in the one of the same number. Errors: protocol (there is none).
+  [[nodiscard]] Result<> take(MovedFlows moved);
+  void cut_staying(const Error& why);
   void cut_all(const Error& why);
 
   /// The sum of all workers' snapshots, for `asker`'s loop.

@@ -223,13 +223,15 @@ void Worker::stop_accepting() {
   }
 }
 
-void Worker::hand_over() {
+void Worker::hand_over(Give give) {
+  give_ = std::move(give);
   draining_ = true;
   acceptors_.clear();
   for (auto* trunk : trunks_) trunk->drain();
   for (auto& [key, pool] : pools_) pool->keep_none();  // the successor keeps its own
   // SOCKS6 datagrams belong to the successor from here on.
   datagrams_->close_ports();
+  leave_soon();
 }
 
 void Worker::cut_all(const Error& why) {

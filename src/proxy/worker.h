@@ -17,6 +17,7 @@
 #include "proxy/certificate_files.h"
 #include "proxy/counters.h"
 #include "proxy/flow.h"
+#include "proxy/moved_flow.h"
 #include "proxy/pair_keys.h"
 #include "proxy/port_reservations.h"
 #include "proxy/routing.h"
@@ -80,7 +81,14 @@ class Worker {
   /// Accepts nothing more and lets go of clients that have not asked for anything yet.
   void stop_accepting();
   /// The same for a successor's sake: who is being served, or connected and about to ask, is served to the end.
-  void hand_over();
+  /// Flows in the hands of bridging functions leave one after the other, as soon as they can, by `give`, which is called on this thread;
+  /// without it they stay like all others.
+  using Give = std::function<void(MovedFlows moved)>;
+  void hand_over(Give give);
+  /// Flows from a predecessor go on here, if this table still grants them; otherwise they are cut.
+  void take(MovedFlows moved);
+  /// Cuts flows that cannot leave after hand_over().
+  void cut_staying(const Error& why);
   void cut_all(const Error& why);
   [[nodiscard]] std::size_t connections() const { return flows_.size(); }
   [[nodiscard]] Snapshot snapshot() const;
@@ -111,6 +119,9 @@ class Worker {
   [[nodiscard]] net::WarmPool& preconnected(const SocketAddress& server, std::uint32_t keep);
   void fill_pools();
   void drop_unused_pools();
+  /// Gives away what can leave now, once all that is ready has run.
+  void leave_soon();
+  void leave();
   /// Cuts the flow when its route, as it is now, comes to its end.
   void follow_expiry(Flow& flow);
 
@@ -131,6 +142,8 @@ class Worker {
   std::uint32_t refusing_ = 0;
   bool stopping_ = false;
   bool draining_ = false;  ///< nothing new is to come here
+  Give give_{};            ///< to a successor
+  bool leaving_ = false;   ///< leave() is to come
 };
 
 }  // namespace epif::proxy

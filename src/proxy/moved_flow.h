@@ -1,0 +1,54 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bridge/chain_move.h"
+#include "proxy/routing.h"
+
+/// Flows in the hands of bridging functions, as a proxy gives them to its successor: what they are, and the words in which they cross the
+/// hand-over's socket (docs/proxy-tcp.md). Pure, but for the descriptors that it holds.
+namespace epif::proxy {
+
+struct MovedFlow {
+  Route route;  ///< under which it runs; the successor holds it against its own table
+  SocketAddress peer;
+  Identity identity{};
+  Destination target;
+  std::optional<Wish> wish{};
+  std::uint64_t age_ms = 0;
+  bridge::MovedChain chain{};
+};
+
+/// Flows of one thread and the control connections that they share.
+struct MovedFlows {
+  std::uint16_t thread = 0;
+  std::vector<bridge::MovedControl> controls;
+  std::vector<MovedFlow> flows;
+};
+
+/// One message: one line of JSON, and at most net::descriptors_in_message descriptors.
+struct Parcel {
+  std::string text;
+  std::vector<Fd> descriptors;
+};
+
+/// In the order in which they are to be sent.
+[[nodiscard]] std::vector<Parcel> pack(MovedFlows moved);
+
+/// Puts messages together again.
+class Unpacking {
+ public:
+  /// Nothing until the last message of a thread's flows is there. Errors: protocol, and what was begun is dropped.
+  [[nodiscard]] Result<std::optional<MovedFlows>> take(std::string_view text, std::vector<Fd> descriptors);
+
+ private:
+  [[nodiscard]] Result<bool> read(std::string_view text, std::vector<Fd>& descriptors);
+  MovedFlows moved_;
+  std::optional<MovedFlow> flow_;  ///< whose descriptors are still to come
+  std::vector<Fd> descriptors_;
+};
+
+}  // namespace epif::proxy

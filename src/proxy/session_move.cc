@@ -1,0 +1,95 @@
+// Flows in the hands of bridging functions, from one process to the next: a worker's two ends of it, and the session's beginning there.
+#include "base/log.h"
+#include "proxy/session.h"
+
+namespace epif::proxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
+
+}  // namespace
+
+void Worker::leave_soon() {
+  if (!give_ || std::exchange(leaving_, true)) return;
+  // By then those whose functions have just got their sockets run, and those that are over are gone.
+  loop_.post([this] {
+    leaving_ = false;
+    leave();
+  });
+}
+
+void Worker::leave() {
+  std::vector<bridge::Chain*> running;
+  for (const auto* flow : flows_) {
+    if (flow->chain != nullptr && !flow->cut_reason) running.push_back(flow->chain);
+  }
+  auto departure = bridge::depart(running);
+  if (departure.chains.empty()) return;
+  MovedFlows moved;
+  moved.controls = std::move(departure.controls);
+  for (auto& [chain, copies] : departure.chains) {
+    const auto* flow = *std::ranges::find(flows_, chain, &Flow::chain);
+    MovedFlow one{*flow->route, flow->peer, flow->identity, flow->target, flow->wish, 0, std::move(copies)};
+    one.age_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(loop_.now() - flow->since).count());
+    moved.flows.push_back(std::move(one));
+  }
+  counters_.moved_out += moved.flows.size();
+  log::info("proxy", "flows of bridging functions go on in the new process", {{"flows", std::to_string(moved.flows.size())}});
+  give_(std::move(moved));
+}
+
+void Worker::take(MovedFlows moved) {
+  counters_.moved_in += moved.flows.size();
+  log::info("proxy", "flows of bridging functions came from the old process", {{"flows", std::to_string(moved.flows.size())}});
+  bridge::Arrival arrival(loop_, std::move(moved.controls));
+  for (auto& flow : moved.flows) {
+    net::spawn([](Worker& self, MovedFlow one, bridge::Arrival& by) -> net::Task<void> {
+      Session session(self, one.peer, self.shared_.limiter.readmit(one.peer.ip));
+      co_await session.go_on(std::move(one), by);
+    }(*this, std::move(flow), arrival));
+  }
+  arrival.hear();
+}
+
+void Worker::cut_staying(const Error& why) {
+  const std::vector<Flow*> before(flows_.begin(), flows_.end());
+  for (auto* flow : before) {
+    if (flows_.contains(flow) && (!give_ || flow->chain == nullptr || !flow->chain->may_leave())) flow->cut(why);
+  }
+}
+
+net::Task<void> Worker::Session::go_on(MovedFlow moved, bridge::Arrival& arrival) {
+  flow_.identity = std::move(moved.identity);
+  flow_.target = std::move(moved.target);
+  flow_.wish = std::move(moved.wish);
+  flow_.since = net::Clock::now() - milliseconds(moved.age_ms);
+  flow_.stage = Flow::Stage::open;
+  const auto now = wall_clock();
+  const Asker asker{flow_.identity, flow_.peer.ip, {}};
+  auto granted = flow_.wish ? worker_.routing_->successor(moved.route, asker, *flow_.wish, now) : worker_.routing_->successor(moved.route, now);
+  flow_.route = granted ? granted : std::make_shared<const Route>(std::move(moved.route));
+  auto route_place = worker_.shared_.limiter.enter_route(flow_.route->id, 0);  // it had its place
+  if (route_place) route_place_ = std::move(*route_place);
+
+  client_ = std::make_unique<net::SocketStream>(worker_.loop_, std::move(moved.chain.peers[0]), true);
+  upstream_.stream = std::make_unique<net::SocketStream>(worker_.loop_, std::move(moved.chain.peers[1]), true);
+  flow_.client = client_.get();
+  flow_.upstream = upstream_.stream.get();
+  const auto& route = *flow_.route;
+  auto chain = arrival.chain(route.chain, {route.id, source(), flow_.target.text(), route.data, route.purpose}, std::move(moved.chain));
+  if (!chain) {
+    flow_.cut(chain.error());
+    ended(fail(std::move(chain.error())));
+    co_return;
+  }
+  chain_ = std::move(*chain);
+  flow_.chain = chain_.get();
+  if (!granted) flow_.cut({Code::revoked, "the flow lost its route", route.id, {}, "see the route's policy"});
+  worker_.follow_expiry(flow_);
+  auto outcome = co_await carry_through_chain(true);
+  if (outcome) ended(*outcome);
+}
+
+}  // namespace epif::proxy
