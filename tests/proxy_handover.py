@@ -106,6 +106,7 @@ def other_routes():
             equal(done.returncode, 1, "exit code of one with --mptcp")
             check("the running proxy does not speak MPTCP, this one does" in done.stderr, done.stderr)
             ask(through(proxy, server), b"as before")
+            check("epif_proxy_connections{" in proxy.get("/metrics"), "the serving process has lost its admin socket")
 
 
 if __name__ == "__main__":

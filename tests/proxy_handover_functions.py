@@ -123,19 +123,55 @@ def held():
         world.counts('epif_proxy_cut_total{reason="bf_failed"}')
 
 
-@promise("what the old process carries itself stays, and with it what shares its functions; with its end the others leave")
+@promise("what the old process carries itself stays there to its end, while others of the same functions leave")
 def mixed():
     with World() as world:
         lent, pumped = world.flow(), world.flow(world.pumped)
         process = world.swap()
+        moved(process, 1)
         asked(lent, b"one"), asked(pumped, b"two")
         fresh = world.flow()
-        equal(world.proxy.metric('epif_proxy_flows_moved_total{way="in"}'), 0, "flows that moved")
         check(world.proxy.process.alive(), "the old process ended under a flow that it carries")
         pumped.close()
-        moved(process, 1)
         equal(world.proxy.process.wait(within=20), 0, "exit code of the old process")
         asked(lent, b"three"), asked(fresh, b"four")
+        equal(world.proxy.metric('epif_proxy_flows_moved_total{way="in"}'), 1, "flows that moved")
+
+
+@promise("a flow that begins in the old process reaches the newest of three by itself; with its successor dead it stays where it is")
+def late():
+    with World() as world:
+        warm = [world.clients.enter_context(world.proxy.connect()) for _ in range(2)]  # they have not asked yet
+        for client in warm:
+            client.sendall(b"\5\1\0")
+            equal(read_exactly(client, 2), b"\5\0", "the method")
+        second = world.swap()
+        third = world.swap("newer")
+
+        def ask(client):
+            client.sendall(v5_request(world.server.port))
+            equal(read_exactly(client, 10)[1], 0, "the reply")
+            asked(client, b"word")
+        ask(warm[0])
+        moved(second, 1), moved(third, 1)
+        asked(warm[0], b"in the third")
+        third.kill(), second.kill()
+        warm[0].settimeout(3)
+        check(is_reset(warm[0]), "a flow of a process that was killed ended properly")
+        ask(warm[1])
+        warm[1].shutdown(1)
+        equal(read_all(warm[1]), b"", "a proper end")
+        equal(world.proxy.process.wait(within=20), 0, "exit code of the first process")
+
+
+@promise("a successor that is stopped takes the process that still drains with it")
+def together():
+    with World() as world:
+        pumped = world.flow(world.pumped)
+        process = world.swap()
+        process.ask_to_stop()
+        check(is_reset(pumped), "a flow that was carried to the end of both processes ended properly")
+        equal((process.wait(within=20), world.proxy.process.wait(within=20)), (0, 0), "exit codes")
 
 
 @promise("stopped while it drains, an old process cuts what it carries itself, and gives away the rest")

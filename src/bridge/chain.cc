@@ -54,9 +54,9 @@ std::size_t ControlPool::connected() const {
       std::count_if(controls_.begin(), controls_.end(), [](const auto& entry) { return entry.second->alive(); }));
 }
 
-net::Task<Result<std::shared_ptr<Control>>> ControlPool::reach(const ChainLink& link, net::TimePoint) {
+net::Task<Result<std::shared_ptr<Control>>> ControlPool::reach(const ChainLink& link, bool lent) {
   // The process is part of the key: a replaced container is another BF, even behind the same path.
-  const auto key = fmt::format("{}\n{}", link.peer_pid, link.socket);
+  const auto key = fmt::format("{}\n{}\n{}", lent ? "lent" : "pumped", link.peer_pid, link.socket);
   std::erase_if(controls_, [](const auto& entry) { return !entry.second->alive(); });
   if (const auto found = controls_.find(key); found != controls_.end()) co_return found->second;
   auto control = Control::connect(loop_, link);
@@ -64,21 +64,22 @@ net::Task<Result<std::shared_ptr<Control>>> ControlPool::reach(const ChainLink& 
   co_return control;
 }
 
-net::Task<Result<>> ControlPool::warm(ChainLink link, net::TimePoint deadline) {
-  auto control = co_await reach(link, deadline);
+net::Task<Result<>> ControlPool::warm(ChainLink link, net::TimePoint) {
+  auto control = co_await reach(link, link.trusted);
   if (!control) co_return fail(control.error());
   co_return Result<>{};
 }
 
 net::Task<Result<std::unique_ptr<Chain>>> Chain::open(ControlPool& pool, std::span<const ChainLink> links, FlowHeader header,
-                                                      const PairKeys& keys) {
+                                                      const PairKeys& keys, bool clear) {
   assert(!links.empty() && links.size() <= limits::chain_max_functions);
   std::unique_ptr<Chain> chain(new Chain(std::make_unique<State>(pool.loop())));
   auto& state = *chain->state_;
   state.header = std::move(header);
   const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::bf_accept_deadline_ms);
+  const bool lent = clear && links.front().trusted && links.back().trusted;
   for (std::size_t i = 0; i < links.size(); ++i) {
-    auto control = co_await pool.reach(links[i], deadline);
+    auto control = co_await pool.reach(links[i], lent);
     if (!control) co_return fail(control.error());
     auto open = open_for(links[i], i, links.size(), state.header, keys);
     if (!open) co_return fail(open.error());

@@ -20,7 +20,9 @@
 /// Order of a connection: open() every BF, connect upstream, run(). Everything here belongs to one loop's thread.
 namespace epif::bridge {
 
+class Chain;
 class Control;
+struct Departure;
 
 /// The control connections of one loop thread: one per BF instance, made when first needed and again after a failure.
 /// Outlives its chains.
@@ -39,9 +41,12 @@ class ControlPool {
 
  private:
   friend class Chain;
-  [[nodiscard]] net::Task<Result<std::shared_ptr<Control>>> reach(const ChainLink& link, net::TimePoint deadline);
+  friend class Arrival;
+  friend Departure depart(ControlPool& pool, std::span<Chain* const> running);
+  [[nodiscard]] net::Task<Result<std::shared_ptr<Control>>> reach(const ChainLink& link, bool lent);
   net::Loop& loop_;
-  std::map<std::string, std::shared_ptr<Control>> controls_;  ///< by process and socket path
+  std::map<std::string, std::shared_ptr<Control>> controls_;  ///< by use, process and socket path; or arrived from another process
+  std::uint64_t arrived_ = 0;
 };
 
 /// What every BF of a chain is told about a connection.
@@ -89,9 +94,10 @@ class Chain {
  public:
   /// Asks every BF, nearest to the client first; all must accept within limits::bf_accept_deadline_ms together.
   /// Errors, each naming the BF: bf_denied (with its reason), bf_failed (not there, wrong process behind the socket, broken
-  /// contract, no answer), no_descriptors; invalid_input if a link needs a key that `keys` lacks.
+  /// contract, no answer), no_descriptors; invalid_input if a link needs a key that `keys` lacks. `clear`: both peers' sockets may be
+  /// lent; such chains have control connections of their own, so that they can leave together (chain_move.h).
   [[nodiscard]] static net::Task<Result<std::unique_ptr<Chain>>> open(ControlPool& pool, std::span<const ChainLink> links,
-                                                                      FlowHeader header, const PairKeys& keys);
+                                                                      FlowHeader header, const PairKeys& keys, bool clear = true);
   ~Chain();
   Chain(const Chain&) = delete;
   Chain& operator=(const Chain&) = delete;

@@ -1,6 +1,7 @@
 #include "bridge/chain_move.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <cassert>
 #include <unordered_map>
@@ -9,8 +10,6 @@
 
 namespace epif::bridge {
 namespace {
-
-Fd copy(int fd) { return Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
 bool there(const Fd& fd) { return static_cast<bool>(fd); }
 
@@ -26,37 +25,33 @@ bool Chain::State::may_leave() const {
   return std::ranges::all_of(links, [](const auto& link) { return link->heard() && !link->released() && !link->reported(); });
 }
 
-MovedChain Chain::State::copies(const std::unordered_map<const Control*, std::size_t>& positions) const {
+MovedChain Chain::State::leave(const std::unordered_map<const Control*, std::size_t>& positions) {
+  static_cast<void>(bytes_from_client()), static_cast<void>(bytes_from_server());
   MovedChain made;
   for (const auto& link : links) {
     auto moved = link->moved();
     moved.control = positions.at(link->control().get());
     made.links.push_back(std::move(moved));
   }
-  made.peers = {copy(client->clear_socket()), copy(server->clear_socket())};
-  for (const auto& joint : joints) made.joints.push_back(copy(joint.get()));
+  made.joints = std::move(joints);
   made.early = {from_client.bytes, from_server.bytes};
   made.read = {kernel_base_client, kernel_base_server};
   made.written = written;
   made.passed = passed;
   made.limits = limits;
-  return made;
-}
-
-void Chain::State::leave() {
-  static_cast<void>(bytes_from_client()), static_cast<void>(bytes_from_server());
   left = true;
   watch.cancel();
   for (const auto& link : links) link->forget();
   wake();
+  return made;
 }
 
-MovedLink Link::moved() const {
+MovedLink Link::moved() {
   MovedLink made;
   made.conn = conn_;
   made.may_release = may_release_;
   made.ended = ended_;
-  if (may_release_) made.kept = {copy(kept[0].get()), copy(kept[1].get())};
+  made.kept = std::move(kept);
   return made;
 }
 
@@ -71,7 +66,7 @@ void Link::take_up(std::shared_ptr<Control> control, MovedLink moved) {
 }
 
 std::optional<MovedControl> Control::copy_to_move() const {
-  MovedControl made{instance_, next_conn_, received_, copy(socket_->fd())};
+  MovedControl made{instance_, next_conn_, received_, Fd(::fcntl(socket_->fd(), F_DUPFD_CLOEXEC, 0))};
   if (!made.socket) return std::nullopt;
   return made;
 }
@@ -87,12 +82,13 @@ std::shared_ptr<Control> Control::arrived(net::Loop& loop, MovedControl moved) {
   std::shared_ptr<Control> control(new Control(loop, std::move(socket), std::move(moved.instance)));
   control->next_conn_ = moved.next_conn;
   control->received_ = moved.received;
+  control->ends_with_last_ = true;
   return control;
 }
 
 void Control::hear() { net::spawn(receive(shared_from_this())); }
 
-Departure depart(std::span<Chain* const> running) {
+Departure depart(ControlPool& pool, std::span<Chain* const> running) {
   std::vector<Chain*> leaving;
   std::ranges::copy_if(running, std::back_inserter(leaving), [](const Chain* chain) { return chain->state().may_leave(); });
   std::unordered_map<const Control*, std::size_t> carried;  // links of `leaving` on each control connection
@@ -121,17 +117,20 @@ Departure depart(std::span<Chain* const> running) {
       made.controls.push_back(std::move(*moved));
       controls.push_back(link->control());
     }
-    auto copies = chain->state().copies(positions);
-    if (!std::ranges::all_of(copies.peers, there) || !all_there(copies)) return {};
-    made.chains.emplace_back(chain, std::move(copies));
   }
-  for (auto* chain : leaving) chain->state().leave();
+  for (const auto& control : controls) control->outlive_connections();
+  for (auto* chain : leaving) made.chains.emplace_back(chain, chain->state().leave(positions));
   for (const auto& control : controls) control->leave();
+  // A function must see the end of whoever has its control connection now, and of nobody else.
+  std::erase_if(pool.controls_, [](const auto& entry) { return !entry.second->alive(); });
   return made;
 }
 
-Arrival::Arrival(net::Loop& loop, std::vector<MovedControl> controls) : loop_(loop) {
-  for (auto& control : controls) controls_.push_back(Control::arrived(loop, std::move(control)));
+Arrival::Arrival(ControlPool& pool, std::vector<MovedControl> controls) : pool_(pool) {
+  for (auto& control : controls) {
+    controls_.push_back(Control::arrived(pool.loop(), std::move(control)));
+    pool.controls_[fmt::format("arrived\n{}", ++pool.arrived_)] = controls_.back();
+  }
 }
 
 Arrival::~Arrival() = default;
@@ -140,7 +139,7 @@ Result<std::unique_ptr<Chain>> Arrival::chain(std::span<const ChainLink> links, 
   const auto fits = [&](const MovedLink& link) { return link.control < controls_.size() && controls_[link.control]->expects(link.conn); };
   if (links.size() != moved.links.size() || !all_there(moved) || !std::ranges::all_of(moved.links, fits))
     return fail(Code::protocol, "a chain arrived that does not fit its route", header.flow);
-  std::unique_ptr<Chain> made(new Chain(std::make_unique<Chain::State>(loop_)));
+  std::unique_ptr<Chain> made(new Chain(std::make_unique<Chain::State>(pool_.loop())));
   auto& state = made->state();
   state.header = std::move(header);
   for (std::size_t i = 0; i < links.size(); ++i) {

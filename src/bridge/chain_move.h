@@ -34,7 +34,7 @@ struct MovedLink {
 /// One chain. Pairs are of client and server, or of the ways to server and to client.
 struct MovedChain {
   std::vector<MovedLink> links;
-  std::array<Fd, 2> peers{};                  ///< the sockets themselves, that the functions have, too
+  std::array<Fd, 2> peers{};                  ///< whose streams are the caller's: from and for it
   std::vector<Fd> joints;                     ///< both ends of the pairs between neighbours
   std::array<std::uint64_t, 2> early{};       ///< bytes that were read before the functions had the sockets and went to them
   std::array<std::uint64_t, 2> read{};        ///< by the kernel's count, before the functions had the sockets
@@ -50,25 +50,25 @@ struct Departure {
 };
 
 /// Takes out of this process those of `running` that can leave: whose functions hold both sockets, where nothing was released and nothing
-/// failed, and whose control connections carry only such. run() of each returns soon with `left` set, and has touched nothing; the streams
-/// can be closed then. Empty if none can, or descriptors are short. All on their loop's thread.
-[[nodiscard]] Departure depart(std::span<Chain* const> running);
+/// failed, and whose control connections carry only such. run() of each returns soon with `left` set, and has touched nothing; the peers'
+/// sockets can be taken out of their streams then, and `pool` has no copy of the control connections left. Empty if none can, or descriptors are short. All on their loop's thread.
+[[nodiscard]] Departure depart(ControlPool& pool, std::span<Chain* const> running);
 
 /// Control connections that arrived, not heard yet.
 class Arrival {
  public:
-  Arrival(net::Loop& loop, std::vector<MovedControl> controls);
+  Arrival(ControlPool& pool, std::vector<MovedControl> controls);
   ~Arrival();
   Arrival(const Arrival&) = delete;
   Arrival& operator=(const Arrival&) = delete;
 
   /// A chain to run_on(), without its peers' sockets, which are the caller's. `links`: its route's, as they were when it was opened. Errors: protocol (it does not fit them).
   [[nodiscard]] Result<std::unique_ptr<Chain>> chain(std::span<const ChainLink> links, FlowHeader header, MovedChain moved);
-  /// Functions are heard from here on: all chains must be there.
+  /// Functions are heard from here on: all chains must run, since what they have said already is told within this call.
   void hear();
 
  private:
-  net::Loop& loop_;
+  ControlPool& pool_;
   std::vector<std::shared_ptr<Control>> controls_;
 };
 

@@ -51,7 +51,7 @@ class Link final : public ControlListener {
   void announce(std::size_t way, std::uint64_t bytes) { ended_[way] = bytes; }
 
   // chain_move.cc
-  [[nodiscard]] MovedLink moved() const;  ///< with copies, which may be missing, and without its control
+  [[nodiscard]] MovedLink moved();  ///< without its control
   void take_up(std::shared_ptr<Control> control, MovedLink moved);
 
  private:
@@ -120,8 +120,8 @@ struct Chain::State {
   [[nodiscard]] net::Task<ChainReport> finish();
   // chain_move.cc
   [[nodiscard]] bool may_leave() const;
-  [[nodiscard]] MovedChain copies(const std::unordered_map<const Control*, std::size_t>& positions) const;
-  void leave();
+  /// Without its peers' sockets.
+  [[nodiscard]] MovedChain leave(const std::unordered_map<const Control*, std::size_t>& positions);
   /// Joins the neighbours of a link that released its streams.
   void splice(Link& link);
 };

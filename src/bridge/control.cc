@@ -42,6 +42,11 @@ std::uint64_t Control::add(ControlListener& listener) {
   return next_conn_++;
 }
 
+void Control::remove(std::uint64_t conn) {
+  listeners_.erase(conn);
+  if (ends_with_last_ && listeners_.empty()) fail({Code::internal, "its last connection has ended", instance_});
+}
+
 void Control::send(const ToFunction& message, std::span<const int> descriptors) {
   if (failure_) return;
   auto bytes = encode(message);

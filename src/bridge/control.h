@@ -34,7 +34,7 @@ class Control : public std::enable_shared_from_this<Control> {
 
   /// Gives `listener` a connection number; it must remove() itself before it dies.
   [[nodiscard]] std::uint64_t add(ControlListener& listener);
-  void remove(std::uint64_t conn) { listeners_.erase(conn); }
+  void remove(std::uint64_t conn);
   /// Queues a message. Copies of `descriptors` go with it. A BF that does not read fails the connection.
   void send(const ToFunction& message, std::span<const int> descriptors = {});
   /// Ends the connection and tells all listeners. The first reason stays.
@@ -45,6 +45,7 @@ class Control : public std::enable_shared_from_this<Control> {
   [[nodiscard]] bool may_leave() const { return alive() && outbox_.empty() && !draining_; }
   [[nodiscard]] std::size_t connections() const { return listeners_.size(); }
   [[nodiscard]] std::optional<MovedControl> copy_to_move() const;  ///< nothing: descriptors are short
+  void outlive_connections() { ends_with_last_ = false; }
   void leave();
   [[nodiscard]] static std::shared_ptr<Control> arrived(net::Loop& loop, MovedControl moved);
   [[nodiscard]] bool expects(std::uint64_t conn) const { return conn != 0 && conn < next_conn_ && !listeners_.contains(conn); }
@@ -68,6 +69,7 @@ class Control : public std::enable_shared_from_this<Control> {
   std::unordered_map<std::uint64_t, ControlListener*> listeners_;
   std::deque<Waiting> outbox_;
   bool draining_ = false;
+  bool ends_with_last_ = false;  ///< nothing new is opened on it: it came from another process
   std::uint64_t next_conn_ = 1;
   std::uint64_t received_ = 0;
   std::optional<Error> failure_;

@@ -154,14 +154,14 @@ net::Task<> ChainRig::connection(ChainRig& rig) {
   auto report = co_await rig.chain_->run(*client, copied(rig.options_.early_client), *server, copied(rig.options_.early_server),
                                          rig.options_.limits);
   while (report.left) {
-    bridge::Arrival arrival(*rig.loop_, std::move(rig.departure_.controls));
+    const auto arrival = std::make_shared<bridge::Arrival>(*rig.pool_, std::move(rig.departure_.controls));
     auto& moved = rig.departure_.chains.front().second;
-    client = std::make_unique<net::SocketStream>(*rig.loop_, std::move(moved.peers[0]));
-    server = std::make_unique<net::SocketStream>(*rig.loop_, std::move(moved.peers[1]));
-    auto chain = arrival.chain(rig.links_, header, std::move(moved));
+    client = std::make_unique<net::SocketStream>(*rig.loop_, net::SocketStream::release(std::move(client)));
+    server = std::make_unique<net::SocketStream>(*rig.loop_, net::SocketStream::release(std::move(server)));
+    auto chain = arrival->chain(rig.links_, header, std::move(moved));
     EXPECT_TRUE(chain);
     rig.settle([&] { rig.chain_ = std::move(*chain); });
-    arrival.hear();
+    rig.loop_->post([arrival] { arrival->hear(); });  // once it runs
     report = co_await rig.chain_->run_on(*client, *server);
   }
   rig.settle([&] { rig.chain_.reset(), rig.report_ = std::move(report); });
@@ -193,7 +193,7 @@ bool ChainRig::move() {
   std::promise<bool> left;
   loop_->post([this, &left] {
     bridge::Chain* const running[] = {chain_.get()};
-    departure_ = bridge::depart(running);
+    departure_ = bridge::depart(*pool_, running);
     left.set_value(!departure_.chains.empty());
   });
   return left.get_future().get();

@@ -68,12 +68,14 @@ void Handover::close() {
   state_->things.clear();
 }
 
-Task<Result<>> Handover::give(std::string what, std::vector<Fd> descriptors) {
+Task<Result<>> Handover::give(std::string what, const std::vector<Fd>& descriptors) {
   const auto successor = state_->successor;
   if (!successor) co_return fail(Code::reset, "the successor has gone away");
   std::vector<int> numbers;
   for (const auto& one : descriptors) numbers.push_back(one.get());
   auto sent = co_await successor->send(as_bytes(what), numbers, patience());
+  // A part of what belongs together must not be taken for all of it.
+  if (!sent) ::shutdown(successor->fd(), SHUT_RDWR);
   co_return sent;
 }
 
@@ -127,8 +129,12 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
   if (ready) ready(words);
   static_cast<void>(successor->send_now(as_bytes(yours)));
   auto last = co_await successor->receive(message_max_bytes);
-  if (last && as_text(last->bytes) == stop && state->calls.stopped) state->calls.stopped();
+  while (last) {
+    if (as_text(last->bytes) == stop && state->calls.stopped) state->calls.stopped();
+    last = co_await successor->receive(message_max_bytes);
+  }
   state->successor.reset();
+  if (state->calls.gone) state->calls.gone();
 }
 
 namespace {

@@ -29,6 +29,7 @@ class Handover {
     std::function<void()> abandoned{};               ///< it went away before it served
     std::function<void(std::string_view)> serving{}; ///< it serves; with what announce() said. At most once
     std::function<void()> stopped{};                 ///< it was asked to stop for good, after it served: see dismiss()
+    std::function<void()> gone{};                    ///< after it served, it is no more
   };
   /// `listener` is bound to `path`, which the end removes. A successor may take the name with succeed_unix() before it serves; if
   /// it then goes away, the name is taken back.
@@ -39,8 +40,9 @@ class Handover {
 
   /// Lets go of path and things; a successor that serves is heard on.
   void close();
-  /// Gives the successor that serves one thing more. One at a time. Errors: reset (there is none any more).
-  [[nodiscard]] Task<Result<>> give(std::string what, std::vector<Fd> descriptors);
+  /// Gives the successor that serves copies of one thing more. One at a time. After an error it gets nothing more, and knows. Errors:
+  /// reset (there is none any more), timeout.
+  [[nodiscard]] Task<Result<>> give(std::string what, const std::vector<Fd>& descriptors);
 
  private:
   struct State;

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "net/stream.h"
 #include "net/unix_socket.h"
 
 namespace epif::proxy {
@@ -188,6 +189,10 @@ std::optional<MovedFlow> read_flow(const json::value& value) {
 
 }  // namespace
 
+void reset_all(const std::vector<Fd>& descriptors) {
+  for (const auto& one : descriptors) net::reset_socket(one.get());
+}
+
 std::vector<Parcel> pack(MovedFlows moved) {
   std::vector<Parcel> parcels;
   const auto add = [&](std::string_view key, json::value value) -> Parcel& {
@@ -211,11 +216,21 @@ std::vector<Parcel> pack(MovedFlows moved) {
 Result<std::optional<MovedFlows>> Unpacking::take(std::string_view text, std::vector<Fd> descriptors) {
   auto whole = read(text, descriptors);
   if (!whole) {
-    *this = {};
+    reset_all(descriptors);
+    drop();
     return fail(std::move(whole.error()));
   }
   if (!*whole) return std::nullopt;
   return std::exchange(moved_, {});
+}
+
+void Unpacking::drop() {
+  for (auto& flow : moved_.flows) reset_all(take_descriptors(flow.chain));
+  for (const auto& control : moved_.controls) net::reset_socket(control.socket.get());
+  reset_all(descriptors_);
+  moved_ = {};
+  flow_.reset();
+  descriptors_.clear();
 }
 
 Result<bool> Unpacking::read(std::string_view text, std::vector<Fd>& descriptors) {

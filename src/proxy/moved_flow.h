@@ -35,17 +35,26 @@ struct Parcel {
   std::vector<Fd> descriptors;
 };
 
+/// Ends connections whose sockets these are, with an error at both peers.
+void reset_all(const std::vector<Fd>& descriptors);
+
 /// In the order in which they are to be sent.
 [[nodiscard]] std::vector<Parcel> pack(MovedFlows moved);
 
-/// Puts messages together again.
+/// Puts messages together again. What is not whole at the end of its life is reset.
 class Unpacking {
  public:
+  Unpacking() = default;
+  ~Unpacking() { drop(); }
+  Unpacking(const Unpacking&) = delete;
+  Unpacking& operator=(const Unpacking&) = delete;
+
   /// Nothing until the last message of a thread's flows is there. Errors: protocol, and what was begun is dropped.
   [[nodiscard]] Result<std::optional<MovedFlows>> take(std::string_view text, std::vector<Fd> descriptors);
 
  private:
   [[nodiscard]] Result<bool> read(std::string_view text, std::vector<Fd>& descriptors);
+  void drop();
   MovedFlows moved_;
   std::optional<MovedFlow> flow_;  ///< whose descriptors are still to come
   std::vector<Fd> descriptors_;

@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <deque>
-
 #include "base/limits.h"
 #include "base/log.h"
 #include "net/descriptors.h"
@@ -18,8 +16,8 @@
 #include "net/unix_socket.h"
 #include "proxy/admin.h"
 #include "proxy/limit_metrics.h"
-#include "proxy/moved_flow.h"
 #include "proxy/routes_file.h"
+#include "proxy/succession.h"
 #include "proxy/team.h"
 
 namespace epif::proxy {
@@ -63,7 +61,8 @@ class Server {
   [[nodiscard]] Result<> run();
 
  private:
-  explicit Server(net::Limiter::Limits limits) : shared_{.limiter = net::Limiter(limits)} {}
+  Server(std::unique_ptr<net::Loop> loop, net::Limiter::Limits limits)
+      : loop_(std::move(loop)), shared_{.limiter = net::Limiter(limits)}, succession_(*loop_) {}
   [[nodiscard]] Result<> prepare(Settings& settings);
   [[nodiscard]] Result<> prepare_secrets(Settings& settings);
   [[nodiscard]] Result<> listen(const Settings& settings);
@@ -74,12 +73,11 @@ class Server {
   [[nodiscard]] Result<> open_admin(const Settings& settings);
   [[nodiscard]] Result<> listen_at(const Settings& settings, const SocketAddress& at, Worker::Listener kind);
   [[nodiscard]] Result<std::unique_ptr<RoutesFile>> open_routes(const std::filesystem::path& file);
-  void announce();
+  [[nodiscard]] Result<> listen_for_admin(const std::string& path, bool replace);
+  void take_admin_back();
   void step_aside(std::string_view routes);
-  /// Flows that leave for the successor, in their order.
-  void give(MovedFlows moved);
-  static net::Task<void> give_all(Server& self);
-  static net::Task<void> take_flows(Server& self);
+  /// The successor is to stop, and so is this process: what still drains has as long as what serves.
+  void stop_soon();
   void follow(const std::filesystem::path& file);
 
   std::unique_ptr<net::Loop> loop_;
@@ -92,16 +90,15 @@ class Server {
   std::unique_ptr<Admin> admin_;
   std::string admin_path_;
   std::uint64_t admin_inode_ = 0;
-  Fd successors_;  ///< where they ask, until handover_ holds it
-  std::unique_ptr<net::Handover> handover_;
-  std::unique_ptr<net::SeqPacket> predecessor_;
+  Fd successors_;  ///< where they ask, until succession_ holds it
+  Succession succession_;
+  net::TimePoint drain_until_{};
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
-  std::deque<MovedFlows> departing_;
-  bool giving_ = false;
   unsigned stop_signals_ = 0;
   unsigned enough_signals_ = 2;  ///< the first asks to drain, the second to cut; one does after a hand-over
   bool draining_ = false;
+  bool over_ = false;  ///< drained
 };
 
 Result<std::unique_ptr<Server>> Server::make(Settings settings) {
@@ -114,7 +111,9 @@ Result<std::unique_ptr<Server>> Server::make(Settings settings) {
   most.per_second_per_source = or_default(settings.max_rate_per_source, most.per_second_per_source);
   most.memory = or_default(settings.max_handshake_bytes, most.memory);
   most.memory_per_source = or_default(settings.max_handshake_bytes_per_source, most.memory_per_source);
-  std::unique_ptr<Server> server(new Server(most));
+  auto loop = net::Loop::make();
+  if (!loop) return fail(std::move(loop.error()));
+  std::unique_ptr<Server> server(new Server(std::move(*loop), most));
   auto prepared = server->prepare(settings);
   if (!prepared) return fail(std::move(prepared.error()));
   return server;
@@ -153,9 +152,6 @@ Result<> Server::prepare(Settings& settings) {
   signals_ = Fd(::signalfd(-1, &watched, SFD_NONBLOCK | SFD_CLOEXEC));
   if (!signals_) return fail(system_error(errno, "cannot watch signals"));
 
-  auto loop = net::Loop::make();
-  if (!loop) return fail(std::move(loop.error()));
-  loop_ = std::move(*loop);
   auto secrets = prepare_secrets(settings);
   if (!secrets) return secrets;
   auto routing = Routing::of({});
@@ -177,49 +173,41 @@ Result<> Server::prepare(Settings& settings) {
 
 Result<> Server::inherit(const Settings& settings) {
   if (!settings.take_over) return {};
-  auto inheritance = net::take_over(*loop_, handover_path(settings.admin));
-  if (!inheritance) {
-    auto error = std::move(inheritance.error());
-    if (error.advice.empty()) error.advice = "--take-over wants a running proxy with the same --admin; without one, start without it";
-    return fail(std::move(error));
-  }
-  predecessor_ = std::move(inheritance->predecessor);
-  std::vector<Listening> sockets;
-  for (auto& thing : inheritance->things) {
-    auto one = parse_listening(thing.what);
-    if (!one) return fail(std::move(one.error()));
-    if (!thing.descriptor) return fail(Code::protocol, "a socket was lost on its way from the running proxy", settings.admin);
-    one->socket = std::move(thing.descriptor);
-    sockets.push_back(std::move(*one));
-  }
-  return team_->inherit(std::move(sockets));
+  auto sockets = succession_.inherit(handover_path(settings.admin));
+  if (!sockets) return fail(std::move(sockets.error()));
+  return team_->inherit(std::move(*sockets));
+}
+
+Result<> Server::listen_for_admin(const std::string& path, bool replace) {
+  auto listener = socket_at(path, SOCK_STREAM, replace);
+  if (!listener) return fail(std::move(listener.error()));
+  admin_path_ = path;
+  admin_inode_ = net::inode_of(admin_path_);
+  admin_ = std::make_unique<Admin>(*loop_, std::move(*listener), [this](std::string asked) { return answer(std::move(asked)); });
+  return {};
 }
 
 Result<> Server::open_admin(const Settings& settings) {
   if (settings.admin.empty()) return {};
-  auto listener = socket_at(settings.admin, SOCK_STREAM, settings.take_over);
-  if (!listener) return fail(std::move(listener.error()));
-  admin_path_ = settings.admin;
-  admin_inode_ = net::inode_of(admin_path_);
-  admin_ = std::make_unique<Admin>(*loop_, std::move(*listener), [this](std::string asked) { return answer(std::move(asked)); });
+  auto listens = listen_for_admin(settings.admin, settings.take_over);
+  if (!listens) return listens;
   auto successors = socket_at(handover_path(settings.admin), SOCK_SEQPACKET, settings.take_over);
   if (!successors) return fail(std::move(successors.error()));
   successors_ = std::move(*successors);
   return {};
 }
 
+/// A successor may have put its own socket under the name before it failed.
+void Server::take_admin_back() {
+  if (draining_ || net::inode_of(admin_path_) == admin_inode_) return;
+  auto back = listen_for_admin(admin_path_, true);
+  if (!back) log::error("proxy", back.error());
+}
+
 Result<std::unique_ptr<RoutesFile>> Server::open_routes(const std::filesystem::path& file) {
   return RoutesFile::open(*loop_, file, [this](std::shared_ptr<const Routing> table) {
     if (team_) team_->adopt(table);
   });
-}
-
-/// The predecessor is told which routes serve from here on.
-void Server::announce() {
-  const auto file = routes_ ? routes_->file().string() : std::string();
-  const bool fits = file.size() <= net::announced_max_bytes;
-  if (!fits) log::warn("proxy", "the old process keeps following its own routes: the path is too long to be told", {{"file", file}});
-  net::announce(*predecessor_, fits ? file : std::string());
 }
 
 /// What drains here obeys the successor's routes: what is withdrawn there ends here, too.
@@ -238,44 +226,14 @@ void Server::step_aside(std::string_view routes) {
   follow(routes);
   net::show_draining();
   if (paths_) paths_->leave();
-  team_->hand_over(*loop_, [this](MovedFlows moved) { give(std::move(moved)); });
+  team_->hand_over(*loop_, [this](MovedFlows moved) { succession_.give(std::move(moved)); });
   net::spawn(drain(*this, std::chrono::seconds(limits::handover_drain_s)));
 }
 
-void Server::give(MovedFlows moved) {
-  departing_.push_back(std::move(moved));
-  if (!std::exchange(giving_, true)) net::spawn(give_all(*this));
-}
-
-net::Task<void> Server::give_all(Server& self) {
-  while (!self.departing_.empty()) {
-    auto parcels = pack(std::move(self.departing_.front()));
-    self.departing_.pop_front();
-    for (auto& parcel : parcels) {
-      // What does not arrive is not closed in peace: its functions lose their control connection, and reset.
-      auto given = co_await self.handover_->give(std::move(parcel.text), std::move(parcel.descriptors));
-      if (given) continue;
-      log::error("proxy", given.error(), {{"lost", "flows on their way to the new process"}});
-      break;
-    }
-  }
-  self.giving_ = false;
-}
-
-net::Task<void> Server::take_flows(Server& self) {
-  Unpacking unpacking;
-  for (;;) {
-    auto message = co_await net::receive_given(*self.predecessor_);
-    if (!message) break;  // it has ended
-    Result<std::optional<MovedFlows>> moved = fail(Code::protocol, "a message was cut short");
-    if (!message->truncated) moved = unpacking.take(as_text(message->bytes), std::move(message->descriptors));
-    if (moved && *moved) {
-      auto taken = self.team_->take(std::move(**moved));
-      if (!taken) moved = fail(std::move(taken.error()));
-    }
-    if (!moved) log::error("proxy", moved.error(), {{"lost", "flows on their way from the old process"}});
-  }
-  self.predecessor_.reset();
+void Server::stop_soon() {
+  drain_until_ = std::min(drain_until_, net::Clock::now() + milliseconds(limits::drain_deadline_ms));
+  succession_.dismiss_predecessor();
+  team_->keep_flows();
 }
 
 Result<> Server::listen_at(const Settings& settings, const SocketAddress& at, Worker::Listener kind) {
@@ -303,10 +261,11 @@ Result<> Server::listen(const Settings& settings) {
     if (!opened) return opened;
   }
   if (successors_) {
-    std::vector<net::Handed> things;
-    for (auto& copy : team_->take_copies()) things.push_back({print_listening(copy), std::move(copy.socket)});
-    handover_ = std::make_unique<net::Handover>(*loop_, std::move(successors_), handover_path(settings.admin), std::move(things),
-                                                net::Handover::Calls{.serving = [this](std::string_view routes) { step_aside(routes); }});
+    succession_.offer(std::move(successors_), handover_path(settings.admin), team_->take_copies(),
+                      {.serving = [this](std::string_view routes) { step_aside(routes); },
+                       .abandoned = [this] { take_admin_back(); },
+                       .dismissed = [this] { stop_soon(); },
+                       .gone = [this] { team_->keep_flows(); }});
   }
   return {};
 }
@@ -339,6 +298,7 @@ net::Task<void> Server::follow_signals(Server& self) {
       ++self.stop_signals_;
       if (!self.draining_) {
         self.draining_ = true;
+        self.succession_.dismiss_predecessor();
         self.team_->stop_accepting();
         net::spawn(drain(self, milliseconds(limits::drain_deadline_ms)));
       }
@@ -349,15 +309,17 @@ net::Task<void> Server::follow_signals(Server& self) {
 
 net::Task<void> Server::drain(Server& self, milliseconds patience) {
   log::info("proxy", "stopping", {{"connections", std::to_string(self.shared_.limiter.total())}});
-  if (self.handover_) self.handover_->close();
-  const auto deadline = net::Clock::now() + patience;
+  self.succession_.close();
+  self.drain_until_ = net::Clock::now() + patience;
   // Asked behind the word to accept no more: when all workers have answered, what they accepted before it is counted.
   auto told = co_await self.team_->gather(*self.loop_);
   static_cast<void>(told);
   constexpr milliseconds look{20};
-  while (self.shared_.limiter.total() > 0 && net::Clock::now() < deadline && self.stop_signals_ < self.enough_signals_) {
-    co_await self.loop_->sleep(look);
-  }
+  // A predecessor's flows go through here to the successor.
+  const auto busy = [&self] {
+    return self.shared_.limiter.total() > 0 || (self.enough_signals_ == 1 && self.succession_.has_predecessor());
+  };
+  while (busy() && net::Clock::now() < self.drain_until_ && self.stop_signals_ < self.enough_signals_) co_await self.loop_->sleep(look);
   const auto left = self.shared_.limiter.total();
   if (left > 0) log::warn("proxy", "cutting flows that did not end in time", {{"connections", std::to_string(left)}});
   const Error why{Code::limit, "the proxy stops"};
@@ -371,7 +333,8 @@ net::Task<void> Server::drain(Server& self, milliseconds patience) {
   // What has left has been told to this thread before its place was free: it is here when all threads have answered.
   auto last_told = co_await self.team_->gather(*self.loop_);
   static_cast<void>(last_told);
-  while (self.giving_) co_await self.loop_->sleep(look);
+  while (self.succession_.giving()) co_await self.loop_->sleep(look);
+  self.over_ = true;
   self.loop_->stop();
 }
 
@@ -379,14 +342,16 @@ Result<> Server::run() {
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(follow_signals(*this));
   team_->start();
-  if (predecessor_) announce();
-  if (paths_) paths_->stay();
-  if (predecessor_) net::spawn(take_flows(*this));
-  log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
-  loop_->run();
+  auto serves = succession_.serve(*team_, routes_ ? routes_->file().string() : std::string());
+  if (serves) {
+    if (paths_) paths_->stay();
+    log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});
+  } else if (!std::exchange(draining_, true)) {
+    net::spawn(drain(*this, milliseconds(0)));
+  }
+  if (!over_) loop_->run();
   team_->stop();
   admin_.reset();
-  if (predecessor_) predecessor_->abort({Code::internal, "the proxy has stopped"});
   paths_.reset();
   routes_.reset();
   certificate_.reset();
@@ -396,8 +361,8 @@ Result<> Server::run() {
   const bool clean = shared_.limiter.total() == 0;
   log::info("proxy", "stopped");
   // A flow that did not end within its deadline still holds its worker: the kernel frees it better than we can.
-  if (!clean) std::_Exit(0);
-  return {};
+  if (!clean && serves) std::_Exit(0);
+  return serves;
 }
 
 }  // namespace

@@ -257,7 +257,8 @@ net::Task<Result<>> Worker::Session::open_chain(const admission::ClientRequest& 
   bridge::FlowHeader header{route.id, source(), request.target.text(), route.data, route.purpose};
   // A copy: the table may be replaced while the BFs think.
   const auto links = route.chain;
-  auto opened = co_await bridge::Chain::open(worker_.controls_, links, std::move(header), keys_.keys);
+  const bool clear = client_->clear_socket() >= 0 && (!route.next || route.next->identity.empty());
+  auto opened = co_await bridge::Chain::open(worker_.controls_, links, std::move(header), keys_.keys, clear);
   if (!opened) co_return fail(std::move(opened.error()));
   chain_ = std::move(*opened);
   flow_.accepted = chain_.get();
@@ -376,6 +377,10 @@ net::Task<std::optional<Result<>>> Worker::Session::carry_through_chain(bool mov
   if (report.left) {
     flow_.expiry.cancel();
     flow_.client = flow_.upstream = nullptr;
+    const auto socket_of = [](std::unique_ptr<net::Stream>& stream) {
+      return net::SocketStream::release(std::unique_ptr<net::SocketStream>(static_cast<net::SocketStream*>(stream.release())));
+    };
+    worker_.let_go(flow_, socket_of(client_), socket_of(upstream_.stream));
     co_return std::nullopt;
   }
   flow_.to_server.bytes = report.from_client;

@@ -25,25 +25,34 @@ void Worker::leave() {
   for (const auto* flow : flows_) {
     if (flow->chain != nullptr && !flow->cut_reason) running.push_back(flow->chain);
   }
-  auto departure = bridge::depart(running);
+  auto departure = bridge::depart(controls_, running);
   if (departure.chains.empty()) return;
-  MovedFlows moved;
+  const auto leaving = std::make_shared<Leaving>();
+  leaving->give = give_;
+  auto& moved = leaving->moved;
   moved.controls = std::move(departure.controls);
-  for (auto& [chain, copies] : departure.chains) {
+  for (auto& [chain, parts] : departure.chains) {
     const auto* flow = *std::ranges::find(flows_, chain, &Flow::chain);
-    MovedFlow one{*flow->route, flow->peer, flow->identity, flow->target, flow->wish, 0, std::move(copies)};
+    MovedFlow one{*flow->route, flow->peer, flow->identity, flow->target, flow->wish, 0, std::move(parts)};
     one.age_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(loop_.now() - flow->since).count());
+    left_[flow] = {leaving, moved.flows.size()};
     moved.flows.push_back(std::move(one));
   }
+  leaving->missing = moved.flows.size();
   counters_.moved_out += moved.flows.size();
   log::info("proxy", "flows of bridging functions go on in the new process", {{"flows", std::to_string(moved.flows.size())}});
-  give_(std::move(moved));
+}
+
+void Worker::let_go(const Flow& flow, Fd client, Fd server) {
+  const auto [leaving, place] = std::move(left_.extract(&flow).mapped());
+  leaving->moved.flows[place].chain.peers = {std::move(client), std::move(server)};
+  if (--leaving->missing == 0) leaving->give(std::move(leaving->moved));
 }
 
 void Worker::take(MovedFlows moved) {
   counters_.moved_in += moved.flows.size();
   log::info("proxy", "flows of bridging functions came from the old process", {{"flows", std::to_string(moved.flows.size())}});
-  bridge::Arrival arrival(loop_, std::move(moved.controls));
+  bridge::Arrival arrival(controls_, std::move(moved.controls));
   for (auto& flow : moved.flows) {
     net::spawn([](Worker& self, MovedFlow one, bridge::Arrival& by) -> net::Task<void> {
       Session session(self, one.peer, self.shared_.limiter.readmit(one.peer.ip));

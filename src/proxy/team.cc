@@ -220,6 +220,12 @@ Result<> Team::take(MovedFlows moved) {
   return {};
 }
 
+void Team::keep_flows() {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get()] { worker->keep_flows(); });
+  }
+}
+
 void Team::cut_staying(const Error& why) {
   for (auto& member : members_) {
     member.loop->post([worker = member.worker.get(), why] { worker->cut_staying(why); });

@@ -36,6 +36,8 @@ class Team {
   void hand_over(net::Loop& control, std::function<void(MovedFlows moved)> give);
   /// Flows of a predecessor's thread go on in the one of the same number. Errors: protocol (there is none).
   [[nodiscard]] Result<> take(MovedFlows moved);
+  /// Nothing leaves any more: there is no successor.
+  void keep_flows();
   void cut_staying(const Error& why);
   void cut_all(const Error& why);
 

@@ -85,6 +85,8 @@ class Worker {
   /// without it they stay like all others.
   using Give = std::function<void(MovedFlows moved)>;
   void hand_over(Give give);
+  /// There is no successor any more.
+  void keep_flows() { give_ = nullptr; }
   /// Flows from a predecessor go on here, if this table still grants them; otherwise they are cut.
   void take(MovedFlows moved);
   /// Cuts flows that cannot leave after hand_over().
@@ -144,6 +146,14 @@ class Worker {
   bool draining_ = false;  ///< nothing new is to come here
   Give give_{};            ///< to a successor
   bool leaving_ = false;   ///< leave() is to come
+  /// Flows that leave together, until the sessions of all have let go of their sockets.
+  struct Leaving {
+    MovedFlows moved;
+    std::size_t missing = 0;
+    Give give;
+  };
+  std::map<const Flow*, std::pair<std::shared_ptr<Leaving>, std::size_t>> left_;  ///< and each one's place there
+  void let_go(const Flow& flow, Fd client, Fd server);
 };
 
 }  // namespace epif::proxy
