@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """client ── gate ── server, proxy and resolver: names of remote nodes reach the proxy as names."""
+import re
+import socket
 import struct
 
 from lab import check, epif, equal, promise, run, wait_until, write_json
@@ -146,6 +148,49 @@ def excluded_resolver():
         equal(resolve_stream(w.client, "www.example.org"), (0, ["192.0.2.1"]), "over TCP")
         equal({peer[0] for peer in resolver.peers + stream.peers}, {"10.1.0.10"}, "who asked the resolver")
 
+
+@promise("a question that the kernel keeps on its device is dropped: of a socket bound to it, and to a link-local resolver; others are carried")
+def kept_on_device():
+    def bound_to(device, towards):
+        out = datagram_socket(w.client, towards)
+        out.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        return out
+
+    with Named("dnsdevice") as w, Datagrams(w.resolver, 53, answer=foreign) as four, Datagrams(w.resolver, 53, "::", answer=foreign) as six, \
+            Datagrams(w.gate, 53, "::", answer=foreign) as near:
+        with w.client.inside():
+            index = socket.if_nametoindex("gate")
+        local = re.search(r"inet6 (fe80::[0-9a-f:]+)/", w.gate.ip("-6", "address", "show", "dev", "client"))[1]
+        ways = {"bound4": (lambda: bound_to("gate", RESOLVER), (RESOLVER, 53)), "bound6": (lambda: bound_to("gate", "fd04::53"), ("fd04::53", 53)),
+                "linklocal": (lambda: datagram_socket(w.client, local), (local, 53, 0, index))}
+
+        def send(word):
+            for way, (make, to) in ways.items():
+                with make() as out:
+                    try:
+                        out.sendto(query(f"{word}.{way}.example", A), to)
+                    except PermissionError:
+                        pass  # dropped, and the program told
+        before = w.gate.capture("client")
+        send("before")
+        before.stop()
+        for way in ways:
+            check(before.holds(b"\6before" + bytes([len(way)]) + way.encode()), f"control: {way} is not seen even without rules")
+        heard = len(four.peers), len(six.peers), len(near.peers)
+        equal(heard, (1, 1, 1), "control: questions at the resolvers without rules")
+        w.redirect("--map", f"{NAME}={MAPPED}")
+        after = w.gate.capture("client")
+        send("after")
+        equal(resolve(w.client, "www.example.org"), (0, ["192.0.2.1"]), "a socket bound to nothing")
+        equal(len(four.peers), heard[0] + 1, "questions at the resolver")
+        with bound_to("gate", RESOLVER) as other:
+            other.sendto(query("control.example", A), (RESOLVER, 54))
+        after.stop()
+        check(after.holds(b"\7control"), "control: a datagram of a bound socket to another port is not seen")
+        check(not after.holds(b"\5after"), "a question left by its device, past the redirector")
+        equal((len(six.peers), len(near.peers)), heard[1:], "questions at the IPv6 resolvers")
+        dropped = [int(n) for n in re.findall(r"meta mark 0xe920[0-9a-f]{4} counter packets (\d+) bytes \d+ drop", w.ruleset())]
+        equal(sum(dropped), len(ways), f"packets that the rules count as dropped: {dropped}")
 
 
 run()

@@ -139,6 +139,7 @@ void guard_postrouting_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain guard_postrouting {{");
   script.line("    type filter hook postrouting priority {}; policy accept;", last_of_all);
   script.line("    oif lo accept");
+  strayed(script, rules);
   own_traffic(script, rules, "accept");
   neighbour_discovery(script);
   excluded_traffic(script, rules, "accept");

@@ -68,6 +68,7 @@ void netdev_table(Script& script, const CaptureRules& rules, std::string_view na
   target_chains(script, rules, "target", false);
   disguised_chain(script, rules);
   script.line("  chain leaving {{");
+  strayed(script, rules);
   own_traffic(script, rules, "accept");
   script.line("    meta protocol != {{ ip, ip6 }} jump disguised");
   script.line("    meta protocol ip @nh,0,4 != 4 jump disguised");

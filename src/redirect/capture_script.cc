@@ -54,6 +54,10 @@ void own_answers(Script& script, const CaptureRules& rules) {
   if (rules.dns_port != 0) script.line("    meta mark {:#x} udp sport 53 fib daddr type local accept", rules.mark);
 }
 
+void strayed(Script& script, const CaptureRules& rules) {
+  script.line("    meta mark {:#x} counter drop", capture_mark(rules.listen_port));
+}
+
 void excluded_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {
   for (const auto& target : rules.excluded) script.line("    {} {}", any_match(target), verdict);
 }

@@ -38,6 +38,9 @@ void untracked_chains(Script& script, const CaptureRules& rules);
 void own_traffic(Script& script, const CaptureRules& rules, std::string_view verdict);
 /// Datagrams of the redirector to programs of this node, in the name of the destinations that it took over.
 void own_answers(Script& script, const CaptureRules& rules);
+/// Packets that were to turn round to loopback and leave by a device all the same: the kernel keeps those of a socket bound to a device,
+/// and those to an IPv6 link-local address, on their device. Nobody else has reason to bear this mark, since it leads nowhere but here.
+void strayed(Script& script, const CaptureRules& rules);
 void excluded_traffic(Script& script, const CaptureRules& rules, std::string_view verdict);
 /// Chains `<name>0`, `<name>1` ...: what may pass towards a protected block returns; the rest ends there.
 void target_chains(Script& script, const CaptureRules& rules, std::string_view name, bool reset);

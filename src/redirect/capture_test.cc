@@ -67,6 +67,16 @@ TEST(Capture, OwnTrafficNeedsMarkAndDestination) {
   EXPECT_THAT(chain(script, "inet", "guard_forward"), Not(HasSubstr("mark")));
 }
 
+TEST(Capture, WhatBearsTheCaptureMarkLeavesByLoopbackOrNotAtAll) {
+  const auto script = install_script(rules({target("10.2.0.20")}), {"eth0"});
+  const auto stray = fmt::format("meta mark {:#x} counter drop", capture_mark(15001));
+  const auto guard = chain(script, "inet", "guard_postrouting");
+  ASSERT_NE(guard.find(stray), guard.npos);
+  EXPECT_LT(guard.find("oif lo accept"), guard.find(stray));
+  EXPECT_LT(guard.find(stray), guard.find("10.2.0.20"));
+  EXPECT_THAT(chain(script, "netdev", "leaving"), HasSubstr(stray));
+}
+
 TEST(Capture, WithoutPortsNothingReturnsFromATarget) {
   const auto script = install_script(rules({target("10.2.0.20")}), {"eth0"});
   EXPECT_THAT(chain(script, "inet", "target0"), Not(HasSubstr("return")));
