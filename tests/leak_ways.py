@@ -76,7 +76,7 @@ def exec_guarded():
 @promise("a rule that somebody removed is a LEAK, of the ways that it guarded")
 def planted():
     with World("leakplant") as w:
-        w.redirect("--capture", TARGET)
+        w.redirect("--capture", TARGET).kill()  # it would put them back
         for chain in ("guard_output", "guard_postrouting", "capture", "reroute"):
             for _ in range(2):
                 try:

@@ -218,7 +218,10 @@ Result<std::unique_ptr<api::Server>> admin_server(const std::string& address, bo
     return fail(Code::usage, "expected unix:PATH", "--admin " + address);
   }
   api::Router router;
-  router.add("GET", "/healthz", [](const api::Request&) -> api::Reply { return api::Response{200, "ok\n", "text/plain"}; });
+  router.add("GET", "/healthz", [&service](const api::Request&) -> api::Reply {
+    if (!service.guarded()) return api::Response{503, "the rules are not in force\n", "text/plain"};
+    return api::Response{200, "ok\n", "text/plain"};
+  });
   router.add("GET", "/metrics", [&service](const api::Request&) -> api::Reply {
     auto text = redirect::metrics_text(service.stats(false));
     text += "# HELP epif_redirect_routes_generation Generation of the routes that are served.\n"

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "net/links.h"
 #include "net/nft.h"
+#include "net/nft_watch.h"
 #include "redirect/diverted.h"
 #include "redirect/routes.h"
 
@@ -149,6 +150,9 @@ Result<> InstalledCapture::commit(const CaptureRules& wish) {
       devices_ = std::move(*devices);
       rules_ = wish;
       installed_ = true;
+      changed_ = false;
+      // If they are gone already, or cannot be asked for, the next look finds a difference.
+      numbers_ = net::nft_table_numbers(table_name(rules_.listen_port)).value_or(std::vector<std::uint64_t>{});
       return {};
     }
     if (done.error().code != Code::not_found || attempt == commit_attempts) return fail(std::move(done.error()));
@@ -208,6 +212,19 @@ Result<> InstalledCapture::follow_devices() {
     if (gone_.size() < gone_devices_most) gone_.insert(device.name);
   }
   return commit(rules_);
+}
+
+Result<bool> InstalledCapture::restore(bool changed) {
+  if (!installed_) return false;
+  changed_ = changed_ || changed;
+  if (!changed_) {
+    auto numbers = net::nft_table_numbers(table_name(rules_.listen_port));
+    if (!numbers) return fail(std::move(numbers.error()));
+    if (*numbers == numbers_) return false;
+    changed_ = true;
+  }
+  if (auto done = commit(Wish(rules_)); !done) return fail(std::move(done.error()));
+  return true;
 }
 
 Result<> InstalledCapture::reinstate() {

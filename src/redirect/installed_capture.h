@@ -35,6 +35,9 @@ class InstalledCapture {
   [[nodiscard]] Result<> install(Wish wish);
   /// After a change of network devices: installs again if the set of devices differs.
   [[nodiscard]] Result<> follow_devices();
+  /// True if others had removed a table, or replaced it or, as the caller has seen (`changed`), altered it, and the rules are in force
+  /// again; false if there was nothing to do. Errors: those of nftables and of the routing rule; asked for again it tries again.
+  [[nodiscard]] Result<bool> restore(bool changed);
   /// Installs the rules once more although they did not change: a successor that went away again may have changed them. What
   /// it captured stays captured.
   [[nodiscard]] Result<> reinstate();
@@ -65,6 +68,8 @@ class InstalledCapture {
   std::string state_dir_;
   CaptureRules rules_;
   std::vector<net::Link> devices_;
+  std::vector<std::uint64_t> numbers_;  ///< of the tables that this object has made
+  bool changed_ = false;        ///< by others, and not put right yet
   bool undiverted_ = true;      ///< no connection goes to NGINX that the rules do not send there
   bool all_unknown_ = false;    ///< an earlier redirector's diversions are not known
   std::set<std::string> gone_;  ///< names of devices that were there once, up to a limit

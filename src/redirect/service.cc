@@ -183,6 +183,7 @@ void Service::apply(Routes routes) {
 void Service::settle() {
   if (stage_ != Stage::serving) return;
   auto installed = install(*routes_, false);
+  if (installed) installed = restore(false);
   if (installed) installed = capture_.follow_devices();
   if (!installed) {
     log::error("redirect", installed.error(), {{"next", "another attempt"}});
@@ -198,6 +199,17 @@ void Service::settle() {
   generation_ = routes_->table().generation;
   log::info("redirect", "routes applied", {{"generation", fmt::format("{}", routes_->table().generation)},
                                            {"routes", fmt::format("{}", routes_->table().routes.size())}});
+}
+
+Result<> Service::restore(bool changed) {
+  auto restored = capture_.restore(changed);
+  guarded_ = restored.has_value();
+  if (!restored) return fail(std::move(restored.error()));
+  if (!*restored) return {};
+  ++restored_;
+  log::warn("redirect", "somebody else removed or changed the rules; they are in force again",
+            {{"table", table_name(options_.settings.listen_port)}, {"times", fmt::format("{}", restored_.load())}});
+  return {};
 }
 
 void Service::reload() {
@@ -246,7 +258,9 @@ void Service::finish(int code) {
 
 Stats Service::stats(bool with_flows) {
   const std::lock_guard lock(redirector_mutex_);
-  return redirector_ ? redirector_->stats(with_flows) : Stats{};
+  auto stats = redirector_ ? redirector_->stats(with_flows) : Stats{};
+  stats.rules_restored = restored_;
+  return stats;
 }
 
 Result<> Service::watch() {
@@ -264,6 +278,13 @@ Result<> Service::watch() {
   }, true);
   if (!watched) return fail(std::move(watched.error()));
   link_watch_ = std::move(*watched);
+  auto rules = net::NftWatch::start(*loop_, table_name(options_.settings.listen_port), [this](bool changed) {
+    // A successor that prepares changes them rightfully, and one that serves looks after them itself.
+    if (!in_place_ || stage_ != Stage::serving) return;
+    if (auto back = restore(changed); !back) settle();
+  });
+  if (!rules) return fail(std::move(rules.error()));
+  nft_watch_ = std::move(*rules);
   return {};
 }
 
@@ -271,7 +292,7 @@ Result<> Service::serve() {
   in_place_ = true;
   if (file_watch_) reload();  // a change since the first reading
   // From here on it serves: what fails now is tried again, and the rules stand meanwhile. Timers run as well.
-  if (!capture_.follow_devices() || routes_->next_expiry(wall_now())) settle();
+  if (!restore(false) || !capture_.follow_devices() || routes_->next_expiry(wall_now())) settle();
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
   if (predecessor_) net::spawn(follow_predecessor());
@@ -300,6 +321,7 @@ Result<int> Service::run() {
   auto served = serve();
   file_watch_.reset();
   link_watch_.reset();
+  nft_watch_.reset();
   for (auto* interest : {signal_interest_.get(), child_interest_.get()}) {
     if (interest != nullptr) interest->fail({Code::internal, "the service ends"});
   }

@@ -11,6 +11,7 @@
 #include "net/links.h"
 #include "net/memory_trim.h"
 #include "net/mptcp_paths.h"
+#include "net/nft_watch.h"
 #include "redirect/command.h"
 #include "redirect/installed_capture.h"
 #include "redirect/redirector.h"
@@ -62,6 +63,8 @@ class Service {
   [[nodiscard]] Stats stats(bool with_flows);
   /// Generation of the routes that all threads follow and whose rules are installed. Any thread.
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  /// False while others' change of the rules could not be put right. Any thread.
+  [[nodiscard]] bool guarded() const { return guarded_; }
 
  private:
   enum class Stage {
@@ -74,7 +77,7 @@ class Service {
   [[nodiscard]] Result<> inherit();
   [[nodiscard]] Result<> prepare();
   void make_stand_ins();
-  /// Sees changes of the routes file and of devices from now on; they are followed once this one is in place.
+  /// Sees changes of the routes file, of devices and, by others, of the rules from now on; they are followed once this one is in place.
   [[nodiscard]] Result<> watch();
   void offer();
   void resume();
@@ -87,6 +90,7 @@ class Service {
   void apply(Routes routes);
   void settle();  ///< brings the rules in line with the routes; tries again later if that fails
   [[nodiscard]] Result<> install(const Routes& routes, bool with_old_own);
+  [[nodiscard]] Result<> restore(bool changed);  ///< after InstalledCapture::restore()
   void reload();
   net::Task<void> watch_signals();
   net::Task<void> watch_command();
@@ -105,12 +109,15 @@ class Service {
   std::unique_ptr<Redirector> redirector_;
   std::shared_ptr<const Routes> routes_;
   std::atomic<std::uint64_t> generation_ = 0;  ///< of the table that workers and rules follow
+  std::atomic<std::uint64_t> restored_ = 0;
+  std::atomic<bool> guarded_ = true;
   net::Loop::Timer retry_;
   net::Loop::Timer expiry_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   std::unique_ptr<net::FileWatch> file_watch_;
   std::unique_ptr<net::LinkWatch> link_watch_;
+  std::unique_ptr<net::NftWatch> nft_watch_;
   bool in_place_ = false;
   Stage stage_ = Stage::serving;
   bool dismissed_ = false;  ///< the successor was asked to stop, and means this one, too

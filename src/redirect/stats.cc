@@ -94,6 +94,8 @@ std::string metrics_text(const Stats& stats) {
   lines.value("connections_total", stats.connections);
   lines.counter("connections_led_total", "Of these, those that the connect hook brought, without address translation.");
   lines.value("connections_led_total", stats.led);
+  lines.counter("rules_restored_total", "Times that somebody else removed or changed the rules and they were put back.");
+  lines.value("rules_restored_total", stats.rules_restored);
   lines.gauge("connections_active", "Captured connections held now.");
   lines.value("connections_active", stats.active);
   lines.gauge("limit", "What is allowed at most; those of a source and the forwarded ones are for hosts that this node forwards for.");

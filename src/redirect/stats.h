@@ -38,6 +38,7 @@ struct RefusalStatus {
 struct Stats {
   std::uint64_t connections = 0;                  ///< accepted since the start
   std::uint64_t led = 0;                          ///< of these, by the connect hook
+  std::uint64_t rules_restored = 0;               ///< after others had removed or changed them; of the service
   std::uint64_t active = 0;                       ///< held now
   std::uint64_t most = 0;                         ///< that may be held
   std::uint64_t completed = 0;                    ///< both directions ended in order
