@@ -215,6 +215,14 @@ def switches():
     equal(ideas.words((), "clear", frozenset(), frozenset()), ([], [], {}), "nothing that the program would refuse")
 
 
+@promise("all together holds no idea that takes the place of others, and says so")
+def together():
+    made = workload.everyone()["ablation"].RIVALS["clear-all"]
+    check("warm-pool" in made.on and "trunk" in made.on and "fast-open" not in made.on, f"all on: {made.on}")
+    equal(made.title, "clear: all on but Fast Open", "title")
+    equal(workload.everyone()["ablation"].RIVALS["tls-all"].title, "TLS: all on", "title where nothing is left out")
+
+
 @promise("what lies off its equation stands in the report, and so does what is not slower than no proxy")
 def verdicts():
     rows = [row(n, v) for n, v in (("direct", 20.5), ("socks6_plain", 21.0), ("nginx_http", 20.9), ("epif", 10.6))]

@@ -5,7 +5,7 @@ import socket
 import os
 
 from lab import check, equal, promise, run, wait_until, write_json
-from redirect_world import Service, World, certificates, danted, echo, greet, is_refused, is_reset, read_all, reset
+from redirect_world import Service, World, certificates, danted, echo, greet, is_refused, is_reset, kernel_count, read_all, reset
 
 PROXY4 = "10.3.0.30"
 
@@ -232,7 +232,7 @@ def said_twice():
                 node.sysctl("net.ipv4.tcp_fastopen", 3)
             route = {"id": "a", "flow": "app/a", "destination": "10.2.0.20:7001", "next": {"proxy": "10.3.0.30:1080"}, "replay_safe": safe}
             managed = ["--routes", write_json(w.lab.path("routes.json"), {"routes": [route]})]
-            w.redirect("--fast-open", "--trunk", "off", *(managed if safe is not None else ["--capture", "10.2.0.20"]),
+            w.redirect("--fast-open", *(managed if safe is not None else ["--capture", "10.2.0.20"]),
                        proxy=None if safe is not None else "10.3.0.30:1080")
             wire = w.gate.capture("proxy", "tcp dst port 1080")
             for _ in range(4):
@@ -240,19 +240,22 @@ def said_twice():
                     out.sendall(b"open sesame")
                     equal(read_all(out, 11), b"open sesame", "echo")
             syns = [packet.payload for packet in wire.stop().packets() if packet.flags & 0x12 == 0x02]
-            check(any(payload[:1] == b"\x06" for payload in syns), f"{name}: no SYN of {len(syns)} bears a request")
-            equal(any(b"open sesame" in payload for payload in syns), safe is not False, f"{name}: the program's bytes in a SYN")
+            equal([payload[:1] for payload in syns], [b""] + [b"\x06"] * 3, f"{name}: what SYNs bear, after the first has asked for the cookie")
+            equal([b"open sesame" in payload for payload in syns], [False] + [safe is not False] * 3, f"{name}: the program's bytes in a SYN")
 
 
-@promise("SOCKS6 with Fast Open works where it is possible and where it is not")
+@promise("SOCKS6 in clear with Fast Open uses it for each flow where it is possible, and works where it is not")
 def fast_open():
-    with World("tfo") as w:
-        w.redirect("--fast-open", "--capture", "10.2.0.20")
-        with Service(w.server, 7001, echo):
-            for _ in range(3):
+    for at_proxy, opened in ((3, 4), (1, 0)):
+        with World(f"tfo{at_proxy}") as w, Service(w.server, 7001, echo):
+            w.proxy_node.sysctl("net.ipv4.tcp_fastopen", at_proxy)
+            w.redirect("--fast-open", "--capture", "10.2.0.20")
+            for _ in range(5):
                 with w.client.connect("10.2.0.20", 7001) as out:
                     out.sendall(b"open sesame")
                     equal(read_all(out, 11), b"open sesame", "echo")
+            equal(kernel_count(w.client, "TCPFastOpenActive"), opened, "SYNs whose data the proxy took, after the first has asked for the cookie")
+            equal((w.metric("trunks"), w.metric("trunk_flows_total")), (0, 0), "trunks and their flows")
 
 
 class _Folder:

@@ -154,6 +154,16 @@ def danted(w, node, address, port):
     return server
 
 
+def kernel_count(node, name):
+    """What the node's kernel has counted under this name of /proc/net/netstat."""
+    lines = node.run("cat", "/proc/net/netstat").stdout.splitlines()
+    for names, values in zip(lines[::2], lines[1::2]):
+        counts = dict(zip(names.split(), values.split()))
+        if name in counts:
+            return int(counts[name])
+    raise AssertionError(f"this kernel does not count {name}")
+
+
 def greet(peer):
     peer.sendall(b"220 hello\r\n")
     echo(peer)
@@ -209,4 +219,4 @@ def certificates(lab, *names):
     return made, ca
 
 
-__all__ = ["Datagrams", "LISTEN", "Service", "World", "ask", "certificates", "danted", "datagram_socket", "echo", "greet", "is_refused", "is_reset", "read_all", "reset", "wait_until"]
+__all__ = ["Datagrams", "LISTEN", "Service", "World", "ask", "certificates", "danted", "datagram_socket", "echo", "greet", "is_refused", "is_reset", "kernel_count", "read_all", "reset", "wait_until"]

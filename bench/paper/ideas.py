@@ -33,6 +33,8 @@ IDEAS = (
     Idea("threads", "threads", "both", redirect_on=("--threads", "0"), redirect_off=("--threads", "1"), proxy_off=("--threads", "1"),
          why="one a core at the proxy, one for two at the redirector"),
 )
+# What takes the place of others: in clear a request goes either in a SYN or over what stands ready. Not among all together.
+INSTEAD = ("fast-open",)
 # What an idea needs beside it to have any effect: what is sent early must be in hand.
 NEEDS = {"trunk": ("warm-pool",), "false-start": ("local-accept",), "fast-open": ("local-accept", "false-start")}
 

@@ -56,7 +56,9 @@ def _variants():
         fitting = [idea for idea in ideas.IDEAS if leg in ideas.legs(idea)]
         rows = [("off", "all off", (), ())]
         rows += [(idea.name, idea.title, (idea.name, *ideas.NEEDS.get(idea.name, ())), (idea,)) for idea in fitting if ideas.legs(idea)[0] == leg]
-        rows += [("all", "all on", tuple(idea.name for idea in fitting), ())]
+        together = [idea for idea in fitting if idea.name not in ideas.INSTEAD]
+        but = "".join(f" but {idea.title}" for idea in fitting if idea not in together)
+        rows += [("all", "all on" + but, tuple(idea.name for idea in together), ())]
         for name, title, on, wants in rows:
             made[f"{leg}-{name}"] = type("Competitor", (Variant,), {"title": f"{'TLS' if leg == 'tls' else 'clear'}: {title}", "on": on,
                                                                     "wants": wants, "tls": leg == "tls"})

@@ -44,8 +44,10 @@ struct Settings {
   std::shared_ptr<net::TlsContext> tls;    ///< null: no leg can be TLS
   bool tls_always = false;                 ///< standalone use with a certificate: TLS even if no identity is named
 
-  /// A trunk stands ready like a warm connection, and is one path only.
-  [[nodiscard]] bool uses_trunks() const { return trunk && socks == 6 && warm > 0 && !multipath; }
+  /// Fast Open carries the request itself in a SYN: each flow has a connection of its own. TLS and SOCKS5 have other words to say first.
+  [[nodiscard]] bool asks_in_syn(bool in_clear) const { return fast_open && in_clear && socks == 6; }
+  /// A trunk stands ready like a warm connection, is one path only, and sends no SYN.
+  [[nodiscard]] bool uses_trunks(bool in_clear) const { return trunk && socks == 6 && warm > 0 && !multipath && !asks_in_syn(in_clear); }
   [[nodiscard]] std::uint32_t max_flows_per_thread() const { return max_flows / threads; }
 };
 

@@ -113,16 +113,16 @@ void Worker::make_proxies() {
     wishes.connect.mark = settings_.mark;
     wishes.connect.fast_open = settings_.fast_open;
     wishes.connect.multipath = settings_.multipath;
-    // In the clear, Fast Open carries the request in the SYN; a connection that stands already could not.
-    wishes.keep = handed_over_ || (settings_.fast_open && !wishes.tls) ? 0 : settings_.warm;
+    const bool in_clear = wishes.tls == nullptr;
+    wishes.keep = handed_over_ || settings_.asks_in_syn(in_clear) ? 0 : settings_.warm;
     if (settings_.socks == 5) {
       const auto* user = settings_.user ? &*settings_.user : nullptr;
       wishes.prepare = [user](net::Stream& proxy, net::TimePoint deadline) { return socks5_authenticate(proxy, user, deadline); };
     }
-    const bool certified = wishes.tls != nullptr && !wishes.identity.empty();
+    const bool certified = !in_clear && !wishes.identity.empty();
     auto& made = kept[key];
     made.pool = std::make_unique<net::WarmPool>(loop_, std::move(wishes));
-    if (!settings_.uses_trunks() || handed_over_) continue;
+    if (!settings_.uses_trunks(in_clear) || handed_over_) continue;
     made.trunks = std::make_unique<Trunks>(loop_, settings_, *made.pool, trunks_);
     if (certified) made.trunks->begin();
   }
