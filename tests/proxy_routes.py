@@ -5,9 +5,10 @@ import signal
 import time
 
 from lab import check, equal, promise, run, wait_until
+from proxy_datagrams import stack
 from proxy_tables import Table
 from proxy_world import (Proxy, Server, echo, is_reset, open_v5, read_all, read_exactly, v5_code, v5_name_request,
-                         v5_request)
+                         v5_request, v6_reply, v6_request)
 
 
 def route(id, port, **fields):
@@ -199,6 +200,34 @@ def preconnect():
                     client.sendall(b"ping")
                     equal(read_exactly(client, 4), b"ping", "echo")
             check(proxy.metric("epif_proxy_warm_hits_total") >= 1, "no connection was taken from the ready ones")
+
+
+@promise("a pre-connected server serves who asks for Fast Open or for its own leg, and is told to nobody as what it is not")
+def preconnect_wishes():
+    fast_open, own_tos, remote_tos = stack(2, 4, 1, 0), stack(1, 1, 1, 0x28), stack(2, 1, 1, 0x28)
+    held = []
+
+    def hold(connection):
+        held.append(connection)
+        try:
+            echo(connection)
+        finally:
+            held.remove(connection)
+    with Server(hold) as server, Table() as table:
+        with Proxy("--routes", table.write(route("a", server.port, preconnect=2, replay_safe=True)), "--threads", "1") as proxy:
+            hits = lambda: proxy.metric("epif_proxy_warm_hits_total")
+            open_v5(proxy, server.port).close()
+            for wishes, ready in ((fast_open, 1), (own_tos, 1), (fast_open + own_tos, 1), (remote_tos, 0), (fast_open + remote_tos, 0)):
+                flows(proxy, 0)
+                wait_until(lambda: len(held) >= 2, "connections stand ready")
+                before = hits()
+                with proxy.connect() as client:
+                    client.sendall(v6_request(server.port, options=wishes) + b"ping")
+                    _, _, code, told = v6_reply(client)
+                    equal((code, read_exactly(client, 4)), (0, b"ping"), "reply and echo")
+                equal(hits() - before, ready, f"connections taken from the ready ones, with {wishes.hex()}")
+                if ready:
+                    equal(told, own_tos if own_tos in wishes else b"", "what is told: nothing of Fast Open, which was not attempted")
 
 
 @promise("connections that stand ready end with their route, when it expires and when it is blocked, and no more are made")

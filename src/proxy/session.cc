@@ -306,15 +306,16 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const admission::Cli
   if (!addresses) co_return fail(std::move(addresses.error()));
   auto granted = flow_.still_granted();
   if (!granted) co_return fail(std::move(granted.error()));
-  if (route->preconnect > 0 && addresses->size() == 1 && request.stack.empty()) {
+  if (route->preconnect > 0 && addresses->size() == 1 && served_by_any_connection(request.stack)) {
     const SocketAddress server{addresses->front(), request.target.port};
-    auto taken = co_await worker_.preconnected(server, route->preconnect).take({}, deadline);
-    if (!taken) co_return fail(std::move(taken.error()));
-    net::reset_on_close(taken->stream->fd(), true);
-    Upstream made;
-    made.bound = net::local_address(taken->stream->fd());
-    made.stream = std::move(taken->stream);
-    co_return made;
+    // Where none is ready, one is made as without them, with Fast Open where that is wished.
+    if (auto ready = worker_.preconnected(server, route->preconnect).take_ready()) {
+      net::reset_on_close(ready->fd(), true);
+      Upstream made;
+      made.bound = net::local_address(ready->fd());
+      made.stream = std::move(ready);
+      co_return made;
+    }
   }
   auto options = remote_options(request.stack, route->replay_safe || request.token_spent);
   if (const auto* wish = request.stack.find<socks6::FastOpen>(); wish != nullptr && wish->payload_bytes != 0) {

@@ -3,6 +3,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 namespace epif::proxy {
 namespace {
 
@@ -93,6 +95,12 @@ net::ConnectOptions remote_options(const socks6::StackOptions& wishes, bool repl
   if (const auto* whole = wishes.find<socks6::NoFragmentation>()) options.no_fragmentation = whole->wanted;
   options.multipath = wants_multipath(wishes);
   return options;
+}
+
+bool served_by_any_connection(const socks6::StackOptions& wishes) {
+  return std::ranges::all_of(wishes, [](const socks6::StackOption& wish) {
+    return socks6::leg_of(wish) == Leg::client_proxy || std::holds_alternative<socks6::FastOpen>(wish);
+  });
 }
 
 socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const Upstream& upstream, bool named) {

@@ -22,6 +22,10 @@ namespace epif::proxy {
 /// `named`: the client asked for a name.
 [[nodiscard]] socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const Upstream& upstream, bool named);
 
+/// True if every wish about the remote leg can be left out: a connection that stands already serves as well. Of all options that is so
+/// of Fast Open alone, which saves the round trip that such a connection does not need.
+[[nodiscard]] bool served_by_any_connection(const socks6::StackOptions& wishes);
+
 /// Sets what concerns the client's connection, and tells what was set.
 [[nodiscard]] socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int client_fd);
 

@@ -44,6 +44,23 @@ TEST(Stack, FastOpenNeedsAWishAndAReplayThatDoesNoHarm) {
   EXPECT_TRUE(remote_options(wishes, true).fast_open);
 }
 
+TEST(Stack, AConnectionThatStandsServesFastOpenAndTheClientsLegAndNothingElse) {
+  socks6::StackOptions wishes;
+  EXPECT_TRUE(served_by_any_connection(wishes));
+  wishes.add(socks6::FastOpen{0});
+  wishes.add(socks6::Tos{Leg::client_proxy, 0x28});
+  EXPECT_TRUE(served_by_any_connection(wishes));
+  const std::vector<socks6::StackOption> others{socks6::Tos{Leg::proxy_remote, 0x28},  socks6::Tos{Leg::both, 0x28},
+                                                socks6::Ttl{Leg::proxy_remote, 9},     socks6::NoFragmentation{Leg::both, true},
+                                                socks6::Multipath{true},               socks6::HappyEyeballs{true}};
+  for (const auto& other : others) {
+    socks6::StackOptions all;
+    all.add(socks6::FastOpen{0});
+    all.add(other);
+    EXPECT_FALSE(served_by_any_connection(all)) << "option " << other.index();
+  }
+}
+
 TEST(Stack, MultipathGivesWayToWhatItCannotHave) {
   socks6::StackOptions wishes;
   wishes.add(socks6::Multipath{true});
