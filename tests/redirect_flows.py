@@ -258,6 +258,39 @@ def fast_open():
             equal((w.metric("trunks"), w.metric("trunk_flows_total")), (0, 0), "trunks and their flows")
 
 
+@promise("with --fast-open the ClientHello, and SOCKS5's greeting, travel in the SYN of a connection that is made on demand; sessions are resumed as before")
+def first_words():
+    with World("tfowords", proxy=False) as w, Service(w.server, 7001, echo):
+        made, ca = certificates(w.lab, "umc/node", "umc/proxy")
+        words = {name: ["--cert", cert, "--key", key, "--ca", ca] for name, (cert, key) in made.items()}
+        w.proxy_node.sysctl("net.ipv4.tcp_fastopen", 3)
+        one = w.start_proxy("--listen", "10.3.0.30:1080", "--tls-listen", "10.3.0.30:1083", "--allow-all", *words["umc/proxy"])
+        # The first connection asks for the cookie, which is the proxy's, whatever the port.
+        for flags, port, first, asks in ((words["umc/node"], 1083, b"\x16", 1), (["--socks", "5"], 1080, b"\x05", 0)):
+            for fast in ([], ["--fast-open"]):
+                bearing = 4 - asks if fast else 0
+                redirector = w.redirect("--capture", "10.2.0.20", "--warm", "0", "--trunk", "off", "--threads", "1", *fast, *flags, proxy=f"10.3.0.30:{port}")
+                before = kernel_count(w.client, "TCPFastOpenActive")
+                wire = w.gate.capture("proxy", f"tcp dst port {port}")
+                for _ in range(4):
+                    with w.client.connect("10.2.0.20", 7001) as out:
+                        out.sendall(b"hello")
+                        equal(read_all(out, 5), b"hello", "echo")
+                syns = [packet.payload[:1] for packet in wire.stop().packets() if packet.flags & 0x12 == 0x02]
+                equal(syns, [b""] * (4 - bearing) + [first] * bearing, f"what SYNs bear with {fast + flags[:2]}")
+                equal(kernel_count(w.client, "TCPFastOpenActive") - before, bearing, f"SYNs whose data the proxy took with {fast + flags[:2]}")
+                resumed = w.metric('tls_handshakes_total{resumed="yes"}')
+                equal(resumed, 3 if port == 1083 else 0, f"sessions resumed with {fast + flags[:2]}")
+                redirector.stop()
+        one.stop()
+        for flags, port in ((words["umc/node"], 1083), (["--socks", "5"], 1080)):
+            redirector = w.redirect("--capture", "10.2.0.20", "--warm", "0", "--trunk", "off", "--fast-open", *flags, proxy=f"10.3.0.30:{port}")
+            check(is_refused(w.client, "10.2.0.20", 7001), "a dead proxy did not reset the client")
+            refusal = w.flows()["refusals"][-1]
+            equal((refusal["reason"], f"10.3.0.30:{port}" in refusal["message"]), ("refused", True), f"why, where the SYN bore the first words: {refusal}")
+            redirector.stop()
+
+
 class _Folder:
     """A lab whose paths lie in a folder of their own."""
 

@@ -61,7 +61,8 @@ Io SocketStream::write_some(ByteSpan from, bool last) {
     const auto put = ::send(fd_.get(), from.data(), from.size(), MSG_NOSIGNAL | (last ? MSG_MORE : 0));
     if (put >= 0) return {Io::State::moved, static_cast<std::size_t>(put)};
     if (errno == EINTR) continue;
-    if (errno == EAGAIN) {
+    // EINPROGRESS: the SYN has waited for these bytes, and left without them.
+    if (errno == EAGAIN || errno == EINPROGRESS) {
       interest_.blocked_write();
       return {Io::State::would_block};
     }

@@ -238,23 +238,30 @@ Task<Result<>> until_established(SocketStream& stream, SocketAddress to, bool mu
 }
 
 Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first, TimePoint deadline) {
-  // With a cached cookie the kernel defers the SYN to the first write: without bytes to write it would never leave.
-  options.fast_open = options.fast_open && !first.empty();
   Fd fd = make_socket(family(to), options.multipath);
   if (!fd) co_return fail(system_error(errno, "cannot make a socket", to.text()));
+  // With a cached cookie the kernel keeps the SYN back until the first write: without a word to come it would never leave.
+  const bool words_follow = options.fast_open && first.empty() && options.speaks_at_once && !options.multipath;
+  const bool syn_waits = words_follow && set_int(fd.get(), IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+  options.fast_open = syn_waits || (options.fast_open && !first.empty());
   auto applied = apply(fd.get(), to, options);
   if (!applied) co_return fail(std::move(applied.error()));
   sockaddr_storage storage{};
   const auto length = to_sockaddr(to, storage);
   const auto* address = reinterpret_cast<const sockaddr*>(&storage);
   // EINPROGRESS: there is no cookie yet, and the SYN left without data to ask for one. EOPNOTSUPP: this node has it switched off.
-  const auto sent = options.fast_open ? ::sendto(fd.get(), first.data(), first.size(), MSG_FASTOPEN | MSG_NOSIGNAL, address, length) : -1;
-  bool left = sent > 0 || (options.fast_open && errno == EINPROGRESS);
-  if (!options.fast_open || (!left && errno == EOPNOTSUPP)) left = ::connect(fd.get(), address, length) == 0 || errno == EINPROGRESS;
+  const bool with_words = options.fast_open && !syn_waits;
+  const auto sent = with_words ? ::sendto(fd.get(), first.data(), first.size(), MSG_FASTOPEN | MSG_NOSIGNAL, address, length) : -1;
+  bool left = sent > 0 || (with_words && errno == EINPROGRESS);
+  bool ready = sent > 0;
+  if (!with_words || (!left && errno == EOPNOTSUPP)) {
+    ready = ::connect(fd.get(), address, length) == 0;
+    left = ready || errno == EINPROGRESS;
+  }
   if (!left) co_return fail(system_error(errno, "cannot connect", to.text()));
   Connected made{std::make_unique<SocketStream>(loop, std::move(fd), true), static_cast<std::size_t>(std::max<ssize_t>(sent, 0))};
   made.stream->await_bytes();
-  if (sent > 0) co_return made;
+  if (ready && options.fast_open) co_return made;
   const Cancel::Stage stage(options.cancel, *made.stream);
   auto stands = co_await until_established(*made.stream, to, options.multipath, deadline);
   if (!stands) co_return fail(std::move(stands.error()));

@@ -14,7 +14,7 @@ namespace epif::net {
 
 /// Socket options of a connection to be made. Absent means the system's default.
 struct ConnectOptions {
-  bool fast_open = false;              ///< data given to connect() may travel in the SYN (RFC 7413)
+  bool fast_open = false;              ///< the first bytes may travel in the SYN (RFC 7413)
   bool speaks_at_once = false;         ///< bytes follow as soon as it stands: they take the handshake's last acknowledgement along
   std::optional<std::uint32_t> mark{}; ///< SO_MARK: the redirector's own traffic
   std::optional<std::uint8_t> tos{};
@@ -32,7 +32,9 @@ struct Connected {
   std::size_t sent = 0;
 };
 
-/// Connects. `first` goes with the SYN if options.fast_open, otherwise nothing of it is sent here. Errors: refused,
+/// Connects. `first` goes with the SYN if options.fast_open, otherwise nothing of it is sent here. Without `first`, but with
+/// options.speaks_at_once, the SYN may wait for what is written first and take it along: then this returns before it has left, the
+/// stream has no peer yet, and what would fail here fails at the first read. Not for MPTCP. Errors: refused,
 /// net_unreachable, host_unreachable, ttl_expired, timeout, no_descriptors, address_in_use (ports ran out), permission, io.
 [[nodiscard]] Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions options, ByteSpan first,
                                               TimePoint deadline);

@@ -72,8 +72,9 @@ int wire_write(BIO* bio, const char* from, int size) {
   auto* wire = static_cast<Wire*>(::BIO_get_data(bio));
   ::BIO_clear_retry_flags(bio);
   const auto put = ::send(wire->fd, from, static_cast<std::size_t>(size), MSG_NOSIGNAL);
-  if (put < 0 && (errno == EAGAIN || errno == EINTR)) {
-    if (errno == EAGAIN) wire->interest->blocked_write();
+  // EINPROGRESS: the SYN has waited for these bytes, and left without them.
+  if (put < 0 && (errno == EAGAIN || errno == EINTR || errno == EINPROGRESS)) {
+    if (errno != EINTR) wire->interest->blocked_write();
     ::BIO_set_retry_write(bio);
   }
   return static_cast<int>(put);
@@ -104,13 +105,16 @@ BIO* make_wire(int fd, Interest& interest) {
   return bio;
 }
 
-Error handshake_error(SSL* session, int reason) {
+Error handshake_error(SSL* session, int reason, int error_number) {
   const auto verdict = ::SSL_get_verify_result(session);
   if (verdict != X509_V_OK) {
     return {Code::unauthenticated, "the peer's certificate is refused", {}, ::X509_verify_cert_error_string(verdict),
             "both sides need certificates of the same CA"};
   }
   if (reason == SSL_ERROR_SYSCALL && ::ERR_peek_last_error() == 0) {
+    if (error_number == ECONNREFUSED || error_number == EHOSTUNREACH || error_number == ENETUNREACH || error_number == ETIMEDOUT) {
+      return system_error(error_number, "cannot connect");
+    }
     return {Code::reset, "the peer broke the connection in the TLS handshake"};
   }
   const auto why = tls_reason();
@@ -126,14 +130,10 @@ std::string tls_reason() {
   return reason == nullptr ? "unknown TLS failure" : reason;
 }
 
-void TlsStream::offer_session(const TlsContext& context, const std::string& expected_identity) {
+void TlsStream::offer_session(const TlsContext& context, const SocketAddress& to, const std::string& expected_identity) {
   ::SSL_set_connect_state(session_);
-  sockaddr_storage peer{};
-  socklen_t size = sizeof peer;
-  if (::getpeername(fd(), reinterpret_cast<sockaddr*>(&peer), &size) != 0) return;
   // Whom we ask for, and where: a session with one peer is never offered to another.
-  resumes_ = expected_identity + '@';
-  resumes_.append(reinterpret_cast<const char*>(&peer), size);
+  resumes_ = expected_identity + '@' + to.text();
   context_ = context.shared_from_this();
   SSL_set_app_data(session_, this);
   auto* known = context.sessions().copy(resumes_);
@@ -155,30 +155,33 @@ bool TlsStream::resumed() const { return ::SSL_session_reused(session_) == 1; }
 TlsStream::~TlsStream() { ::SSL_free(session_); }
 
 Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<SocketStream> socket, const TlsContext& context,
-                                                          bool as_server, std::string expected_identity,
+                                                          std::optional<SocketAddress> to, std::string expected_identity,
                                                           TimePoint deadline, Cancel* cancel) {
   Loop& loop = socket->loop();
   SSL* session = ::SSL_new(context.native());
   if (session == nullptr) co_return fail(Code::internal, "cannot start TLS", {}, tls_reason());
   std::unique_ptr<TlsStream> stream(new TlsStream(loop, SocketStream::release(std::move(socket)), session));
   const Cancel::Stage stage(cancel, *stream);
+  const bool as_server = !to;
   BIO* wire = make_wire(stream->fd(), stream->interest_);
   ::SSL_set_bio(session, wire, wire);
   if (as_server) {
     ::SSL_set_accept_state(session);
   } else {
-    stream->offer_session(context, expected_identity);
+    stream->offer_session(context, *to, expected_identity);
   }
   for (;;) {
     ::ERR_clear_error();
+    errno = 0;
     const int result = ::SSL_do_handshake(session);
+    const int error_number = errno;
     if (result == 1) break;
     // The client goes on with the ticket that it has: a further one would only cost.
     if (as_server && ::SSL_session_reused(session) == 1) ::SSL_set_num_tickets(session, 0);
     const int reason = ::SSL_get_error(session, result);
     if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) {
       if (!as_server) context.sessions().forget(stream->resumes_);
-      co_return fail(handshake_error(session, reason));
+      co_return fail(handshake_error(session, reason, error_number));
     }
     Result<> ready;
     if (reason == SSL_ERROR_WANT_READ) {
@@ -207,13 +210,13 @@ Task<Result<std::unique_ptr<TlsStream>>> TlsStream::shake(std::unique_ptr<Socket
 
 Task<Result<std::unique_ptr<TlsStream>>> TlsStream::accept(std::unique_ptr<SocketStream> socket, const TlsContext& context,
                                                            TimePoint deadline) {
-  return shake(std::move(socket), context, true, {}, deadline, nullptr);
+  return shake(std::move(socket), context, std::nullopt, {}, deadline, nullptr);
 }
 
-Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(std::unique_ptr<SocketStream> socket, const TlsContext& context,
-                                                            std::string expected_identity, TimePoint deadline,
+Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(std::unique_ptr<SocketStream> socket, SocketAddress to,
+                                                            const TlsContext& context, std::string expected_identity, TimePoint deadline,
                                                             Cancel* cancel) {
-  return shake(std::move(socket), context, false, std::move(expected_identity), deadline, cancel);
+  return shake(std::move(socket), context, to, std::move(expected_identity), deadline, cancel);
 }
 
 Io TlsStream::outcome(int result, bool reading) {

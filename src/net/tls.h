@@ -1,9 +1,11 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/ip.h"
 #include "net/cancel.h"
 #include "net/stream.h"
 #include "net/tls_sessions.h"
@@ -47,12 +49,13 @@ class TlsContext : public std::enable_shared_from_this<TlsContext> {
 /// TLS over a TCP socket that it owns.
 class TlsStream final : public Stream {
  public:
-  /// Hand-shakes as server or client. `expected_identity`: what the peer's certificate must name ("domain/node"); empty
-  /// accepts any certificate of the authority. Errors: unauthenticated, protocol, reset, timeout.
+  /// Hand-shakes as server or client. `to`: where the socket leads, perhaps with its SYN still to leave; sessions are kept by it.
+  /// `expected_identity`: what the peer's certificate must name ("domain/node"); empty accepts any certificate of the authority.
+  /// Errors: unauthenticated, protocol, reset, timeout; those of connect() if the SYN has waited for this.
   [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> accept(std::unique_ptr<SocketStream> socket,
                                                                        const TlsContext& context, TimePoint deadline);
   [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> connect(std::unique_ptr<SocketStream> socket,
-                                                                        const TlsContext& context,
+                                                                        SocketAddress to, const TlsContext& context,
                                                                         std::string expected_identity, TimePoint deadline,
                                                                         Cancel* cancel = nullptr);
   ~TlsStream() override;
@@ -76,10 +79,10 @@ class TlsStream final : public Stream {
  private:
   TlsStream(Loop& loop, Fd fd, ssl_st* session) : Stream(loop, std::move(fd)), session_(session) {}
   [[nodiscard]] static Task<Result<std::unique_ptr<TlsStream>>> shake(std::unique_ptr<SocketStream> socket,
-                                                                      const TlsContext& context, bool as_server,
+                                                                      const TlsContext& context, std::optional<SocketAddress> to,
                                                                       std::string expected_identity, TimePoint deadline,
                                                                       Cancel* cancel);
-  void offer_session(const TlsContext& context, const std::string& expected_identity);
+  void offer_session(const TlsContext& context, const SocketAddress& to, const std::string& expected_identity);
   [[nodiscard]] Io outcome(int result, bool reading);
 
   ssl_st* session_;

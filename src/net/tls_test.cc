@@ -65,7 +65,7 @@ struct TlsTest : ::testing::Test {
     out = std::move(made);
   }
   static Task<> connect(std::unique_ptr<SocketStream> socket, const TlsContext& context, std::string expected, Outcome& out) {
-    auto made = co_await TlsStream::connect(std::move(socket), context, std::move(expected), Clock::now() + std::chrono::seconds(5));
+    auto made = co_await TlsStream::connect(std::move(socket), {}, context, std::move(expected), Clock::now() + std::chrono::seconds(5));
     out = std::move(made);
   }
 

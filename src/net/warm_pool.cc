@@ -80,15 +80,12 @@ Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self,
   auto connect_options = options.connect;
   connect_options.cancel = cancel;
   connect_options.speaks_at_once = options.tls || options.prepare || !first.empty();
-  if (options.tls || options.prepare) {
-    connect_options.fast_open = false;
-    first = {};
-  }
+  if (options.tls || options.prepare) first = {};  // what is said first is the ClientHello, or a greeting
   auto connected = co_await connect(self->loop, options.to, connect_options, first, deadline);
   if (!connected) co_return fail(std::move(connected.error()));
   Taken opened{nullptr, connected->sent, false};
   if (options.tls) {
-    auto shaken = co_await TlsStream::connect(std::move(connected->stream), *options.tls, options.identity, deadline, cancel);
+    auto shaken = co_await TlsStream::connect(std::move(connected->stream), options.to, *options.tls, options.identity, deadline, cancel);
     if (!shaken) {
       auto error = std::move(shaken.error());
       if (error.where.empty()) error.where = options.to.text();
@@ -103,7 +100,11 @@ Task<Result<WarmPool::Taken>> WarmPool::State::open(std::shared_ptr<State> self,
   if (options.prepare) {
     const Cancel::Stage stage(cancel, *opened.stream);
     auto ready = co_await options.prepare(*opened.stream, deadline);
-    if (!ready) co_return fail(std::move(ready.error()));
+    if (!ready) {
+      auto error = std::move(ready.error());
+      if (error.where.empty()) error.where = options.to.text();
+      co_return fail(std::move(error));
+    }
   }
   co_return opened;
 }

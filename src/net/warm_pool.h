@@ -44,7 +44,7 @@ class WarmPool {
   /// One that stands ready and was alive a moment ago (no end, no data), or a new one; a replacement is made in the
   /// background. Under load the pool grows up to limits::warm_pool_connections_most, and shrinks again to `keep`.
   /// `first` must outlive the await; it travels in the SYN of a new connection if settings.connect.fast_open and the leg is
-  /// in clear without preparation, otherwise none of it is sent here. `cancel` may end the wait. Errors: those of connect, TLS and preparation.
+  /// in clear without preparation, otherwise none of it is sent here: then the ClientHello or the preparation's first words do. `cancel` may end the wait. Errors: those of connect, TLS and preparation.
   [[nodiscard]] Task<Result<Taken>> take(ByteSpan first, TimePoint deadline, Cancel* cancel = nullptr);
   /// The same without waiting: null if none stands ready.
   [[nodiscard]] std::unique_ptr<Stream> take_ready();
