@@ -23,7 +23,7 @@ def resumption():
         words = {name: ["--cert", cert, "--key", key, "--ca", ca] for name, (cert, key) in made.items()}
         for at_proxy, at_redirector in (([], []), (["--no-resumption"], []), ([], ["--no-resumption"])):
             proxy = w.start_proxy("--tls-listen", "10.3.0.30:1083", "--allow-all", *words["umc/proxy"], *at_proxy, port=1083)
-            redirector = w.redirect("--capture", TARGET, "--warm", "0", "--threads", "1", *words["umc/node"], *at_redirector, proxy="10.3.0.30:1083")
+            redirector = w.redirect("--capture", TARGET, "--warm", "0", "--trunk", "off", "--threads", "1", *words["umc/node"], *at_redirector, proxy="10.3.0.30:1083")
             ask_five_times(w)
             counts = [w.metric(f'tls_handshakes_total{{resumed="{word}"}}') for word in ("no", "yes")]
             equal(counts, [5, 0] if at_proxy or at_redirector else [1, 4], f"handshakes anew and resumed with {at_proxy + at_redirector}")
@@ -42,6 +42,29 @@ def warm():
         w.redirect("--capture", TARGET, "--warm", "0")
         ask_five_times(w)
         equal((w.metric("pool_idle"), w.metric('pool_total{result="hit"}')), (0, 0), "warm connections with --warm 0")
+
+
+@promise("a trunk stays without a warm pool, and is made at the first flow; a pool that is asked for stands beside Fast Open")
+def alone():
+    with World("alone", proxy=False) as w, Service(w.server, 7001, echo):
+        made, ca = certificates(w.lab, "umc/node", "umc/proxy")
+        words = {name: ["--cert", cert, "--key", key, "--ca", ca] for name, (cert, key) in made.items()}
+        w.start_proxy("--listen", "10.3.0.30:1080", "--tls-listen", "10.3.0.30:1083", "--allow-all", *words["umc/proxy"])
+        secure = [*words["umc/node"], "--proxy-identity", "umc/proxy"]
+        for flags, proxy in (([], "10.3.0.30:1080"), (secure, "10.3.0.30:1083")):
+            redirector = w.redirect("--capture", TARGET, "--warm", "0", "--threads", "1", *flags, proxy=proxy)
+            equal((w.metric("trunks"), w.metric("tls_handshakes_total{resumed=\"no\"}")), (0, 0), "trunks and handshakes before the first flow")
+            ask_five_times(w)
+            wait_until(lambda: w.metric("trunks") == 1, "a trunk stands")
+            before = w.metric("trunk_flows_total")
+            ask_five_times(w)
+            equal((w.metric("trunk_flows_total") - before, w.metric("pool_idle"), w.metric('pool_total{result="hit"}')), (5, 0, 0),
+                  f"flows on the trunk, warm connections and those used, by {proxy}")
+            redirector.stop()
+        w.redirect("--capture", TARGET, "--fast-open", "--warm", "3", "--threads", "1")
+        wait_until(lambda: w.metric("pool_idle") == 3, "connections stand ready beside Fast Open")
+        ask_five_times(w)
+        equal((w.metric("trunks"), w.metric('pool_total{result="hit"}') > 0), (0, True), "trunks, and whether flows took what stood ready")
 
 
 @promise("the program's first bytes go with the request if they come within the wait, and 0 waits for none")

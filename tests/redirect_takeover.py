@@ -282,7 +282,7 @@ def failed_late():
             said(out, b"first")
             failures = []
             for most in range(16, 64, 3):
-                new = w.client.start("prlimit", f"--nofile={most}", epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, "--warm", "0",
+                new = w.client.start("prlimit", f"--nofile={most}", epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, "--warm", "0", "--trunk", "off",
                                      "--take-over", "--state", w.lab.state, "--admin", f"unix:{w.admin}", name=f"short-{most}")
                 wait_until(lambda: not new.alive() or "captures" in new.output(), f"the successor with {most} descriptors serves or ends", 20)
                 if new.alive():

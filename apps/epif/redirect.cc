@@ -28,7 +28,7 @@ struct RedirectArguments {
   bool untracked = false;
   bool dns = false;
   std::string routes;
-  std::size_t warm = limits::warm_pool_connections;
+  std::optional<std::size_t> warm;
   bool fast_open = false;
   bool no_resumption = false;
   bool mptcp = false;
@@ -314,7 +314,7 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--proxy-identity", arguments->proxy_identity, "What the proxy's certificate must name, domain/node");
   command->add_option("--capture", arguments->capture, "ADDRESS or CIDR, with :PORT or :FIRST-LAST; repeats");
   command->add_option("--routes", arguments->routes, "Follow this routes.json instead of --proxy");
-  command->add_option("--warm", arguments->warm, "Connections to the proxy that stand ready; 0 for none")->capture_default_str();
+  command->add_option("--warm", arguments->warm, fmt::format("Connections to the proxy that stand ready; 0 for none (default {}; with --fast-open in clear none)", limits::warm_pool_connections));
   command->add_flag("--fast-open", arguments->fast_open, "TCP Fast Open to the proxy, and from the proxy to the server. A SYN may arrive twice: with --proxy the program's first bytes go in it, with --routes only on routes with replay_safe");
   command->add_flag("--no-false-start", arguments->no_false_start, "SOCKS6: send the client's first bytes only after the proxy's reply, for comparison");
   command->add_option("--first-bytes-wait", arguments->first_bytes_wait_ms, "Milliseconds to wait for the program's first bytes, so that they go with the request; 0 for none")

@@ -27,7 +27,7 @@ IDEAS = (
     Idea("splice", "splice", "clear", redirect_on=("--splice", "auto"), redirect_off=("--splice", "off"), proxy_on=("--splice", "auto"),
          proxy_off=("--splice", "off"), why="bulk data stay in the kernel"),
     Idea("trunk", "trunk", "both", redirect_on=("--trunk", "auto"), redirect_off=("--trunk", "off"), proxy_on=("--trunk", "auto"),
-         proxy_off=("--trunk", "off"), why="many flows in one connection to the proxy (with warm pool)"),
+         proxy_off=("--trunk", "off"), why="many flows in one connection to the proxy"),
     Idea("connect-hook", "connect hook", "both", redirect_on=("--connect-hook", "auto"), redirect_off=("--connect-hook", "off"),
          why="programs come to the redirector without address translation"),
     Idea("threads", "threads", "both", redirect_on=("--threads", "0"), redirect_off=("--threads", "1"), proxy_off=("--threads", "1"),
@@ -36,7 +36,7 @@ IDEAS = (
 # What takes the place of others: in clear a request goes either in a SYN or over what stands ready. Not among all together.
 INSTEAD = ("fast-open",)
 # What an idea needs beside it to have any effect: what is sent early must be in hand.
-NEEDS = {"trunk": ("warm-pool",), "false-start": ("local-accept",), "fast-open": ("local-accept", "false-start")}
+NEEDS = {"false-start": ("local-accept",), "fast-open": ("local-accept", "false-start")}
 
 
 def legs(idea):

@@ -104,7 +104,7 @@ class Socks(Ours):
 
     def begin(self, world, *rules, known=()):
         self.rules, self.proxy_flags = rules, known
-        self.redirect_flags = ("--capture", CAPTURED, "--socks", self.version, *known) + (() if self.tls else ("--warm", "0"))
+        self.redirect_flags = ("--capture", CAPTURED, "--socks", self.version, *known) + (() if self.tls else ("--warm", "0", "--trunk", "off"))
         Ours.start(self, world)
 
     def serve(self, world, numbers):

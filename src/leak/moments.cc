@@ -224,7 +224,7 @@ class Moments {
   }
 
   [[nodiscard]] std::vector<std::string> redirect(std::vector<std::string> more) const {
-    std::vector<std::string> words{"redirect", "--routes", folder_ + "/routes.json", "--state", folder_, "--warm", "0",
+    std::vector<std::string> words{"redirect", "--routes", folder_ + "/routes.json", "--state", folder_, "--warm", "0", "--trunk", "off",
                                    "--threads", "1", "--admin", "unix:" + folder_ + "/admin.sock"};
     words.insert(words.end(), more.begin(), more.end());
     return words;

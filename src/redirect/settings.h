@@ -30,7 +30,7 @@ struct Settings {
   unsigned threads = 1;
   int socks = 6;                           ///< 5 or 6
   std::uint32_t max_flows = limits::max_connections;  ///< of all threads together
-  std::size_t warm = limits::warm_pool_connections;
+  std::optional<std::size_t> warm{};       ///< connections that stand ready to each proxy; absent: see kept_ready()
   bool fast_open = false;                  ///< to the proxy, and by stack option from the proxy to the server
   std::uint32_t first_bytes_wait_ms = limits::first_bytes_wait_ms;  ///< for the client to speak; 0: only what is there already
   bool multipath = false;                  ///< MPTCP to the proxies, where they and this kernel have it
@@ -46,8 +46,12 @@ struct Settings {
 
   /// Fast Open carries the request itself in a SYN: each flow has a connection of its own. TLS and SOCKS5 have other words to say first.
   [[nodiscard]] bool asks_in_syn(bool in_clear) const { return fast_open && in_clear && socks == 6; }
-  /// A trunk stands ready like a warm connection, is one path only, and sends no SYN.
-  [[nodiscard]] bool uses_trunks(bool in_clear) const { return trunk && socks == 6 && warm > 0 && !multipath && !asks_in_syn(in_clear); }
+  /// A connection that stands ready has sent its SYN: unless told how many, none then.
+  [[nodiscard]] std::size_t kept_ready(bool in_clear) const {
+    return warm.value_or(asks_in_syn(in_clear) ? 0 : limits::warm_pool_connections);
+  }
+  /// A trunk is one path only, and sends no SYN.
+  [[nodiscard]] bool uses_trunks(bool in_clear) const { return trunk && socks == 6 && !multipath && !asks_in_syn(in_clear); }
   [[nodiscard]] std::uint32_t max_flows_per_thread() const { return max_flows / threads; }
 };
 

@@ -127,9 +127,9 @@ Trunks::Trunks(net::Loop& loop, const Settings& settings, net::WarmPool& pool, s
 
 Trunks::~Trunks() { hand_over(); }
 
-void Trunks::begin() {
+void Trunks::begin(bool now) {
   state_->offered_to_all = true;
-  State::want(state_);
+  if (now) State::want(state_);
 }
 
 std::unique_ptr<net::Stream> Trunks::open(const std::string& route) {

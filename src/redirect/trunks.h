@@ -31,8 +31,9 @@ class Trunks {
   Trunks(const Trunks&) = delete;
   Trunks& operator=(const Trunks&) = delete;
 
-  /// This proxy is known to be one of ours, by its certificate: the trunk is made now, for all routes but those that it declines.
-  void begin();
+  /// This proxy is known to be one of ours, by its certificate: the trunk is for all routes but those that it declines. It is made
+  /// `now`, or at the first flow if nothing is to stand ready unasked.
+  void begin(bool now);
   /// A stream for a flow of this route; null where the proxy has not offered it, or no trunk stands.
   [[nodiscard]] std::unique_ptr<net::Stream> open(const std::string& route);
   /// The next request for this route shall ask whether the proxy offers a trunk.

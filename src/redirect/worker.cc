@@ -114,7 +114,7 @@ void Worker::make_proxies() {
     wishes.connect.fast_open = settings_.fast_open;
     wishes.connect.multipath = settings_.multipath;
     const bool in_clear = wishes.tls == nullptr;
-    wishes.keep = handed_over_ || settings_.asks_in_syn(in_clear) ? 0 : settings_.warm;
+    wishes.keep = handed_over_ ? 0 : settings_.kept_ready(in_clear);
     if (settings_.socks == 5) {
       const auto* user = settings_.user ? &*settings_.user : nullptr;
       wishes.prepare = [user](net::Stream& proxy, net::TimePoint deadline) { return socks5_authenticate(proxy, user, deadline); };
@@ -124,7 +124,7 @@ void Worker::make_proxies() {
     made.pool = std::make_unique<net::WarmPool>(loop_, std::move(wishes));
     if (!settings_.uses_trunks(in_clear) || handed_over_) continue;
     made.trunks = std::make_unique<Trunks>(loop_, settings_, *made.pool, trunks_);
-    if (certified) made.trunks->begin();
+    if (certified) made.trunks->begin(settings_.kept_ready(in_clear) > 0);
   }
   proxies_ = std::move(kept);
 }
