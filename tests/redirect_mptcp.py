@@ -20,6 +20,7 @@ FIRST, SECOND = "10.1.0.10", "10.4.0.10"
 
 class TwoLinks(World):
     """Links of 100 Mbit/s, so that a transfer is under way long enough to be met in its middle."""
+    page, protected, listens, proxy_at, lost = f"http://{TARGET}/page", "10.2.0.0/24", "0.0.0.0", "10.3.0.30", "ip"
 
     def build(self):
         lab = self.lab
@@ -44,10 +45,10 @@ class TwoLinks(World):
             routes = self.lab.path("proxy.json")
             with open(routes, "w", encoding="ascii") as file:
                 file.write('{"generation":1,"routes":[{"id":"r","source":{"identity":"umc/node"},"destination":"10.2.0.0/24"}]}')
-            self.start_proxy("--tls-listen", "0.0.0.0:1083", "--allow-all", *words["umc/proxy"], *wish, port=1083)
-            return self.redirect("--capture", "10.2.0.0/24", *words["umc/node"], *wish, *more, proxy="10.3.0.30:1083")
-        self.start_proxy("--listen", "0.0.0.0:1080", "--allow-all", *wish)
-        return self.redirect("--capture", "10.2.0.0/24", *wish, *more)
+            self.start_proxy("--tls-listen", f"{self.listens}:1083", "--allow-all", *words["umc/proxy"], *wish, port=1083)
+            return self.redirect("--capture", self.protected, *words["umc/node"], *wish, *more, proxy=f"{self.proxy_at}:1083")
+        self.start_proxy("--listen", f"{self.listens}:1080", "--allow-all", *wish)
+        return self.redirect("--capture", self.protected, *wish, *more, proxy=f"{self.proxy_at}:1080")
 
     def under_way(self, count):
         """The one flow, once so many bytes of it have passed."""
@@ -57,8 +58,33 @@ class TwoLinks(World):
         return wait_until(look, f"{count} bytes have passed", 30)
 
 
+class TwoLinks6(TwoLinks):
+    """The same with IPv6 addresses alone: fd01::10, fd04::10; fd03::30, fd05::30; fd02::1, fd02::20."""
+    page, protected, listens, proxy_at, lost = "http://[fd02::20]/page", "fd02::/64", "[::]", "[fd03::30]", "ip6"
+
+    def build(self):
+        lab = self.lab
+        self.client, self.north, self.south = lab.node("client"), lab.router("north"), lab.router("south")
+        self.proxy_node, self.server = lab.node("proxy"), lab.node("server")
+        for router, here, there in ((self.north, "fd01", "fd03"), (self.south, "fd04", "fd05")):
+            lab.link(self.client, f"{here}::10/64", router, f"{here}::1/64", rate="100mbit")
+            lab.link(self.proxy_node, f"{there}::30/64", router, f"{there}::1/64", rate="100mbit")
+        lab.link(self.proxy_node, "fd02::1/64", self.server, "fd02::20/64")
+        self.client.route("default", "fd01::1")
+        self.client.ip("-6", "route", "add", "default", "via", "fd04::1", "metric", "2048")
+        self.client.route("fd05::/64", "fd04::1")
+        self.proxy_node.ip("-6", "route", "del", "default")
+        self.proxy_node.route("fd01::/64", "fd03::1").route("fd04::/64", "fd05::1")
+
+
 def lose_at_client(w):
     w.client.ip("link", "set", "north", "down")
+
+
+def lose_carrier(w):
+    """As when the cable is pulled. A device that is set down loses its IPv6 addresses, and programs the connections that use them."""
+    w.north.ip("link", "set", "client", "down")
+    wait_until(lambda: "NO-CARRIER" in w.client.ip("link", "show", "north"), "the client's link has no carrier")
 
 
 def lose_at_proxy(w):
@@ -67,7 +93,7 @@ def lose_at_proxy(w):
 
 def lose_between(w):
     """Nobody is told: the router swallows what comes."""
-    w.north.run("nft", "add table ip lost; add chain ip lost f { type filter hook forward priority 0; policy drop; }")
+    w.north.run("nft", f"add table {w.lost} lost; add chain {w.lost} lost f {{ type filter hook forward priority 0; policy drop; }}")
 
 
 @contextlib.contextmanager
@@ -77,7 +103,7 @@ def page(w):
     content = os.urandom(1 << 20) * (SIZE >> 20)
     with open(folder + "page", "wb") as file:
         file.write(content)
-    web = w.server.start("/usr/bin/python3", "-u", "-m", "http.server", "80", cwd=folder)
+    web = w.server.start("/usr/bin/python3", "-u", "-m", "http.server", "80", "--bind", "::", cwd=folder)
     w.server.wait_for_port(80, process=web)
     yield hashlib.sha256(content).hexdigest()
     web.stop()
@@ -123,7 +149,7 @@ def download(w, lose, patience=60):
     kernel finds it by timeouts that double."""
     got = w.lab.path("got")
     with page(w) as wanted:
-        program = curl(w, "-o", got, f"http://{TARGET}/page", patience=patience)
+        program = curl(w, "-o", got, w.page, patience=patience)
         w.under_way(SIZE // 8)
         if patience > 5:
             two_paths(w)
@@ -136,8 +162,8 @@ def upload(w, lose, patience=60):
     source, kept = w.lab.path("source"), []
     with open(source, "wb") as file:
         file.write(os.urandom(1 << 20) * (SIZE >> 20))
-    with Service(w.server, 80, keep_upload(kept)):
-        program = curl(w, "-T", source, f"http://{TARGET}/page", patience=patience)
+    with Service(w.server, 80, keep_upload(kept), "::" if w.lost == "ip6" else "0.0.0.0"):
+        program = curl(w, "-T", source, w.page, patience=patience)
         w.under_way(SIZE // 8)
         if patience > 5:
             two_paths(w)
@@ -227,6 +253,16 @@ def uploads():
             w.carry(mptcp=False)
             code, whole = transfer(w, lose_at_client, patience=3)
             equal((code, whole), (28, False), "control: curl's exit code (too slow) over TCP, and all bytes are there")
+
+
+@promise("a download and an upload survive the loss of one of two links over IPv6, in clear and with mutual TLS")
+def over_ipv6():
+    for transfer, lose, tls in ((download, lose_between, False), (upload, lose_carrier, True)):
+        with TwoLinks6("mpsix" + transfer.__name__) as w:
+            w.carry(tls=tls)
+            equal(transfer(w, lose), (0, True), f"exit code of curl, and all bytes are there, {transfer.__name__}")
+            equal(w.metric('mptcp_legs_total{spoke="tcp"}'), 0, "legs that fell back to TCP")
+            check(w.metric('mptcp_legs_total{spoke="mptcp"}') > 0, "the metric knows no MPTCP leg")
 
 
 @promise("a flow passes over both links: in clear each of them shows its bytes, with mutual TLS neither does")
