@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """epif proxy obeys routes.json: default deny, hot reload, live cut, limits. client ── proxy ── server, on loopback."""
+import contextlib
 import os
 import signal
 import time
 
-from lab import check, equal, promise, run, wait_until
+from lab import Again, LongFlow, check, digest_of_all, equal, promise, run, wait_until
 from proxy_datagrams import stack
 from proxy_tables import Table
 from proxy_world import (Proxy, Server, echo, is_reset, open_v5, read_all, read_exactly, v5_code, v5_name_request,
@@ -252,6 +253,40 @@ def preconnect_ends():
                 made = server.accepted
                 equal(v5_code(proxy, v5_request(server.port)), 2, "a new flow")
                 equal((held, server.accepted), ([], made), "connections made after that")
+
+
+@promise("twenty tables in a row under load: no connection of a granted route is lost, long flows arrive whole, and what a table withdraws is cut within a second")
+def swapped_under_load():
+    with Server(echo) as server, Server(digest_of_all) as sink, Server(echo) as victim, Table() as table, contextlib.ExitStack() as stack:
+        stay = [route("echo", server.port), route("sink", sink.port)]
+        proxy = stack.enter_context(Proxy("--routes", table.write(*stay, generation=1), "--max-connections-per-source", "9000"))
+
+        def once():
+            with open_v5(proxy, server.port) as client:
+                client.sendall(b"ping")
+                equal(read_exactly(client, 4), b"ping", "echo")
+
+        for _ in range(2):
+            stack.enter_context(LongFlow(stack.enter_context(open_v5(proxy, sink.port))))
+        slowest, doomed = 0.0, None
+        with Again(once, "connections", threads=2) as again:
+            for generation in range(2, 22):
+                others = [route(f"other-{n}", n) for n in range(generation, 20 * generation, generation)]
+                gives = generation % 2 == 0
+                began = time.monotonic()
+                table.write(*others, *stay, *([route("victim", victim.port)] if gives else []), generation=generation)
+                if not gives:
+                    check(is_reset(doomed), "a withdrawn flow ended cleanly")
+                    slowest = max(slowest, time.monotonic() - began)
+                wait_until(lambda: proxy.metric("epif_proxy_routes_generation") == generation, f"generation {generation} serves")
+                if gives:
+                    doomed = stack.enter_context(open_v5(proxy, victim.port))
+                else:
+                    equal(v5_code(proxy, v5_request(victim.port)), 2, "a new connection by the withdrawn route")
+                again.until_more(50)
+        check(slowest < 1.0, f"a cut took {slowest:.2f} s")
+        equal(proxy.metric('epif_proxy_cut_total{reason="revoked"}'), 10, "cuts counted")
+        print(f"      {again.count} connections, the slowest cut after {slowest * 1000:.0f} ms")
 
 
 run(needs_root=False)

@@ -1,6 +1,7 @@
 """End-to-end tests in network namespaces that read like the topology they build. See tests/README.md."""
 from .again import Again
 from .capture import Capture
+from .long_flow import LongFlow, digest_of_all
 from .names import remove_leftovers
 from .network import Lab, Node, Router, Switch
 from .process import Process
@@ -10,5 +11,5 @@ from .service import Service, echo
 from .setting import Setting
 from .wait import wait_until
 
-__all__ = ["Again", "Capture", "Failure", "Lab", "Node", "Process", "Router", "Service", "Setting", "Switch", "check", "echo", "epif", "equal", "promise",
-           "remove_leftovers", "repository", "run", "wait_until", "write_json"]
+__all__ = ["Again", "Capture", "Failure", "Lab", "LongFlow", "Node", "Process", "Router", "Service", "Setting", "Switch", "check",
+           "digest_of_all", "echo", "epif", "equal", "promise", "remove_leftovers", "repository", "run", "wait_until", "write_json"]
