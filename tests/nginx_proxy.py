@@ -2,6 +2,9 @@
 """Real NGINX on the proxy node: reload without loss, revocation with an error at both ends, failures that keep closed.
 Topology in nginx_world.py; the clients connect to the proxy's ports themselves, as a captured connection does."""
 import hashlib
+import http.client
+import http.server
+import itertools
 import os
 import signal
 import threading
@@ -278,7 +281,7 @@ def reverse_limit():
 
 
 @promise("HTTP goes request by request, unchanged, streamed both ways, and a reload loses no request")
-def http():
+def http_streamed():
     with World("nginx-http") as world:
         script = world.lab.path("server.py")
         with open(script, "w", encoding="ascii") as file:
@@ -334,6 +337,101 @@ http.server.ThreadingHTTPServer(("10.2.0.20", 8080), Handler).serve_forever()
             thread.join()
         equal(lost, [], f"lost among {sum(done)} requests")
         print(f"      {sum(done)} requests over {world.metric('epif_nginx_reloads_total')} reloads, none lost")
+
+
+class Named(http.server.BaseHTTPRequestHandler):
+    """Answers with the name of the request; one whose name begins with "slow" waits until it is let go."""
+    protocol_version = "HTTP/1.1"
+    seen, let_go = [], threading.Event()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.seen.append(self.path[1:])
+        if self.path.startswith("/slow"):
+            self.let_go.wait(20)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.path) - 1))
+        self.end_headers()
+        self.wfile.write(self.path[1:].encode())
+
+    def log_message(self, *words):
+        pass
+
+
+class KeptAlive:
+    """An HTTP client that uses its connection again until the other side ends it."""
+
+    def __init__(self, node):
+        self.node, self.out, self.connections, self.answered, self.unanswered = node, None, 0, [], []
+
+    def post(self, name):
+        if self.out is None:
+            self.out, self.connections = http.client.HTTPConnection("10.3.0.30", PORT), self.connections + 1
+            self.out.auto_open, self.out.sock = 0, self.node.connect("10.3.0.30", PORT, 10)
+        try:
+            self.out.request("POST", "/" + name, body=bytes(2000))
+            answer = self.out.getresponse()
+            equal(answer.read(), name.encode(), "the answer")
+            self.answered.append(name)
+            if not answer.will_close:
+                return
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException):
+            self.unanswered.append(name)
+        self.out.close()
+        self.out = None
+
+
+@promise("a client that keeps its HTTP connection over reloads has each request answered once; one that its end crossed never reached the server, and can be repeated")
+def kept_alive():
+    with World("nginx-alive") as world:
+        server = http.server.ThreadingHTTPServer(("", 0), Named, bind_and_activate=False)
+        server.socket = world.server.listen(8080)
+        server.socket.settimeout(None)
+        server.handle_error = lambda *_: None  # the last connections are cut when the world ends
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        web = route("web", destination="10.2.0.20:8080", carries="http")
+        world.write(web)
+        world.start()
+        clients, stop, wrong = [KeptAlive(world.client) for _ in range(4)], threading.Event(), []
+
+        def load(number):
+            try:
+                for turn in itertools.count():
+                    if stop.is_set():
+                        return
+                    clients[number].post(f"{number}-{turn}")
+            except Exception as error:  # noqa: BLE001
+                wrong.append(repr(error))
+        threads = [threading.Thread(target=load, args=(n,)) for n in range(4)]
+        slow, idle = KeptAlive(world.client), KeptAlive(world.client)
+        idle.post("idle-before")
+        held = threading.Thread(target=slow.post, args=("slow",))
+        for thread in (held, *threads):
+            thread.start()
+        wait_until(lambda: "slow" in Named.seen, "the slow request is with the server")
+        for turn in range(6):
+            before = sum(len(client.answered) for client in clients)
+            world.write(web, *([route("b", listen=f"10.3.0.30:{PORT + 1}")] if turn % 2 == 0 else []))
+            world.settled()
+            wait_until(lambda: sum(len(client.answered) for client in clients) > before + 40, "requests after the reload")
+        stop.set()
+        Named.let_go.set()
+        for thread in (held, *threads):
+            thread.join(20)
+        equal(wrong, [], "troubles")
+        equal((slow.answered, slow.unanswered), (["slow"], []), "the request that lasted over six reloads")
+        equal(how_it_ends(idle.out.sock), "end", "an idle connection")
+        answered = [name for client in clients for name in client.answered]
+        unanswered = [name for client in clients for name in client.unanswered]
+        equal([name for name in unanswered if name in Named.seen], [], "requests without an answer that the server saw")
+        equal(sorted(answered), sorted(set(Named.seen) - {"slow", "idle-before"}), "requests that the server saw")
+        equal(len(Named.seen), len(set(Named.seen)), "requests, each once")
+        made = sum(client.connections for client in clients)
+        check(4 < made < len(answered) / 4, f"{made} connections for {len(answered)} requests: none was used again, or none ended")
+        print(f"      {len(answered)} requests by {made} connections over {world.metric('epif_nginx_reloads_total')} reloads; "
+              f"{len(unanswered)} crossed the end of their connection")
 
 
 @promise("a stop cuts all flows with errors and leaves nothing; what a crash left, --cleanup removes")
