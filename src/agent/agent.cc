@@ -127,7 +127,8 @@ void Agent::wait() {
   for (const auto& fd : instance_fds_) fds.push_back({fd.get(), POLLIN, 0});
   auto pause = std::chrono::milliseconds(limits::reconcile_interval_ms);
   // A generation that the data plane has not taken yet is asked for again soon; its own event takes milliseconds.
-  if (!daemon_error_.empty() || (daemon_ && daemon_->replacing())) pause = std::chrono::milliseconds(limits::agent_soon_ms);
+  const bool taking = !daemon_error_.empty() && !(daemon_ && !daemon_->not_replaced().empty());
+  if (taking || (daemon_ && daemon_->replacing())) pause = std::chrono::milliseconds(limits::agent_soon_ms);
   ::poll(fds.data(), fds.size(), static_cast<int>(pause.count()));
   std::uint64_t count = 0;
   static_cast<void>(!::read(wake_.get(), &count, sizeof count));
@@ -224,6 +225,7 @@ void Agent::write_routes(const Assignment& assignment, const InstanceViews& view
   if (!written && narrower) hold_daemon(write_error_);
   if (!written || stands) return;
   held_.clear();
+  withdrawn_ = withdrawn_ || narrower;
   written_ = std::move(table);
   log::info("agent", "routes written", {{"generation", std::to_string(written_.generation)},
                                         {"routes", std::to_string(written_.routes.size())}});
@@ -277,14 +279,31 @@ void Agent::keep_daemon(const Assignment& assignment) {
     return;
   }
   if (nginx_) nginx_->keep(written_);
-  if (auto kept = daemon_->ensure(command(assignment)); !kept) {
-    daemon_error_ = daemon_->running() ? kept.error().text() : daemon_->trouble();
+  const auto kept = daemon_->ensure(command(assignment));
+  if (!kept && !daemon_->running()) {
+    daemon_error_ = daemon_->trouble();
     return;
   }
   const auto loaded = loaded_generation(paths_.admin);
-  if (!loaded) daemon_error_ = "it does not answer yet";
+  if (!kept) daemon_error_ = kept.error().text();
+  else if (!loaded) daemon_error_ = "it does not answer yet";
   else if (*loaded != written_.generation) daemon_error_ = fmt::format("it serves routes {}, not yet {}", *loaded, written_.generation);
   else if (nginx_) daemon_error_ = nginx_->lacking();
+  const bool follows = loaded && *loaded == written_.generation;
+  if (follows) withdrawn_ = false;
+  if (follows || !withdrawn_ || daemon_->not_replaced().empty()) return deaf_since_.reset();
+  end_deaf_daemon();
+}
+
+/// An old process that nothing replaces is kept for its flows, but not if it goes on with what was taken away: it may be unable to
+/// read what a newer agent writes.
+void Agent::end_deaf_daemon() {
+  if (!deaf_since_) deaf_since_ = Clock::now();
+  if (Clock::now() - *deaf_since_ < std::chrono::milliseconds(limits::handover_serving_ms)) return;
+  deaf_since_.reset();
+  const auto why = "it does not follow routes that were withdrawn, and is not replaced: " + daemon_->not_replaced();
+  log::error("agent", Error{Code::conflict, why, paths_.routes, daemon_error_, "its flows are reset; it is started anew"});
+  if (auto halted = daemon_->halt(why); !halted) log::error("agent", halted.error());
 }
 
 std::vector<std::string> Agent::command(const Assignment& assignment) const {
@@ -326,9 +345,11 @@ void Agent::send_report(const Assignment& assignment, const InstanceViews& views
   const std::string name = assignment.role == Role::proxy ? "proxy" : "redirect";
   const bool up = daemon_->running();
   const bool hopeless = !up && !daemon_->trouble().empty() && daemon_->trouble() != "not started yet";
-  report.processes.push_back({name, up ? "running" : hopeless ? "failed" : "starting", daemon_->pid(), up ? "" : daemon_->trouble()});
+  report.processes.push_back({name, up ? "running" : hopeless ? "failed" : "starting", daemon_->pid(),
+                              up ? daemon_->not_replaced() : daemon_->trouble()});
   if (const auto part = nginx_ ? nginx_->part() : std::nullopt) report.processes.push_back(*part);
   if (!write_error_.empty()) report.errors.push_back(write_error_);
+  if (!daemon_error_.empty() && up && !daemon_->not_replaced().empty()) report.errors.push_back(daemon_->not_replaced());
   const std::lock_guard lock(mutex_);
   if (!assigned_.trouble().empty()) report.errors.push_back(assigned_.trouble());
   if (write_error_.empty() && daemon_error_.empty() && assigned_.wanted() == assignment) {

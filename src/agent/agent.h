@@ -64,6 +64,7 @@ class Agent {
   void shut_diversions();
   void keep_identity();
   void keep_daemon(const Assignment& assignment);
+  void end_deaf_daemon();
   void watch_instances(const InstanceViews& views);
   void send_report(const Assignment& assignment, const InstanceViews& views);
   void step_aside();
@@ -106,6 +107,8 @@ class Agent {
   std::vector<Fd> instance_fds_;
   std::vector<std::int64_t> instance_pids_;
   std::string daemon_error_;
+  bool withdrawn_ = true;  ///< the routes on disk may take away what redirector or proxy still allow
+  std::optional<std::chrono::steady_clock::time_point> deaf_since_;  ///< it is not replaced, and does not follow its routes either
   std::chrono::steady_clock::time_point renewal_look_{};
   std::unique_ptr<Speaker> speaker_;
   std::vector<std::unique_ptr<api::Watch>> watches_;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -61,6 +62,18 @@ bool runs_another_program(std::int64_t pid, const std::string& program) {
   if (::stat(("/proc/" + std::to_string(pid) + "/exe").c_str(), &runs) != 0 || ::stat(program.c_str(), &wished) != 0) return false;
   return runs.st_dev != wished.st_dev || runs.st_ino != wished.st_ino;
 }
+
+/// Empty if `flag` is not there.
+std::string_view value_of(const std::vector<std::string>& command, std::string_view flag) {
+  const auto at = std::ranges::find(command, flag);
+  return at == command.end() || at + 1 == command.end() ? std::string_view() : std::string_view(*(at + 1));
+}
+
+bool has(const std::vector<std::string>& command, std::string_view flag) { return std::ranges::find(command, flag) != command.end(); }
+
+/// Between successors that did not serve. Each attempt costs a start, and asks the process that serves.
+constexpr std::chrono::milliseconds successor_retry_least{1000};
+constexpr std::chrono::milliseconds successor_retry_most{30'000};
 
 /// 0 if there is no such process.
 std::int64_t parent_of(std::int64_t pid) {
@@ -130,6 +143,7 @@ void Daemon::note_end() {
   log::warn("agent", name_ + " ended", {{"pid", std::to_string(pid_)}, {"trouble", trouble_}});
   pid_ = 0;
   pidfd_.reset();
+  forget_failed_successor();
 }
 
 Result<> Daemon::ensure(const std::vector<std::string>& command) {
@@ -138,10 +152,8 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
     return ::waitid(P_PID, static_cast<id_t>(pid), &how, WEXITED | WNOHANG) != 0 || how.si_pid != 0;
   });
   if (successor_) {
-    if (auto followed = follow_successor(); !followed) {
-      log::warn("agent", name_ + " is started anew, and its flows are lost", {{"why", followed.error().text()}});
-      if (auto ended = end(SIGKILL); !ended) return ended;
-    }
+    const auto tried = successor_->command;
+    if (auto followed = follow_successor(); !followed) note_failed_successor(tried, followed.error());
     if (successor_) return {};  // until it serves, the old one does
   }
   if (pidfd_ && !running()) note_end();
@@ -155,11 +167,19 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
     other_program_ = pidfd_ && runs_another_program(pid_, command.front());
   }
   if (pidfd_ && (command_ != command || other_program_)) {
-    if (takes_over_) return replace(command);
+    const bool failed = !not_replaced_.empty() && failed_command_ == command;
+    if (failed && must_not_stay(command)) {
+      log::warn("agent", name_ + " is started anew, and its flows are lost", {{"why", not_replaced_}});
+    } else if (failed && Clock::now() < successor_retry_at_) {
+      return command_ == command ? Result<>() : fail(Code::io, name_ + " runs as before, not yet as it is to", log_, not_replaced_);
+    } else if (takes_over_) {
+      return replace(command);
+    }
     // Not a clean stop: that would take the capture rules away, and the node would be open until the next one runs.
     if (auto ended = end(SIGKILL); !ended) return ended;
   }
   if (pidfd_) {
+    forget_failed_successor();
     if (Clock::now() - started_ > std::chrono::seconds(5)) back_off_ = std::chrono::milliseconds(0);
     return {};
   }
@@ -171,10 +191,38 @@ Result<> Daemon::replace(const std::vector<std::string>& command) {
   auto words = command;
   words.emplace_back(take_over_flag);
   auto started = spawn(words);
-  if (!started) return fail(std::move(started.error()));
+  if (!started) {
+    note_failed_successor(command, started.error());
+    return fail(std::move(started.error()));
+  }
   started->command = command;
   successor_ = std::move(*started);
   return {};
+}
+
+/// What serves, serves on: a program that cannot start, or finds no descriptors, must not cost the flows of one that can.
+void Daemon::note_failed_successor(const std::vector<std::string>& command, const Error& error) {
+  const bool again = failed_command_ == command && successor_back_off_.count() > 0;
+  successor_back_off_ = again ? std::min(successor_back_off_ * 2, successor_retry_most) : successor_retry_least;
+  successor_retry_at_ = Clock::now() + successor_back_off_;
+  failed_command_ = command;
+  not_replaced_ = name_ + " goes on as it was started before, since its successor failed: " + error.text();
+  log::error("agent", error, {{"process", name_}, {"goes_on", std::to_string(pid_)},
+                              {"next_ms", std::to_string(successor_back_off_.count())}});
+}
+
+void Daemon::forget_failed_successor() {
+  not_replaced_.clear();
+  failed_command_.clear();
+  successor_back_off_ = std::chrono::milliseconds(0);
+}
+
+/// What the old one shows or speaks must end, although no successor can take over from it.
+bool Daemon::must_not_stay(const std::vector<std::string>& command) const {
+  constexpr std::array identity{"--cert", "--key", "--ca", "--hpke-key"};
+  const auto differs = [&](const char* flag) { return value_of(command_, flag) != value_of(command, flag); };
+  // A proxy's listening socket keeps its protocol, so no successor can ever take it over.
+  return std::ranges::any_of(identity, differs) || (name_ == "proxy" && has(command_, "--mptcp") != has(command, "--mptcp"));
 }
 
 Result<> Daemon::follow_successor() {
@@ -189,8 +237,9 @@ Result<> Daemon::follow_successor() {
   const auto deadline = successor_->started + std::chrono::milliseconds(limits::handover_serving_ms);
   if (!ended(successor_->process.get()) && Clock::now() < deadline) return {};
   static_cast<void>(end_one(successor_->pid, successor_->process, SIGKILL));
+  const auto why = last_error(successor_->log_from);
   successor_.reset();
-  return fail(Code::io, "the successor does not serve", log_, last_line());
+  return fail(Code::io, "the successor does not serve", log_, why);
 }
 
 void Daemon::adopt(Started process) {
@@ -200,6 +249,7 @@ void Daemon::adopt(Started process) {
   started_ = process.started;
   other_program_ = false;
   trouble_.clear();
+  forget_failed_successor();
 }
 
 Result<> Daemon::start(const std::vector<std::string>& command) {
@@ -228,12 +278,14 @@ Result<Daemon::Started> Daemon::spawn(const std::vector<std::string>& command) {
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  std::error_code unknown;
+  const auto written = std::filesystem::file_size(log_, unknown);
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, command.front().c_str(), &files, &attributes, words.data(), environ);
   ::posix_spawn_file_actions_destroy(&files);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) return fail(system_error(error, "cannot start " + name_, command.front()));
-  Started made{pid, open_pid(pid), command, Clock::now()};
+  Started made{pid, open_pid(pid), command, Clock::now(), unknown ? 0 : written};
   // The kernel lets the parent go on a moment before the new arguments can be read; find() knows a process by them.
   while (arguments_of("/proc/" + std::to_string(pid)).empty() && !ended(made.process.get())) ::sched_yield();
   log::info("agent", name_ + " started", {{"pid", std::to_string(pid)}});
@@ -288,6 +340,7 @@ Result<> Daemon::end(int signal) {
   }
   if (!first) return first;
   successor_.reset();
+  forget_failed_successor();
   pid_ = 0;
   pidfd_.reset();
   back_off_ = std::chrono::milliseconds(0);
@@ -305,6 +358,16 @@ std::string Daemon::last_line() const {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   const auto line = text.rfind('\n');
   return line == std::string::npos ? text : text.substr(line + 1);
+}
+
+std::string Daemon::last_error(std::uintmax_t from) const {
+  std::ifstream file(log_, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(from));
+  std::string found;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("epif: ")) found = line.substr(6);
+  }
+  return found.empty() ? last_line() : found;
 }
 
 }  // namespace epif::agent

@@ -23,9 +23,12 @@ class Daemon {
       : name_(std::move(name)), log_(std::move(log)), mark_(std::move(mark)), takes_over_(takes_over) {}
 
   /// Makes `command` run: adopts a process with exactly these arguments and this very program, starts one if there is none. One
-  /// with other arguments, or of another version, is replaced by a successor that takes over from it (`--take-over`) without a lost flow: it
-  /// is started at once, and found to serve by a later call (see replacing()); if it does not in time, the old one is ended first. Not more often than once per back-off (0.1 s doubled to 5 s) after
-  /// it died early.
+  /// with other arguments, or of another version, is replaced by a successor that takes over from it (`--take-over`) without a
+  /// lost flow: it is started at once, and found to serve by a later call (see replacing()). If it does not serve in time, the
+  /// old one goes on, not_replaced() says why, and another successor is tried after a back-off (1 s doubled to 30 s) or as soon
+  /// as `command` is another. Only an old one that shows another identity, or a proxy that is to begin or end with MPTCP, is
+  /// ended then. An error while what runs was started otherwise than by `command`, but for the program's version.
+  /// What died early is started not more often than once per back-off (0.1 s doubled to 5 s).
   [[nodiscard]] Result<> ensure(const std::vector<std::string>& command);
   /// Runs `command` to its end, for short work; an error with its last words if it fails, or is not done after `patience`.
   [[nodiscard]] Result<> run(const std::vector<std::string>& command,
@@ -39,6 +42,8 @@ class Daemon {
   [[nodiscard]] std::int64_t pid() const { return pid_; }
   /// A successor was started and does not serve yet; the old one does. Soon worth a call of ensure().
   [[nodiscard]] bool replacing() const { return successor_.has_value(); }
+  /// Why the last successor did not serve, with the last line it wrote; empty once one does, or none is needed.
+  [[nodiscard]] const std::string& not_replaced() const { return not_replaced_; }
   /// Readable when the process ended, or the successor; -1: none.
   [[nodiscard]] int watch_fd() const { return successor_ ? successor_->process.get() : pidfd_.get(); }
   /// Why it does not run, with the last line it wrote; empty while it runs.
@@ -52,12 +57,16 @@ class Daemon {
     Fd process;
     std::vector<std::string> command;
     std::chrono::steady_clock::time_point started;
+    std::uintmax_t log_from = 0;  ///< what it writes stands behind this, and what others write
   };
   void find();
   /// Processes of this kind but the one that serves.
   [[nodiscard]] std::vector<std::int64_t> draining() const;
   void note_end();
   [[nodiscard]] Result<> replace(const std::vector<std::string>& command);
+  void note_failed_successor(const std::vector<std::string>& command, const Error& error);
+  void forget_failed_successor();
+  [[nodiscard]] bool must_not_stay(const std::vector<std::string>& command) const;
   [[nodiscard]] Result<> follow_successor();
   void adopt(Started process);
   [[nodiscard]] Result<Started> spawn(const std::vector<std::string>& command);
@@ -66,6 +75,8 @@ class Daemon {
   [[nodiscard]] Result<> end_one(std::int64_t pid, const Fd& pidfd, int signal) const;
   [[nodiscard]] Result<> start(const std::vector<std::string>& command);
   [[nodiscard]] std::string last_line() const;
+  /// The reason that a program gave for its end, of what was written behind `from`; otherwise the last line.
+  [[nodiscard]] std::string last_error(std::uintmax_t from) const;
 
   std::string name_;
   std::string log_;
@@ -75,6 +86,10 @@ class Daemon {
   std::int64_t pid_ = 0;
   Fd pidfd_;
   std::optional<Started> successor_;
+  std::vector<std::string> failed_command_;  ///< of the last successor that did not serve
+  std::string not_replaced_;
+  std::chrono::milliseconds successor_back_off_{0};
+  std::chrono::steady_clock::time_point successor_retry_at_{};
   std::vector<std::int64_t> replaced_;  ///< they drain; this agent's children, to be waited for
   bool other_program_ = false;  ///< it was found, and runs another file than the command names
   std::chrono::steady_clock::time_point started_{};

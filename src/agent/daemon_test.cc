@@ -50,10 +50,13 @@ struct Sleeping : Daemons {
   std::string home = [] { return std::filesystem::current_path().string(); }();
   void SetUp() override {
     std::filesystem::current_path(folder);
-    // As the real ones do: asked by a successor, it says that it drains; one that was told "broken" does not serve.
+    // As the real ones do: asked by a successor, it says that it drains. A successor that was told "broken", or finds the file
+    // "broken-now", does not serve.
     std::ofstream("proxy") << "trap 'exit 0' TERM\n"
                               "trap 'printf epif-draining > /proc/$$/comm' USR1\n"
-                              "case \"$*\" in *broken*--take-over) exit 1;; *slow*--take-over) ;; *--take-over) kill -USR1 $(cat pid);; esac\n"
+                              "refuse() { printf 'epif: descriptors are used up\\nanother speaks\\n'; exit 1; }\n"
+                              "case \"$*\" in *broken*--take-over) exit 1;; *--take-over) [ -e broken-now ] && refuse;; esac\n"
+                              "case \"$*\" in *slow*--take-over) ;; *--take-over) kill -USR1 $(cat pid);; esac\n"
                               "echo $$ > pid\n"
                               "while :; do sleep 0.02; done\n";
   }
@@ -109,12 +112,67 @@ TEST_F(Sleeping, other_arguments_replace_the_process) {
   EXPECT_EQ(::poll(&look, 1, 0), 1) << "a stop leaves what drains";
 }
 
-TEST_F(Sleeping, a_successor_that_does_not_serve_is_followed_by_a_new_start) {
+TEST_F(Sleeping, a_successor_that_does_not_serve_costs_nothing_and_is_tried_again) {
   ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
   const auto pid = daemon.pid();
-  ASSERT_TRUE(settle(daemon, sleeper(mark, "broken")));
+  wait_until_it_can_be_asked(pid);
+  std::ofstream("broken-now");
+  EXPECT_FALSE(settle(daemon, sleeper(mark, "b")));
   EXPECT_TRUE(daemon.running());
-  EXPECT_NE(daemon.pid(), pid);
+  EXPECT_EQ(daemon.pid(), pid) << "the old one was ended for a program that cannot serve";
+  EXPECT_THAT(daemon.not_replaced(), testing::HasSubstr("descriptors are used up"));
+  EXPECT_FALSE(daemon.ensure(sleeper(mark, "b"))) << "it is told to run as it is wished to";
+  EXPECT_FALSE(daemon.replacing()) << "tried again without a pause";
+  std::filesystem::remove("broken-now");
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (daemon.pid() == pid && std::chrono::steady_clock::now() < deadline) {
+    static_cast<void>(settle(daemon, sleeper(mark, "b")));
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_NE(daemon.pid(), pid) << "no successor was tried again";
+  EXPECT_EQ(daemon.not_replaced(), "");
+}
+
+TEST_F(Sleeping, a_wish_that_is_taken_back_leaves_no_trouble_behind) {
+  ASSERT_TRUE(daemon.ensure(sleeper(mark, "a")));
+  const auto pid = daemon.pid();
+  EXPECT_FALSE(settle(daemon, sleeper(mark, "broken")));
+  EXPECT_NE(daemon.not_replaced(), "");
+  EXPECT_TRUE(daemon.ensure(sleeper(mark, "a")));
+  EXPECT_EQ(daemon.pid(), pid);
+  EXPECT_EQ(daemon.not_replaced(), "");
+}
+
+TEST_F(Sleeping, a_newer_version_that_does_not_serve_leaves_what_runs_in_place_without_an_error) {
+  std::filesystem::copy("/bin/sh", "sh");
+  auto command = sleeper(mark);
+  command.front() = folder + "/sh";
+  ASSERT_TRUE(daemon.ensure(command));
+  wait_until_it_can_be_asked(daemon.pid());
+  std::filesystem::copy("/bin/sh", "sh.new");
+  std::filesystem::rename("sh.new", "sh");
+  std::ofstream("broken-now");
+  Daemon next("proxy", log, mark);
+  EXPECT_TRUE(settle(next, command)) << "its options are those that are wished";
+  EXPECT_EQ(next.pid(), daemon.pid());
+  EXPECT_THAT(next.not_replaced(), testing::HasSubstr("descriptors are used up"));
+}
+
+TEST_F(Sleeping, an_old_one_that_shows_another_identity_or_speaks_another_protocol_does_not_stay) {
+  auto command = sleeper(mark, "--cert");
+  command.emplace_back("before.crt");
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--cert", "after.crt"}, {"--cert", "after.crt", "--mptcp"}}) {
+    ASSERT_TRUE(settle(daemon, command));
+    const auto pid = daemon.pid();
+    wait_until_it_can_be_asked(pid);
+    std::ofstream("broken-now");
+    command.resize(3);
+    command.insert(command.end(), more.begin(), more.end());
+    ASSERT_TRUE(settle(daemon, command));
+    EXPECT_TRUE(daemon.running());
+    EXPECT_NE(daemon.pid(), pid);
+    std::filesystem::remove("broken-now");
+  }
 }
 
 TEST_F(Sleeping, when_an_unfinished_successor_ends_the_one_that_serves_is_found_again) {

@@ -61,7 +61,7 @@ struct PartState {
   std::string name;    ///< instance name, or "redirect", "proxy"
   std::string state;   ///< "running", "starting" or "failed"
   std::int64_t pid = 0;
-  std::string reason;  ///< why it does not run
+  std::string reason;  ///< why it does not run, or runs otherwise than it is to
   friend bool operator==(const PartState&, const PartState&) = default;
 };
 
