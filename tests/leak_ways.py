@@ -131,6 +131,54 @@ def left_behind():
     equal([line for line in left.splitlines() if "pgrep" not in line], [], "processes left")
 
 
+def moments_with(chain):
+    """({moment: (verdict, why)}, exit code) of a run in whose guarded namespace somebody adds an nftables chain after the first moment."""
+    process = subprocess.Popen([epif(), "leak-test", "--only", "moments"], stdout=subprocess.PIPE, text=True)
+    try:
+        lines = [process.stdout.readline()]
+        check(re.match(r"held +moment start", lines[0]), lines[0])
+        process.send_signal(signal.SIGSTOP)  # it waits while we plant
+        floods = [int(pid) for pid in subprocess.run(["pgrep", "-f", "--", "--flood="], capture_output=True, text=True).stdout.split()]
+        spaces = {os.readlink(f"/proc/{pid}/ns/net"): pid for pid in floods if descends_from(pid, process.pid)}
+        equal(len(spaces), 1, f"the lab's guarded namespace, of {floods}")
+        inside = ["nsenter", f"--net=/proc/{list(spaces.values())[0]}/ns/net"]
+        devices = subprocess.run([*inside, "ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+        check("uplink" in devices and "detour" in devices, f"too late to plant: {devices}")
+        subprocess.run([*inside, "nft", "-f", "-"], input=f"table ip planted {{ chain out {{ {chain}; }}; }}\n", text=True, check=True)
+        process.send_signal(signal.SIGCONT)
+        lines += process.communicate(timeout=120)[0].splitlines()
+    finally:
+        process.kill()
+        process.wait(20)
+    found = [re.match(r"(LEAK|not proven|held) +moment ([a-z-]+) +(.*)", line) for line in lines]
+    return {one[2]: (one[1], one[3]) for one in found}, process.returncode
+
+
+def descends_from(pid, ancestor):
+    while pid > 1 and pid != ancestor:
+        with open(f"/proc/{pid}/stat") as file:
+            pid = int(file.read().rpartition(")")[2].split()[1])
+    return pid == ancestor
+
+
+@promise("what leaves by a second interface once the first is gone is a LEAK of that moment, and of no earlier one")
+def second_interface():
+    found, code = moments_with("type route hook output priority -250; oifname detour udp dport 9 ip daddr set 198.18.0.4")
+    equal(found["rule-swap"][0], "held", found["rule-swap"][1])
+    equal(found["interface-removed"][0], "LEAK", found["interface-removed"][1])
+    check("udp/v4" in found["interface-removed"][1], found["interface-removed"][1])
+    equal(code, 3, "exit code")
+    left_behind()
+
+
+@promise("where the second interface lets no control through, the moments from its use on are not proven")
+def second_control():
+    found, code = moments_with("type filter hook output priority 0; oifname detour ip daddr 198.18.0.4 udp dport 9 drop")
+    equal([found[moment][0] for moment in ("rule-swap", "interface-removed", "crash")], ["held", "not proven", "not proven"], found)
+    check("udp/v4" in found["crash"][1] and "detour" in found["crash"][1], found["crash"][1])
+    equal(code, 1, f"exit code; {found}")
+
+
 @promise("Ctrl-C and a crash of the leak test leave no process and no folder behind")
 def interrupted():
     for number in (signal.SIGINT, signal.SIGKILL):

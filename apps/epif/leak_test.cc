@@ -19,6 +19,7 @@ struct LeakTestArguments {
   std::string only;
   std::string output = "text";
   std::string flood;
+  bool flood_witness = false;
 };
 
 Result<leak::NodeWish> node_wish(const LeakTestArguments& arguments) {
@@ -42,7 +43,7 @@ Exit run(const LeakTestArguments& arguments) {
     return report({Code::permission, "cannot watch the devices of this node", "epif leak-test", "not root", "run it as root"});
   }
   if (!arguments.flood.empty()) {
-    leak::flood(arguments.flood);
+    leak::flood(arguments.flood, arguments.flood_witness ? leak::FloodTo::witness : leak::FloodTo::target);
     return Exit::done;
   }
   const auto wish = node_wish(arguments);
@@ -85,6 +86,7 @@ void add_leak_test(CLI::App& root, Exit& exit) {
       ->check(CLI::IsMember({"node", "moments"}));
   command->add_option("-o,--output", arguments->output, "text or json")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
   command->add_option("--flood", arguments->flood)->group("");  // the guarded program of the moments, started by us
+  command->add_flag("--flood-witness", arguments->flood_witness)->group("");
   command->footer(
       "Verdicts: held, LEAK, not proven (a control was not seen), not possible here (the kernel lacks it).\n"
       "Exit: 0 all held, 3 a leak, 1 not proven or failed, 2 the arguments are wrong.\n"

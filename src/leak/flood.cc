@@ -37,9 +37,11 @@ struct Kind {
 };
 constexpr std::array kinds{Kind{'u', "udp"}, Kind{'r', "raw"}, Kind{'f', "frame"}, Kind{'d', "frame-disguised"}};
 
+IpAddress address_of(FloodTo to, bool v6) { return to == FloodTo::target ? BareLab::target(v6) : BareLab::witness(v6); }
+
 class Flood {
  public:
-  explicit Flood(const std::string& token) : token_(token) {
+  Flood(const std::string& token, FloodTo to) : token_(token), to_(to) {
     for (const bool v6 : {false, true}) {
       datagram_[v6] = Fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       raw_[v6] = Fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
@@ -49,7 +51,7 @@ class Flood {
 
   void round() {
     for (const bool v6 : {false, true}) {
-      const auto target = BareLab::target(v6);
+      const auto target = address_of(to_, v6);
       connect(v6, target);
       const auto data = marked('u');
       send(datagram_[v6], data, {target, port});
@@ -66,7 +68,7 @@ class Flood {
     return {bytes.begin(), bytes.end()};
   }
   [[nodiscard]] Bytes packet(bool v6, char letter) const {
-    const Ends ends{BareLab::near_address(v6), BareLab::target(v6)};
+    const Ends ends{BareLab::near_address(v6), address_of(to_, v6)};
     return ip_packet(ends, 17, udp_datagram(ends, 4013, port, marked(letter)));
   }
   /// Errors are expected: what is refused did not leave.
@@ -83,15 +85,18 @@ class Flood {
     if (connections_.size() > open_connections) connections_.pop_front();
   }
   void frame(ByteSpan inner, bool v6, std::uint16_t declared) {
-    sockaddr_ll to{};
-    to.sll_family = AF_PACKET;
-    to.sll_ifindex = static_cast<int>(::if_nametoindex(std::string(BareLab::device).c_str()));
-    to.sll_protocol = htons(declared);
     const auto whole = ethernet(v6 ? ETH_P_IPV6 : ETH_P_IP, inner);
-    static_cast<void>(!::sendto(wire_.get(), whole.data(), whole.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to));
+    for (const auto device : {BareLab::device, BareLab::second_device}) {
+      sockaddr_ll to{};
+      to.sll_family = AF_PACKET;
+      to.sll_ifindex = static_cast<int>(::if_nametoindex(std::string(device).c_str()));
+      to.sll_protocol = htons(declared);
+      static_cast<void>(!::sendto(wire_.get(), whole.data(), whole.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to));
+    }
   }
 
   const std::string& token_;
+  FloodTo to_;
   std::array<Fd, 2> datagram_;
   std::array<Fd, 2> raw_;
   Fd wire_;
@@ -108,13 +113,13 @@ bool told_to_end() {
 
 }  // namespace
 
-void flood(const std::string& token) {
+void flood(const std::string& token, FloodTo to) {
   struct sigaction action {};
   action.sa_handler = ask_to_stop;
   ::sigaction(SIGTERM, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   ::fcntl(1, F_SETFL, ::fcntl(1, F_GETFL) | O_NONBLOCK);
-  Flood sender(token);
+  Flood sender(token, to);
   int left = rounds_after_stop;
   for (std::uint64_t round = 1; left > 0 && !told_to_end(); ++round) {
     sender.round();
@@ -137,7 +142,7 @@ const std::set<std::string>& flood_kinds() {
   return all;
 }
 
-std::string flood_kind(const Leaving& packet, std::string_view token) {
+std::string flood_kind(const Leaving& packet, std::string_view token, FloodTo to) {
   const auto text = as_text(packet.bytes);
   const auto at = text.find(token);
   if (at != text.npos && at + token.size() < text.size()) {
@@ -148,7 +153,7 @@ std::string flood_kind(const Leaving& packet, std::string_view token) {
   }
   if (!packet.header) return {};
   const bool v6 = packet.header->to.is_v6();
-  if (packet.header->to != BareLab::target(v6) || packet.header->neighbour) return {};
+  if (packet.header->to != address_of(to, v6) || packet.header->neighbour) return {};
   return packet.header->protocol == 6 ? (v6 ? "tcp/v6" : "tcp/v4") : "other";
 }
 

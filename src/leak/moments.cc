@@ -40,8 +40,10 @@ struct Pipe {
 /// A flood somewhere below us: we hold its stdin open and hear its rounds.
 class Running {
  public:
-  static Result<Running> start(std::vector<std::string> words, const Fd& space, const std::string& log, const std::string& token) {
+  static Result<Running> start(std::vector<std::string> words, const Fd& space, const std::string& log, const std::string& token,
+                               FloodTo to = FloodTo::target) {
     for (const auto& word : {std::string("leak-test"), "--flood=" + token}) words.push_back(word);
+    if (to == FloodTo::witness) words.emplace_back("--flood-witness");
     auto input = Pipe::make();
     auto output = Pipe::make();
     if (!input || !output) return fail(Code::no_descriptors, "cannot make a pipe");
@@ -104,7 +106,7 @@ class Moments {
       : lab_(lab), receiver_(receiver), folder_(std::move(folder)), found_(found), stop_(stop) {}
 
   Result<std::vector<Finding>> go() {
-    auto known = control();
+    auto known = controls();
     if (!known) return fail(std::move(known.error()));
     auto lived = life();
     if (!lived) return fail(std::move(lived.error()));
@@ -116,25 +118,42 @@ class Moments {
   }
 
  private:
-  /// Before any rule each kind of the flood must reach the receiver.
-  Result<> control() {
+  /// Before any rule the target must be reached over the uplink, over the detour without it, and over the uplink made again.
+  Result<> controls() {
+    auto seen = control(FloodTo::target, BareLab::device);
+    if (!seen) return seen;
+    if (auto gone = lab_.remove_link(); !gone) return gone;
+    if (seen = control(FloodTo::target, BareLab::second_device); !seen) return seen;
+    if (auto back = lab_.make_link(); !back) return back;
+    if (seen = control(FloodTo::target, BareLab::device); !seen) return seen;
+    receiver_.read();
+    receiver_.seen.clear();
+    return {};
+  }
+
+  /// Each kind of the flood must reach the receiver by `link`. What else is seen is kept: it may be the guarded program's.
+  Result<> control(FloodTo to, std::string_view link) {
     const auto token = make_token();
-    auto flood = Running::start({}, lab_.near(), log(), token);
+    const auto device = lab_.far_index(link);
+    auto flood = Running::start({}, lab_.near(), log(), token, to);
     if (!flood) return fail(std::move(flood.error()));
     std::set<std::string> kinds;
+    std::size_t read = receiver_.seen.size();
     receiver_.read_until(
         [&] {
-          for (const auto& packet : receiver_.seen) kinds.insert(flood_kind(packet, token));
-          receiver_.seen.clear();
-          return std::ranges::includes(kinds, flood_kinds());
+          for (; read < receiver_.seen.size(); ++read) {
+            const auto& packet = receiver_.seen[read];
+            if (packet.device == device) kinds.insert(flood_kind(packet, token, to));
+          }
+          return stop_.stop_requested() || std::ranges::includes(kinds, flood_kinds());
         },
         patience);
     static_cast<void>(flood->finish());
+    std::string unseen;
     for (const auto& kind : flood_kinds()) {
-      if (!kinds.contains(kind)) missing_ += (missing_.empty() ? "" : ", ") + kind;
+      if (!kinds.contains(kind)) unseen += (unseen.empty() ? "" : ", ") + kind;
     }
-    receiver_.read();
-    receiver_.seen.clear();
+    if (!unseen.empty()) missing_ += fmt::format("{}{} by the {}", missing_.empty() ? "" : "; ", unseen, link);
     return {};
   }
 
@@ -155,9 +174,12 @@ class Moments {
     conclude("rule-swap", swapped);
     auto gone = lab_.remove_link();
     if (!gone) return gone;
+    // All goes by the other link now, also what the guarded program sends. That it would arrive tells an address beside the target.
+    if (auto seen = control(FloodTo::witness, BareLab::second_device); !seen) return seen;
     conclude("interface-removed", guarded->rounds(rounds_a_look, stop_));
     auto back = lab_.make_link();
     if (!back) return back;
+    if (auto seen = control(FloodTo::witness, BareLab::device); !seen) return seen;
     conclude("interface-returned", guarded->rounds(rounds_a_look, stop_));
     guarded->child.signal(SIGKILL);
     const bool dead = guarded->child.wait(patience);
@@ -207,7 +229,7 @@ class Moments {
       line.why = "the step did not take place in time" + last_words();
     } else if (!missing_.empty()) {
       line.verdict = Verdict::not_proven;
-      line.why = "without rules the receiver did not see " + missing_;
+      line.why = "of the control the receiver did not see " + missing_;
     } else if (receiver_.lost() != 0) {
       line.verdict = Verdict::not_proven;
       line.why = fmt::format("the receiver lost {} packets", receiver_.lost());

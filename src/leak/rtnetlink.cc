@@ -145,4 +145,21 @@ Result<> add_address(std::string_view name, const IpAddress& address, std::uint8
   return request.send("cannot give the link an address", name);
 }
 
+Result<> add_route(std::string_view name, const Cidr& block, const IpAddress& gate, std::uint32_t metric) {
+  rtmsg head{};
+  head.rtm_family = block.address.is_v6() ? AF_INET6 : AF_INET;
+  head.rtm_dst_len = block.prefix;
+  head.rtm_table = RT_TABLE_MAIN;
+  head.rtm_protocol = RTPROT_STATIC;
+  head.rtm_scope = RT_SCOPE_UNIVERSE;
+  head.rtm_type = RTN_UNICAST;
+  Request request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, head);
+  const std::uint32_t device = ::if_nametoindex(std::string(name).c_str());
+  request.attribute(RTA_DST, block.address.bytes().data(), block.address.bytes().size());
+  request.attribute(RTA_GATEWAY, gate.bytes().data(), gate.bytes().size());
+  request.attribute(RTA_OIF, &device, sizeof device);
+  request.attribute(RTA_PRIORITY, &metric, sizeof metric);
+  return request.send("cannot make a second way", name);
+}
+
 }  // namespace epif::leak

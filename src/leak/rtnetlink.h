@@ -16,5 +16,7 @@ namespace epif::leak {
 [[nodiscard]] Result<> wait_until_running(std::string_view name);
 /// An address that is usable at once (no duplicate address detection).
 [[nodiscard]] Result<> add_address(std::string_view name, const IpAddress& address, std::uint8_t prefix);
+/// A way to `block` by the neighbour `gate`; of several the one with the smallest `metric` is taken.
+[[nodiscard]] Result<> add_route(std::string_view name, const Cidr& block, const IpAddress& gate, std::uint32_t metric);
 
 }  // namespace epif::leak
