@@ -201,6 +201,9 @@ class Moments {
     auto guarded = Running::start(redirect({"--exec", "/proc/self/exe"}), lab_.near(), log(), token_);
     if (!guarded) return fail(std::move(guarded.error()));
     const bool began = guarded->rounds(rounds_a_look, stop_);
+    // Between the two redirectors there were no rules, and the kernel may have ended old connections by itself.
+    receiver_.read();
+    receiver_.seen.clear();
     guarded->child.signal(SIGTERM);
     const bool ended = guarded->wait_for_end() && guarded->child.wait(patience);
     conclude("stop", began && ended);
