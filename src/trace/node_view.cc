@@ -93,8 +93,11 @@ Result<> function_answers(const ChainLink& link) {
   return {};
 }
 
-Result<> connects(const SocketAddress& to) {
+Result<> connects(const SocketAddress& to, std::uint32_t mark) {
   const Fd socket(::socket(to.ip.is_v6() ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (mark != 0 && ::setsockopt(socket.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) {
+    return fail(system_error(errno, "cannot mark a connection", to.text()));
+  }
   sockaddr_storage place{};
   const auto length = net::to_sockaddr(to, place);
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&place), length) == 0) return {};

@@ -109,7 +109,7 @@ class Walk {
                             fmt::format("The kernel sends it to NGINX at {}; no program of ours is on its way.", nginx.text()),
                             {{"listen_port", std::to_string(guard.listen_port)}, {"nginx", nginx.text()}}});
     answer_.hops.push_back(route_hop("The redirector's table", *route));
-    if (!try_connect("proxy", nginx, "NGINX at " + nginx.text())) return true;
+    if (!tried("proxy", nginx, "NGINX at " + nginx.text())) return true;
     const auto* there = nginxs_table(nginx, table);
     if (there == nullptr) {
       say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), wanted_.text()));
@@ -228,7 +228,7 @@ class Walk {
         refuse({"proxy", State::refuses, fmt::format("Proxy {} does not run (its admin socket is silent): the connection fails.", label), {}});
         return;
       }
-      if (!try_connect("proxy", next.proxy, label)) return;
+      if (!tried("proxy", next.proxy, label)) return;
       const auto address = looks_.address_towards(next.proxy.ip).value_or(next.proxy.ip);
       const proxy::Asker asker{next.identity.empty() ? Identity{} : from, address, route.id, question_.protocol};
       const auto routing = proxy::Routing::of(table->routes);
@@ -260,16 +260,28 @@ class Walk {
   }
 
   void other_host(const NextHop& next, const std::string& label) {
-    if (!try_connect("proxy", next.proxy, label)) return;
-    const auto reached = looks_.connects ? "answers" : "was not tried (ask with --connect)";
-    say("proxy", State::unknown, fmt::format("Proxy {} {}; its routes are on another host: ask there with `epif trace`.", label, reached));
+    const auto reached = tried("proxy", next.proxy, label);
+    if (!reached) return;
+    const auto how = *reached == Reached::answers   ? "answers"
+                     : *reached == Reached::unasked ? "was not tried (ask with --connect)"
+                                                    : "cannot be tried from here, since the rules of this node capture it";
+    say("proxy", State::unknown, fmt::format("Proxy {} {}; its routes are on another host: ask there with `epif trace`.", label, how));
   }
 
-  bool try_connect(const char* hop, const SocketAddress& to, const std::string& label) {
-    if (!looks_.connects) return true;
-    auto connected = looks_.connects(to);
-    if (!connected) refuse({hop, State::refuses, fmt::format("{} cannot be reached: {}.", label, connected.error().text()), {}});
-    return connected.has_value();
+  enum class Reached { answers, unasked, captured };
+  /// Nothing if it cannot be reached, which is said. A connection of ours that the rules would capture tells nothing of its far end.
+  std::optional<Reached> tried(const char* hop, const SocketAddress& to, const std::string& label) {
+    if (!looks_.connects) return Reached::unasked;
+    std::uint32_t mark = 0;
+    for (const auto& guard : view_.guards) {
+      if (covering(guard.excluded, to) != nullptr || covering(guard.targets, to) == nullptr) continue;
+      if (guard.mark == 0 || covering(guard.own, to) == nullptr) return Reached::captured;
+      mark = guard.mark;
+    }
+    auto connected = looks_.connects(to, mark);
+    if (connected) return Reached::answers;
+    refuse({hop, State::refuses, fmt::format("{} cannot be reached: {}.", label, connected.error().text()), {}});
+    return {};
   }
 
   bool chain(const Route& route) {
@@ -290,9 +302,16 @@ class Walk {
 
   /// `by_proxy`: a proxy whose table this node sees; its server may be tried from here.
   void upstream(const Route& route, std::string_view who, bool by_proxy) {
-    if (by_proxy && looks_.connects && !try_connect("upstream", wanted_, wanted_.text())) return;
-    const auto tried = by_proxy && looks_.connects ? "it answers from here" : "that was not tried";
-    say("upstream", State::passes, fmt::format("{} connects to {} ({}; data may go {}).", who, wanted_.text(), tried,
+    const bool udp = question_.protocol == Protocol::udp;
+    std::string_view how = "that was not tried";
+    if (by_proxy && looks_.connects && udp) {
+      how = "that was not tried: a connection tells nothing of datagrams";
+    } else if (by_proxy && looks_.connects) {
+      const auto reached = tried("upstream", wanted_, wanted_.text());
+      if (!reached) return;
+      how = *reached == Reached::answers ? "it answers from here" : "whether it answers cannot be known from here, since the rules of this node capture it";
+    }
+    say("upstream", State::passes, fmt::format("{} {} {} ({}; data may go {}).", who, udp ? "sends to" : "connects to", wanted_.text(), how,
                                                route.data == DataDirection::both ? "both ways" : route.data == DataDirection::push ? "to the server" : "to the client"));
   }
 

@@ -45,8 +45,9 @@ struct View {
 /// What needs a look at the moment itself; in tests without a system.
 struct Looks {
   std::function<Result<>(const ChainLink&)> function_answers;
-  /// Absent: nobody asked for connections.
-  std::function<Result<>(const SocketAddress&)> connects;
+  /// Absent: nobody asked for connections. The mark is the redirector's own, 0 for none: without it the rules would lead a
+  /// connection to the redirector, who accepts whatever the far end does.
+  std::function<Result<>(const SocketAddress&, std::uint32_t mark)> connects;
   /// This node's address towards another; nothing if there is no way.
   std::function<std::optional<IpAddress>(const IpAddress&)> address_towards;
 };

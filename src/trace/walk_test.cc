@@ -28,6 +28,8 @@ struct World {
   View view;
   std::string dead_function;
   bool unreachable = false;
+  Protocol protocol = Protocol::tcp;
+  std::vector<std::pair<std::string, std::uint32_t>> tried;  ///< connections and their marks
 
   World() {
     view.now = now;
@@ -52,12 +54,13 @@ struct World {
     // Two links: servers are reached by another one than the proxies.
     looks.address_towards = [](const IpAddress& to) { return *IpAddress::parse(to.text().starts_with("10.2.") ? "10.1.0.10" : "10.8.0.10"); };
     if (connect) {
-      looks.connects = [&](const SocketAddress& to) -> Result<> {
+      looks.connects = [&](const SocketAddress& to, std::uint32_t mark) -> Result<> {
+        tried.emplace_back(to.text(), mark);
         if (unreachable) return fail(Code::refused, "cannot connect", to.text());
         return {};
       };
     }
-    auto answer = walk({*Destination::parse(destination)}, view, looks);
+    auto answer = walk({*Destination::parse(destination), protocol}, view, looks);
     EXPECT_TRUE(answer) << answer.error().text();
     return answer ? *answer : Answer{};
   }
@@ -220,6 +223,47 @@ TEST(Walk, AProxyIsTriedOnlyWhenAsked) {
   world.unreachable = true;
   EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::passes);
   EXPECT_EQ(world.ask("10.2.0.20:80", true).verdict, Verdict::refused);
+}
+
+/// The proxy that this node sees connects to the server itself.
+World with_a_last_proxy() {
+  World world;
+  auto& last = world.view.tables[1].routes.routes[0];
+  last.next.reset();
+  last.chain.clear();
+  return world;
+}
+
+TEST(Walk, AServerThatTheRulesCaptureIsNotTriedSinceTheRedirectorWouldAnswerForIt) {
+  auto world = with_a_last_proxy();
+  const auto answer = world.ask("10.2.0.20:80", true);
+  EXPECT_EQ(answer.hops.back().hop, "upstream");
+  EXPECT_NE(answer.hops.back().says.find("cannot be known from here"), std::string::npos) << answer.hops.back().says;
+  EXPECT_EQ(world.tried, (decltype(world.tried){{"10.1.0.2:1083", 0}}));
+}
+
+TEST(Walk, AProxyThatTheRulesCaptureIsTriedAsTheRedirectorDoes) {
+  auto world = with_a_last_proxy();
+  world.view.guards[0].targets.push_back(*CaptureTarget::parse("10.1.0.0/24"));
+  world.view.guards[0].mark = 0x1234;
+  world.ask("10.2.0.20:80", true);
+  EXPECT_EQ(world.tried, (decltype(world.tried){{"10.1.0.2:1083", 0x1234}}));
+  world.tried.clear();
+  world.view.guards[0].mark = 0;
+  EXPECT_EQ(world.ask("10.2.0.20:80", true).verdict, Verdict::passes);
+  EXPECT_TRUE(world.tried.empty());
+}
+
+TEST(Walk, ADatagramsServerIsNotAskedByAConnection) {
+  auto world = with_a_last_proxy();
+  world.protocol = Protocol::udp;
+  for (auto& table : world.view.tables) table.routes.routes[0].protocol = Protocol::udp;
+  world.view.guards[0].own.push_back(*CaptureTarget::parse("10.2.0.20:80"));
+  world.view.guards[0].mark = 0x1234;
+  const auto answer = world.ask("10.2.0.20:80", true);
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_NE(answer.hops.back().says.find("sends to 10.2.0.20:80"), std::string::npos) << answer.hops.back().says;
+  EXPECT_EQ(world.tried, (decltype(world.tried){{"10.1.0.2:1083", 0}})) << "its proxy is not captured, and proxies are asked over TCP, for datagrams as well";
 }
 
 TEST(Walk, AMissingPortIsTakenFromTheRoutesIfThereIsOne) {
