@@ -63,21 +63,6 @@ std::vector<std::string> default_agents() {
   return found;
 }
 
-/// Redirectors hold an abstract socket of this network namespace while they live (redirect/running.h).
-std::vector<std::uint16_t> running_redirectors() {
-  std::vector<std::uint16_t> ports;
-  std::ifstream file("/proc/thread-self/net/unix");
-  constexpr std::string_view word = "@epif-redirect-";
-  for (std::string line; std::getline(file, line);) {
-    const auto at = line.find(word);
-    if (at == std::string::npos) continue;
-    std::uint16_t port = 0;
-    const auto* const begin = line.data() + at + word.size();
-    if (std::from_chars(begin, line.data() + line.size(), port).ec == std::errc{}) ports.push_back(port);
-  }
-  return ports;
-}
-
 Result<> function_answers(const ChainLink& link) {
   const Fd found(::open(link.socket.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat info {};
@@ -123,7 +108,8 @@ std::optional<IpAddress> address_towards(const IpAddress& address) {
 Result<View> look_around(const Places& places) {
   View view;
   view.now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  view.running = running_redirectors();
+  std::ifstream sockets("/proc/thread-self/net/unix");
+  view.running = serving_ports(std::string{std::istreambuf_iterator<char>(sockets), {}});
   const bool chosen = !places.routes.empty() || !places.agents.empty();
   std::vector<std::string> states{places.state};
   for (const auto& file : places.routes) {
@@ -157,6 +143,23 @@ Looks real_looks(bool connect) {
   Looks looks{function_answers, {}, address_towards};
   if (connect) looks.connects = connects;
   return looks;
+}
+
+// Redirectors hold an abstract socket of this network namespace while they live (redirect/running.h).
+std::vector<std::uint16_t> serving_ports(std::string_view sockets) {
+  constexpr std::string_view word = " @epif-redirect-";
+  std::vector<std::uint16_t> ports;
+  while (!sockets.empty()) {
+    const auto line = sockets.substr(0, sockets.find('\n'));
+    sockets.remove_prefix(std::min(sockets.size(), line.size() + 1));
+    const auto at = line.find(word);
+    if (at == line.npos) continue;
+    std::uint16_t port = 0;
+    const auto* const end = line.data() + line.size();
+    const auto read = std::from_chars(line.data() + at + word.size(), end, port);
+    if (read.ec == std::errc{} && read.ptr == end) ports.push_back(port);
+  }
+  return ports;
 }
 
 std::optional<Role> role_told(std::string_view metrics) {

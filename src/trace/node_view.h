@@ -20,6 +20,8 @@ struct Places {
 [[nodiscard]] Looks real_looks(bool connect);
 /// Recent refusals of `destination` ("10.2.0.20:80") that the processes of the view and `admins` remember, one line each.
 [[nodiscard]] std::vector<std::string> recent_refusals(const View& view, const std::vector<std::string>& admins, const std::string& destination);
+/// Listen ports of the redirectors that serve, from the text of /proc/net/unix. One that only drains holds another name; pure.
+[[nodiscard]] std::vector<std::uint16_t> serving_ports(std::string_view sockets);
 /// Whose metrics these are, if of one of the two; pure.
 [[nodiscard]] std::optional<Role> role_told(std::string_view metrics);
 /// The refusals of an answer to GET /flows; pure.

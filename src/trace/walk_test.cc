@@ -165,6 +165,14 @@ TEST(Walk, OnlyMetricsOfAProxyOrARedirectorTellARole) {
   EXPECT_EQ(role_told(""), std::nullopt);
 }
 
+TEST(Walk, ARedirectorThatOnlyDrainsDoesNotServe) {
+  const std::string line = "0000000000000000: 00000002 00000000 00010000 0001 01 4711 @epif-redirect-";
+  EXPECT_EQ(serving_ports(line + "15001\n" + line + "15002-drains-77-1f2e\n"), (std::vector<std::uint16_t>{15001}));
+  EXPECT_EQ(serving_ports(line + "15001-drains-77-1f2e\n"), (std::vector<std::uint16_t>{}));
+  EXPECT_EQ(serving_ports(line + "15001x\n" + line + "70000\n"), (std::vector<std::uint16_t>{}));
+  EXPECT_EQ(serving_ports(line + "15001"), (std::vector<std::uint16_t>{15001}));
+}
+
 TEST(Walk, AnotherRedirectorsEmptyTableIsNotTakenForThisOnes) {
   World world;
   world.view.tables.insert(world.view.tables.begin(), Table{Role::redirector, "c", {"umc/other", 1, {}, {}}, {}, false});
