@@ -50,7 +50,7 @@ std::string why_not_served(const Route& route) {
 class Walk {
  public:
   Walk(const Question& question, const View& view, const Looks& looks, SocketAddress wanted)
-      : question_(question), view_(view), looks_(looks), wanted_(wanted) {
+      : question_(question), view_(view), looks_(looks), wanted_(wanted), asked_{wanted.ip, wanted.port} {
     answer_.destination = wanted.text();
     answer_.protocol = question.protocol;
   }
@@ -75,6 +75,8 @@ class Walk {
       return std::move(answer_);
     }
     answer_.hops.push_back(route_hop("The redirector", **route));
+    // A named destination: the address is only this node's alias for it.
+    if (!(*route)->name.empty()) asked_.host = (*route)->name;
     follow(**route, own->routes.node);
     return std::move(answer_);
   }
@@ -232,7 +234,7 @@ class Walk {
       const auto address = looks_.address_towards(next.proxy.ip).value_or(next.proxy.ip);
       const proxy::Asker asker{next.identity.empty() ? Identity{} : from, address, route.id, question_.protocol};
       const auto routing = proxy::Routing::of(table->routes);
-      auto found = routing->find(asker, Destination{wanted_.ip, wanted_.port}, view_.now);
+      auto found = routing->find(asker, asked_, view_.now);
       if (!found) {
         refuse({"proxy", State::refuses, fmt::format("Proxy {} refuses it: {}.", label, found.error().text()), {{"reason", std::string(name(found.error().code))}}});
         return;
@@ -303,15 +305,21 @@ class Walk {
   /// `by_proxy`: a proxy whose table this node sees; its server may be tried from here.
   void upstream(const Route& route, std::string_view who, bool by_proxy) {
     const bool udp = question_.protocol == Protocol::udp;
+    const auto& block = route.destination.block;
+    const bool one = block.prefix == (block.address.is_v6() ? 128 : 32);
+    const auto server = one ? SocketAddress{block.address, wanted_.port} : wanted_;
+    const bool resolves = by_proxy && !one && asked_.is_name();  // as the proxy does (proxy/upstream.h)
     std::string_view how = "that was not tried";
-    if (by_proxy && looks_.connects && udp) {
+    if (resolves) {
+      how = "at the address that its own resolver gives, which was not asked";
+    } else if (by_proxy && looks_.connects && udp) {
       how = "that was not tried: a connection tells nothing of datagrams";
     } else if (by_proxy && looks_.connects) {
-      const auto reached = tried("upstream", wanted_, wanted_.text());
+      const auto reached = tried("upstream", server, server.text());
       if (!reached) return;
       how = *reached == Reached::answers ? "it answers from here" : "whether it answers cannot be known from here, since the rules of this node capture it";
     }
-    say("upstream", State::passes, fmt::format("{} {} {} ({}; data may go {}).", who, udp ? "sends to" : "connects to", wanted_.text(), how,
+    say("upstream", State::passes, fmt::format("{} {} {} ({}; data may go {}).", who, udp ? "sends to" : "connects to", resolves ? asked_.text() : server.text(), how,
                                                route.data == DataDirection::both ? "both ways" : route.data == DataDirection::push ? "to the server" : "to the client"));
   }
 
@@ -319,6 +327,7 @@ class Walk {
   const View& view_;
   const Looks& looks_;
   SocketAddress wanted_;
+  Destination asked_;  ///< what the first proxy is asked for
   Answer answer_;
   bool last_seen_ = false;
 };

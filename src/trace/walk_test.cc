@@ -66,6 +66,15 @@ struct World {
   }
 };
 
+/// The proxy that this node sees connects to the server itself.
+World with_a_last_proxy() {
+  World world;
+  auto& last = world.view.tables[1].routes.routes[0];
+  last.next.reset();
+  last.chain.clear();
+  return world;
+}
+
 std::vector<std::string> hops(const Answer& answer) {
   std::vector<std::string> out;
   for (const auto& hop : answer.hops) out.push_back(hop.hop);
@@ -184,6 +193,22 @@ TEST(Walk, ANameIsFoundInTheRoutes) {
   EXPECT_EQ(world.ask("PACS.example:80").destination, "10.2.0.20:80");
 }
 
+TEST(Walk, AProxyIsAskedForTheRoutesNameSinceTheAddressIsOnlyAnAlias) {
+  auto world = with_a_last_proxy();
+  auto& last = world.view.tables[1].routes.routes[0];
+  last.destination = *CaptureTarget::parse("10.7.0.7:80");
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_NE(answer.hops.back().says.find("connects to 10.7.0.7:80"), std::string::npos) << answer.hops.back().says;
+  last.destination = *CaptureTarget::parse("10.7.0.0/16");
+  const auto resolving = world.ask("10.2.0.20:80").hops.back();
+  EXPECT_NE(resolving.says.find("connects to pacs.example:80 (at the address that its own resolver gives"), std::string::npos) << resolving.says;
+  last.name = "other.example";
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
+  last.destination = *CaptureTarget::parse("10.2.0.20:80");
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused) << "the alias gives no right there";
+}
+
 TEST(Walk, ARefusalSaysTheControlPlanesReason) {
   World world;
   const auto answer = world.ask("10.2.0.21:80");
@@ -231,15 +256,6 @@ TEST(Walk, AProxyIsTriedOnlyWhenAsked) {
   world.unreachable = true;
   EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::passes);
   EXPECT_EQ(world.ask("10.2.0.20:80", true).verdict, Verdict::refused);
-}
-
-/// The proxy that this node sees connects to the server itself.
-World with_a_last_proxy() {
-  World world;
-  auto& last = world.view.tables[1].routes.routes[0];
-  last.next.reset();
-  last.chain.clear();
-  return world;
 }
 
 TEST(Walk, AServerThatTheRulesCaptureIsNotTriedSinceTheRedirectorWouldAnswerForIt) {
