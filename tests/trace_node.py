@@ -66,6 +66,27 @@ def refused():
         check("does not run" in says(trace(w, f"{TARGET}:80", "--routes", w.file, code=3), "capture"), "dead redirector")
 
 
+@promise("a file that the redirector refuses, or that is malformed, is told apart from what is in force")
+def in_force():
+    with World("traceforce") as w, Service(w.server, 80, echo):
+        begin(w)
+        both = ["--routes", w.file, "--admin", f"unix:{w.admin}"]
+        with open(w.file) as file:
+            good = json.load(file)
+        equal([h["state"] for h in trace(w, f"{TARGET}:80", *both, code=0)["hops"]], ["passes", "passes", "unknown"], "states while both are one")
+        tls = {**good["routes"][0], "next": {"proxy": "10.3.0.30:1083", "identity": "umc/proxy"}}
+        write_json(w.file, {**good, "generation": 2, "routes": [tls]})
+        answer = trace(w, f"{TARGET}:80", *both, code=0)
+        check("generation 2, but the redirector has generation 1" in says(answer, "route"), answer)
+        with open(w.file, "w") as file:
+            file.write('{"generation": 3,')
+        w.client.connect(TARGET, 80).close()  # it goes on
+        answer = trace(w, f"{TARGET}:80", *both, code=0)
+        check("malformed" in says(answer, "route") and "goes on with generation 1" in says(answer, "route"), answer)
+        done = w.client.run(epif(), "trace", f"{TARGET}:80", "--routes", w.file, "--state", w.lab.state, check=False)
+        equal((done.returncode, done.stdout), (1, ""), "a malformed file that no process is known for")
+
+
 @promise("routes for a user or a cgroup are traced as their program, as a program below the cgroup, and as others")
 def programs():
     with World("tracewho") as w:

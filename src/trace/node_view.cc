@@ -23,19 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<Table> read_table(const std::string& file) {
-  std::ifstream in(file);
-  if (!in) return fail(Code::not_found, "cannot read the routes", file);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  auto routes = parse_routes(text, file);
-  if (!routes) return fail(std::move(routes.error()));
-  Table table{Role::redirector, file, std::move(*routes), {}, false};
-  // Only a proxy asks who comes.
-  const auto asks = [](const Route& route) { return !route.peers.empty() || !route.sources.empty(); };
-  if (std::ranges::any_of(table.routes.routes, asks)) table.role = Role::proxy;
-  return table;
-}
-
 /// What the process behind an admin socket says to `target`; nothing if nobody answers.
 std::optional<std::string> ask(const std::string& admin, std::string_view target) {
   const auto answer = bridge::unix_http(admin, "GET", target, {}, {}, limits::admin_deadline_ms);
@@ -45,11 +32,33 @@ std::optional<std::string> ask(const std::string& admin, std::string_view target
 
 /// The process tells its own role; if it does not, the table's routes have told it.
 void meet(Table& table, const std::string& admin) {
+  if (admin.empty()) return;
   table.admin = admin;
   const auto metrics = ask(admin, "/metrics");
   table.answers = metrics.has_value();
   if (!metrics) return;
   table.role = role_told(*metrics).value_or(table.role);
+  table.serves = generation_told(*metrics);
+}
+
+/// `admin`: its process's socket; may be empty.
+Result<Table> read_table(const std::string& file, const std::string& admin) {
+  std::ifstream in(file);
+  if (!in) return fail(Code::not_found, "cannot read the routes", file);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  auto routes = parse_routes(text, file);
+  if (!routes) {
+    Table table{Role::redirector, file, {}, {}, false, {}, routes.error().text()};
+    meet(table, admin);
+    if (!table.serves) return fail(std::move(routes.error()));
+    return table;
+  }
+  Table table{Role::redirector, file, std::move(*routes), {}, false};
+  // Only a proxy asks who comes.
+  const auto asks = [](const Route& route) { return !route.peers.empty() || !route.sources.empty(); };
+  if (std::ranges::any_of(table.routes.routes, asks)) table.role = Role::proxy;
+  meet(table, admin);
+  return table;
 }
 
 std::vector<std::string> default_agents() {
@@ -112,19 +121,17 @@ Result<View> look_around(const Places& places) {
   view.running = serving_ports(std::string{std::istreambuf_iterator<char>(sockets), {}});
   const bool chosen = !places.routes.empty() || !places.agents.empty();
   std::vector<std::string> states{places.state};
-  for (const auto& file : places.routes) {
-    auto table = read_table(file);
+  for (std::size_t i = 0; i < places.routes.size(); ++i) {
+    auto table = read_table(places.routes[i], i < places.admins.size() ? places.admins[i] : std::string());
     if (!table) return fail(std::move(table.error()));
     view.tables.push_back(std::move(*table));
   }
   for (const auto& folder : chosen ? places.agents : default_agents()) {
-    auto table = read_table(folder + "/routes.json");
+    auto table = read_table(folder + "/routes.json", folder + "/admin.sock");
     if (!table) return fail(std::move(table.error()));
-    meet(*table, folder + "/admin.sock");
     view.tables.push_back(std::move(*table));
     states.push_back(folder + "/redirect");
   }
-  for (std::size_t i = 0; i < places.admins.size() && i < places.routes.size(); ++i) meet(view.tables[i], places.admins[i]);
   for (const auto& state : states) {
     auto guards = leak::guards(state);
     if (!guards) return fail(std::move(guards.error()));
@@ -165,6 +172,19 @@ std::vector<std::uint16_t> serving_ports(std::string_view sockets) {
 std::optional<Role> role_told(std::string_view metrics) {
   if (metrics.contains("epif_proxy_")) return Role::proxy;
   if (metrics.contains("epif_redirect_")) return Role::redirector;
+  return {};
+}
+
+std::optional<std::uint64_t> generation_told(std::string_view metrics) {
+  constexpr std::string_view word = "_routes_generation ";
+  while (!metrics.empty()) {
+    const auto line = metrics.substr(0, metrics.find('\n'));
+    metrics.remove_prefix(std::min(metrics.size(), line.size() + 1));
+    const auto at = line.find(word);
+    if (at == line.npos || line.starts_with('#')) continue;
+    std::uint64_t value = 0;
+    if (std::from_chars(line.data() + at + word.size(), line.data() + line.size(), value).ec == std::errc{}) return value;
+  }
   return {};
 }
 

@@ -14,7 +14,8 @@ struct Places {
   std::string state = "/run/epif";   ///< the redirector's, in standalone use
 };
 
-/// Reads rules, tables and sockets of this node, as they are now. Errors: permission, those of a named file.
+/// Reads rules, tables and sockets of this node, as they are now. A malformed file is an error only where no process answers for
+/// it. Errors: permission, those of a named file.
 [[nodiscard]] Result<View> look_around(const Places& places);
 /// Looks that ask this machine. `connect`: tries connections, each within limits::connect_deadline_ms.
 [[nodiscard]] Looks real_looks(bool connect);
@@ -24,6 +25,8 @@ struct Places {
 [[nodiscard]] std::vector<std::uint16_t> serving_ports(std::string_view sockets);
 /// Whose metrics these are, if of one of the two; pure.
 [[nodiscard]] std::optional<Role> role_told(std::string_view metrics);
+/// The generation of the routes that they tell of; pure.
+[[nodiscard]] std::optional<std::uint64_t> generation_told(std::string_view metrics);
 /// The refusals of an answer to GET /flows; pure.
 [[nodiscard]] std::vector<std::string> refusals_of(std::string_view flows, const std::string& destination);
 

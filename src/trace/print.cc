@@ -14,7 +14,7 @@ std::string print_text(const Answer& answer) {
   bool unknown = false;
   for (const auto& hop : answer.hops) unknown = unknown || hop.state == State::unknown;
   fmt::format_to(std::back_inserter(out), "{}{}\n", name(answer.verdict),
-                 unknown && answer.verdict == Verdict::passes ? ", as far as this node can see" : "");
+                 unknown ? ", as far as this node can see" : "");
   return out;
 }
 

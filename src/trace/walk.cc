@@ -64,6 +64,7 @@ class Walk {
       standalone(*guard);
       return std::move(answer_);
     }
+    if (!in_force(*own, "route", "the redirector")) return std::move(answer_);
     auto users = own->routes;
     const auto unknown = redirect::resolve_users(users);
     static_cast<void>(unknown);  // they fit nobody, as in the redirector
@@ -87,6 +88,20 @@ class Walk {
     answer_.hops.push_back(std::move(hop));
   }
   void say(std::string hop, State state, std::string says) { answer_.hops.push_back({std::move(hop), state, std::move(says), {}}); }
+
+  /// Says so where the file is not what its process has; false if it says nothing at all of the routes.
+  bool in_force(const Table& table, const char* hop, std::string_view who) {
+    if (!table.malformed.empty()) {
+      say(hop, State::unknown, fmt::format("The file is malformed ({}); {} goes on with generation {}, whose routes cannot be seen here.", table.malformed,
+                                           who, *table.serves));
+      return false;
+    }
+    if (table.serves && *table.serves != table.routes.generation) {
+      say(hop, State::unknown, fmt::format("{} is generation {}, but {} has generation {}: what follows is the file's, and not in force.", table.file,
+                                           table.routes.generation, who, *table.serves));
+    }
+    return true;
+  }
 
   /// What the kernel sends to NGINX passes no redirector, and needs none that runs.
   bool by_nginx() {
@@ -230,6 +245,7 @@ class Walk {
         refuse({"proxy", State::refuses, fmt::format("Proxy {} does not run (its admin socket is silent): the connection fails.", label), {}});
         return;
       }
+      if (!in_force(*table, "proxy", "proxy " + label)) return;
       if (!tried("proxy", next.proxy, label)) return;
       const auto address = looks_.address_towards(next.proxy.ip).value_or(next.proxy.ip);
       const proxy::Asker asker{next.identity.empty() ? Identity{} : from, address, route.id, question_.protocol};
@@ -253,7 +269,7 @@ class Walk {
   [[nodiscard]] const Table* proxys_table(const NextHop& next) const {
     const auto fits = [&](const Table& table) {
       if (table.role != Role::proxy) return false;
-      if (!next.identity.empty()) return table.routes.node == next.identity;
+      if (!next.identity.empty() && table.malformed.empty()) return table.routes.node == next.identity;
       const auto here = looks_.address_towards(next.proxy.ip);
       return here == next.proxy.ip;
     };

@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -32,6 +33,8 @@ struct Table {
   RouteTable routes;
   std::string admin;     ///< path of the admin socket; empty: none
   bool answers = false;  ///< its process answers there
+  std::optional<std::uint64_t> serves{};  ///< generation that its process has, which need not be the file's
+  std::string malformed{};  ///< why the file cannot be read; `routes` is empty then, and the process goes on with what it has
 };
 
 /// What there is to see on this node.

@@ -167,6 +167,38 @@ TEST(Walk, AnotherRedirectorsTableIsNotTakenForNginxs) {
   EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"capture", "route", "proxy", "upstream"}));
 }
 
+TEST(Walk, AFileThatItsProcessDoesNotServeIsToldAsSuch) {
+  World world;
+  world.view.tables[0].serves = 1;
+  world.view.tables[1].serves = 1;
+  EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"capture", "route", "proxy", "function", "proxy"}));
+  world.view.tables[0].serves = 3;
+  world.view.tables[1].serves = 0;
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"capture", "route", "route", "proxy", "proxy", "function", "proxy"}));
+  EXPECT_EQ(answer.hops[1].state, State::unknown);
+  EXPECT_EQ(answer.hops[1].says, "a is generation 1, but the redirector has generation 3: what follows is the file's, and not in force.");
+  EXPECT_NE(answer.hops[3].says.find("has generation 0"), std::string::npos) << answer.hops[3].says;
+  EXPECT_NE(print_text(world.ask("10.2.0.21:80")).find("would be refused, as far as this node can see"), std::string::npos);
+}
+
+TEST(Walk, AMalformedFileIsNoTableAndItsProcessGoesOn) {
+  World world;
+  auto& own = world.view.tables[0];
+  own = {Role::redirector, "a", {}, "/run/r", true, 7, "a:1:2 no value"};
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"capture", "route"}));
+  EXPECT_EQ(answer.hops[1].state, State::unknown);
+  EXPECT_EQ(answer.hops[1].says, "The file is malformed (a:1:2 no value); the redirector goes on with generation 7, whose routes cannot be seen here.");
+}
+
+TEST(Walk, TheGenerationIsThatOfTheMetricAndNotOfItsHelp) {
+  EXPECT_EQ(generation_told("# HELP epif_proxy_routes_generation 9 x\nepif_proxy_routes_generation 12\n"), 12u);
+  EXPECT_EQ(generation_told("# HELP epif_proxy_routes_generation 9 x\n"), std::nullopt);
+  EXPECT_EQ(generation_told("epif_redirect_routes_generation x"), std::nullopt);
+}
+
 TEST(Walk, OnlyMetricsOfAProxyOrARedirectorTellARole) {
   EXPECT_EQ(role_told("# TYPE x counter\nepif_proxy_connections_total 1\n"), Role::proxy);
   EXPECT_EQ(role_told("epif_redirect_connections_total 1\n"), Role::redirector);
