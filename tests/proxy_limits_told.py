@@ -1,12 +1,9 @@
 #!/usr/bin/python3
 """Every limit of src/base/limits.h that concerns the proxy stands in its metrics and in docs/proxy-limits.md, with its value."""
-import pathlib
-import re
-
 from lab import check, equal, promise, run
+from limits_page import limits, numbers, rows, told, twice
 from proxy_world import Proxy
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECTIONS = ("Data plane: handshakes", "Data plane: relay", "Data plane: UDP associations of the proxy")
 OTHERS = {"routes_file_max_bytes", "chain_max_functions"}  # of other sections
 # Flags, or counts of the process, under other names; the rest is the redirector's or the SDK's.
@@ -25,44 +22,31 @@ ELSEWHERE = {"first_bytes_wait_ms", "first_bytes_wait_max_ms", "bf_first_bytes_h
              "forwarded_source_percent", "forwarded_handshake_percent", "forwarded_percent", "excess_told_ms"}
 
 
-def limits():
+def of_the_proxy():
     """name -> value, of the sections that concern the proxy."""
-    made, section = {}, ""
-    for line in (ROOT / "src/base/limits.h").read_text(encoding="utf-8").splitlines():
-        if line.startswith("// "):
-            section = line[3:]
-        found = re.match(r"inline constexpr \S+ (\w+) = ([^;]+);", line)
-        if found and (section in SECTIONS or found[1] in OTHERS):
-            made[found[1]] = eval(found[2].replace("'", "").replace("ull", ""))
-    return made
+    return {name: value for section, name, value in limits() if section in SECTIONS or name in OTHERS}
 
 
 @promise("every limit that concerns the proxy is in metrics with its value, and each that is there is documented")
 def all_told():
-    wanted = limits()
+    wanted = of_the_proxy()
     check(len(wanted) > 70, f"only {len(wanted)} limits were found")
     with Proxy("--allow-all", "--max-connections", "9000") as proxy:
         metrics = proxy.get("/metrics")
-    series = [line.rpartition(" ")[0] for line in metrics.splitlines() if line and not line.startswith("#")]
-    equal(sorted({one for one in series if series.count(one) > 1}), [], "series that are there twice, which Prometheus refuses")
-    told = {family: {name: float(value) for name, value in re.findall(family + r'\{limit="(\w+)"\} (\S+)', metrics)}
-            for family in ("epif_proxy_limit", "epif_proxy_fixed_limit", "epif_proxy_held", "epif_proxy_shed_total")}
+    equal(twice(metrics), [], "series that are there twice, which Prometheus refuses")
+    changeable, fixed = told(metrics, "epif_proxy_limit"), told(metrics, "epif_proxy_fixed_limit")
     for name, value in wanted.items():
         if name in CHANGEABLE:
-            equal(told["epif_proxy_limit"].get(CHANGEABLE[name]), value, f"{name} in metrics")
+            equal(changeable.get(CHANGEABLE[name]), value, f"{name} in metrics")
         elif name not in ELSEWHERE:
-            equal(told["epif_proxy_fixed_limit"].get(name), value, f"{name} in metrics")
+            equal(fixed.get(name), value, f"{name} in metrics")
     for family in ("epif_proxy_held", "epif_proxy_shed_total"):
-        check(set(told[family]) <= set(told["epif_proxy_limit"]) | {"route"}, f"{family} tells of limits that have no value")
-    page = (ROOT / "docs/proxy-limits.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
-    documented = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
-    equal(sorted((set(told["epif_proxy_limit"]) | set(told["epif_proxy_fixed_limit"])) - set(documented)), [], "limits that the page leaves out")
-    for names, values in rows:
-        names, values = re.findall(r"`(\w+)`", names), [value.replace(",", "") for value in re.findall(r"[\d,]*\d", values)]
-        for name, value in zip(names, values * len(names) if len(values) == 1 else values):
-            if name in told["epif_proxy_fixed_limit"] and name not in told["epif_proxy_limit"]:
-                equal(float(value), told["epif_proxy_fixed_limit"][name], f"{name} on the page")
+        check(set(told(metrics, family)) <= set(changeable) | {"route"}, f"{family} tells of limits that have no value")
+    documented = {name for names, _ in rows("proxy-limits.md") for name in names}
+    equal(sorted((set(changeable) | set(fixed)) - documented), [], "limits that the page leaves out")
+    for name, value in numbers("proxy-limits.md"):
+        if name in fixed and name not in changeable:
+            equal(value, fixed[name], f"{name} on the page")
 
 
 run(needs_root=False)

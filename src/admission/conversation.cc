@@ -7,10 +7,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Patience for a client that has been refused to read its answer and leave.
-constexpr milliseconds farewell{2'000};
-constexpr std::size_t farewell_bytes = 256 * 1024;
-
 socks::Decoded<socksx::Request> decode_draft(ByteSpan received) {
   const auto decoded = socks6::decode_request(received);
   if (const auto* fault = socks::malformed(decoded)) return *fault;
@@ -326,11 +322,11 @@ net::Task<Result<>> Conversation::refuse_unread(milliseconds patience) {
 }
 
 net::Task<void> close_after_answer(net::Stream& client) {
-  const auto deadline = net::Clock::now() + farewell;
+  const auto deadline = net::Clock::now() + milliseconds(limits::farewell_ms);
   net::reset_on_close(client.fd(), false);
   auto ended = co_await net::end_write(client, deadline);
   std::size_t discarded = 0;
-  while (ended && discarded < farewell_bytes) {
+  while (ended && discarded < limits::farewell_max_bytes) {
     const net::Io io = client.read_some(client.loop().scratch());
     if (io.state == net::Io::State::moved) {
       discarded += io.bytes;

@@ -10,10 +10,10 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/limits.h"
+
 namespace epif::bridge {
 namespace {
-
-constexpr std::chrono::milliseconds watch_interval{200};
 
 // tcpi_state; <netinet/tcp.h> names these, but its tcp_info is older than <linux/tcp.h>'s.
 enum : std::uint8_t { TCP_TIME_WAIT = 6, TCP_CLOSE = 7, TCP_CLOSE_WAIT = 8, TCP_LAST_ACK = 9, TCP_CLOSING = 11 };
@@ -112,7 +112,7 @@ void Chain::State::watch_direct() {
   const bool half = announced(way_to_server) || announced(way_to_client);
   if (loop.now() - watched_since >= std::chrono::seconds(half ? limits.half_closed_s : limits.idle_s))
     return fail({Code::timeout, half ? "one side ended and the other stayed silent" : "the flow was idle too long"});
-  watch = loop.after(watch_interval, [this] { watch_direct(); });
+  watch = loop.after(std::chrono::milliseconds(limits::bf_direct_look_ms), [this] { watch_direct(); });
 }
 
 net::Task<Result<>> await_announced(Chain::State& chain, std::size_t way, net::TimePoint deadline) {

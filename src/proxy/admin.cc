@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "base/limits.h"
+
 namespace epif::proxy {
 namespace {
-
-constexpr std::size_t head_max_bytes = 8 * 1024;
-constexpr std::chrono::milliseconds patience{5'000};
 
 std::string_view phrase(int status) {
   switch (status) {
@@ -19,7 +18,7 @@ std::string_view phrase(int status) {
 net::Task<Result<std::string>> read_head(net::Stream& stream, net::TimePoint deadline) {
   std::string head;
   while (head.find("\r\n\r\n") == std::string::npos) {
-    if (head.size() > head_max_bytes) co_return fail(Code::limit, "the request's head is too long");
+    if (head.size() > limits::admin_head_max_bytes) co_return fail(Code::limit, "the request's head is too long");
     std::array<std::uint8_t, 1024> part{};
     auto got = co_await net::read_more(stream, part, deadline);
     if (!got) co_return fail(std::move(got.error()));
@@ -47,7 +46,7 @@ Admin::Admin(net::Loop& loop, Fd listener, Ask ask)
 
 net::Task<void> Admin::serve(net::Loop& loop, Fd connection, std::shared_ptr<Ask> ask) {
   net::SocketStream stream(loop, std::move(connection));
-  const auto deadline = net::Clock::now() + patience;
+  const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::admin_patience_ms);
   auto head = co_await read_head(stream, deadline);
   if (!head) co_return;
   const auto path = path_of_request(*head);

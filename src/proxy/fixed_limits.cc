@@ -7,6 +7,12 @@ namespace {
 constexpr NamedValue all[] = {
     {"handshake_deadline_ms", limits::handshake_deadline_ms},
     {"connect_deadline_ms", limits::connect_deadline_ms},
+    {"connect_stagger_ms", limits::connect_stagger_ms},
+    {"reply_hold_ms", limits::reply_hold_ms},
+    {"farewell_ms", limits::farewell_ms},
+    {"farewell_max_bytes", limits::farewell_max_bytes},
+    {"admin_head_max_bytes", limits::admin_head_max_bytes},
+    {"admin_patience_ms", limits::admin_patience_ms},
     {"stop_deadline_ms", limits::stop_deadline_ms},
     {"recent_refusals", limits::recent_refusals},
     {"handshake_max_bytes", limits::handshake_max_bytes},
@@ -29,6 +35,7 @@ constexpr NamedValue all[] = {
     {"handover_drain_s", limits::handover_drain_s},
     {"reverse_bytes_min", limits::reverse_bytes_min},
     {"reverse_percent", limits::reverse_percent},
+    {"reverse_look_ms", limits::reverse_look_ms},
     {"withdrawn_route_counts", limits::withdrawn_route_counts},
     {"certificate_settle_ms", limits::certificate_settle_ms},
     {"route_expiry_s", limits::route_expiry_s},
@@ -87,6 +94,7 @@ constexpr NamedValue all[] = {
     {"bf_outbox_messages", limits::bf_outbox_messages},
     {"bf_messages_per_connection", limits::bf_messages_per_connection},
     {"bf_last_words_ms", limits::bf_last_words_ms},
+    {"bf_direct_look_ms", limits::bf_direct_look_ms},
     {"bf_report_wait_ms", limits::bf_report_wait_ms},
 };
 

@@ -14,15 +14,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds reverse_look_ms{100};
-constexpr milliseconds reply_hold{1};
-
 /// A server that has the client's first bytes may answer at once (or end): then its bytes go with our reply, for one packet and
 /// one wake-up less. Who sent those bytes ahead does not need the reply for them.
 net::Task<bool> answers_at_once(net::Stream& upstream, bool has_all) {
   if (upstream.clear_socket() < 0) co_return false;
   if (has_all && !upstream.may_read()) {
-    auto ready = co_await upstream.readable(net::Clock::now() + reply_hold);
+    auto ready = co_await upstream.readable(net::Clock::now() + milliseconds(limits::reply_hold_ms));
     if (!ready) co_return false;
   }
   co_return upstream.may_read();
@@ -410,7 +407,7 @@ void Worker::Session::watch_reverse() {
     flow_.cut(reverse_error(route));
     return;
   }
-  reverse_timer_ = worker_.loop_.after(reverse_look_ms, [this] { watch_reverse(); });
+  reverse_timer_ = worker_.loop_.after(milliseconds(limits::reverse_look_ms), [this] { watch_reverse(); });
 }
 
 void Worker::Session::refused(const Error& why) const {

@@ -13,8 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds attempt_delay{250};  // RFC 8305 section 5
-
 bool is_anything(const Cidr& block) { return block.prefix == 0; }
 
 /// RFC 8305 section 4: families take turns, beginning with that of the first address.
@@ -87,7 +85,7 @@ struct Race : std::enable_shared_from_this<Race> {
     ++running;
     net::spawn(attempt(shared_from_this(), to[next++]));
     if (winner || next == to.size() || attempts == Attempts::one_by_one) return;
-    stagger = loop.after(attempt_delay, [this] {
+    stagger = loop.after(milliseconds(limits::connect_stagger_ms), [this] {
       stagger = {};
       start_next();
     });

@@ -52,6 +52,7 @@ void Stats::add(const Stats& other) {
   led += other.led;
   active += other.active;
   most += other.most;
+  warm = other.warm, first_bytes_wait_ms = other.first_bytes_wait_ms;  // the same in all threads
   completed += other.completed;
   for (const auto& [code, count] : other.refused) refused[code] += count;
   for (const auto& [code, count] : other.cut) cut[code] += count;
@@ -100,6 +101,8 @@ std::string metrics_text(const Stats& stats) {
   lines.value("connections_active", stats.active);
   lines.gauge("limit", "What is allowed at most; those of a source and the forwarded ones are for hosts that this node forwards for.");
   lines.value("limit", stats.most, "{limit=\"connections\"}");
+  lines.value("limit", stats.warm, "{limit=\"warm_pool_connections\"}");
+  lines.value("limit", stats.first_bytes_wait_ms, "{limit=\"first_bytes_wait_ms\"}");
   if (stats.forwarded) {
     for (const auto& [limit, value] : source_limits(*stats.forwarded)) lines.value("limit", value, fmt::format("{{limit=\"{}\"}}", limit));
     lines.gauge("forwarded_active", "Held now for hosts that this node forwards for.");

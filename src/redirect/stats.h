@@ -41,6 +41,8 @@ struct Stats {
   std::uint64_t rules_restored = 0;               ///< after others had removed or changed them; of the service
   std::uint64_t active = 0;                       ///< held now
   std::uint64_t most = 0;                         ///< that may be held
+  std::uint64_t warm = 0;                         ///< connections to keep ready, each thread and proxy
+  std::uint64_t first_bytes_wait_ms = 0;
   std::uint64_t completed = 0;                    ///< both directions ended in order
   std::map<Code, std::uint64_t> refused;          ///< reset before a byte was relayed, by reason
   std::map<Code, std::uint64_t> cut;              ///< ended by an error later, by reason

@@ -209,6 +209,8 @@ Stats Worker::stats(bool with_flows) const {
   auto stats = counts_;
   stats.active = flows_.size();
   stats.most = settings_.max_flows_per_thread();
+  stats.warm = settings_.warm;
+  stats.first_bytes_wait_ms = settings_.first_bytes_wait_ms;
   for (const auto& flow : flows_) {
     stats.bytes_sent += flow.sent.bytes;
     stats.bytes_received += flow.received.bytes;
