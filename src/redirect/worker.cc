@@ -209,7 +209,7 @@ Stats Worker::stats(bool with_flows) const {
   auto stats = counts_;
   stats.active = flows_.size();
   stats.most = settings_.max_flows_per_thread();
-  stats.warm = settings_.warm;
+  stats.warm = settings_.kept_ready(false);
   stats.first_bytes_wait_ms = settings_.first_bytes_wait_ms;
   for (const auto& flow : flows_) {
     stats.bytes_sent += flow.sent.bytes;
