@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """client ── gate ── server and proxy: datagrams of the node itself, over SOCKS6 and through SOCKS5 relays of other make."""
 from lab import check, equal, epif, promise, run, wait_until, write_json
-from redirect_world import Datagrams, World, ask, certificates, datagram_socket, danted, is_refused
+from redirect_world import Datagrams, Service, World, ask, certificates, datagram_socket, danted, is_refused
 
 TARGET, TARGET6 = "10.2.0.20", "fd02::20"
 
@@ -113,6 +113,26 @@ def killed():
         check(routing() != before, "control: the routing rule went with the process")
         w.client.run(epif(), "redirect", "--uninstall", "--state", w.lab.state)
         equal(routing(), before, "routing after --uninstall")
+
+
+@promise("a SOCKS5 relay at another address than the proxy's is refused with both addresses, and nothing leaves for it")
+def relay_elsewhere():
+    def proxy(peer):
+        equal(peer.recv(3), b"\x05\x01\x00", "greeting")
+        peer.sendall(b"\x05\x00")
+        equal(peer.recv(10)[:2], b"\x05\x03", "version and command")
+        peer.sendall(b"\x05\x00\x00\x01" + bytes([10, 2, 0, 20]) + (4000).to_bytes(2, "big"))
+        peer.recv(1)
+    with World("udpelse", proxy=False) as w, Service(w.proxy_node, 1080, proxy), Datagrams(w.server, 4000) as relay:
+        w.redirect("--socks", "5", "--capture", "10.9.0.0/24", "--warm", "0")
+        wire = w.gate.capture("client", "udp")
+        with datagram_socket(w.client, "10.9.0.9") as out:
+            out.sendto(b"astray", ("10.9.0.9", 9))
+            wait_until(lambda: w.flows()["refusals"], "the refusal is told")
+        refusal = w.flows()["refusals"][-1]
+        equal((refusal["reason"], [word in refusal["message"] for word in ("10.3.0.30:1080", "10.2.0.20:4000", "--socks 6")]),
+              ("unsupported", [True] * 3), f"the refusal: {refusal}")
+        equal((wire.stop().packets(), relay.peers), ([], []), "datagrams on the uplink and at the relay")
 
 
 @promise("a dead proxy drops datagrams with a reason, bounded, and nothing waits for it at a stop")

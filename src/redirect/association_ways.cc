@@ -137,7 +137,9 @@ net::Task<Result<>> Association::over_relay() {
   if (relay->ip.is_any()) relay->ip = route_->next->proxy.ip;
   if (relay->ip.unmapped() != route_->next->proxy.ip) {
     stream_ = nullptr;
-    co_return fail(Code::protocol, "the proxy's relay is at another address", "proxy " + route_->next->proxy.text(), relay->text());
+    // The guard lets own datagrams out to the proxy's address alone: to any that a proxy names they would be a way out of the node.
+    co_return fail(Code::unsupported, "the proxy's relay for datagrams is at another address than the proxy", "proxy " + route_->next->proxy.text(),
+                   "relay " + relay->text(), "let the proxy relay at its own address, or use --socks 6");
   }
   relay->ip = relay->ip.unmapped();
   co_await net::when_both(watch_control(control), [](Association& self, SocketAddress to, SocketAddress near) -> net::Task<void> {
