@@ -22,6 +22,7 @@ struct OrchestratorArguments {
   std::string use = "join";
   std::string subject;
   std::string valid;
+  std::string alias_range;
 };
 
 Exit init(const OrchestratorArguments& arguments) {
@@ -47,8 +48,17 @@ Exit init(const OrchestratorArguments& arguments) {
 Exit run(const OrchestratorArguments& arguments) {
   auto listen = SocketAddress::parse(arguments.listen);
   if (!listen) return report(listen.error());
+  std::optional<Cidr> aliases;
+  if (!arguments.alias_range.empty()) {
+    auto range = Cidr::parse(arguments.alias_range);
+    if (!range) return report({Code::usage, "bad --alias-range", arguments.alias_range, range.error().text(), "an IPv4 block, such as 198.18.0.0/15"});
+    if (range->address.is_v6() || range->prefix > 30) {
+      return report({Code::usage, "bad --alias-range", arguments.alias_range, "not an IPv4 block of 4 addresses or more", "such as 198.18.0.0/15"});
+    }
+    aliases = *range;
+  }
   const StopSignal signals;
-  auto service = orchestrator::Service::start({arguments.folder, arguments.store, *listen});
+  auto service = orchestrator::Service::start({arguments.folder, arguments.store, *listen, aliases});
   if (!service) return report(service.error());
   std::printf("orchestrator: listens on https://%s\n", (*service)->address().text().c_str());
   std::fflush(stdout);
@@ -103,6 +113,7 @@ void add_orchestrator(CLI::App& root, Exit& exit) {
     one->add_option("--listen", arguments->listen, "ADDR:PORT of the API")->capture_default_str();
     one->add_option("--store", arguments->store, "sqlite:PATH; by default epif.db in the folder");
   }
+  running->add_option("--alias-range", arguments->alias_range, "IPv4 block, used by no machine, from which each node with a hostname gets the address by which programs of other domains reach it");
   initialise->add_option("--host", arguments->hosts, "Further name or address by which it is reached; repeats");
   initialise->footer("Example:\n  epif orchestrator init --dir /var/lib/epif/orchestrator --host epif.example.org");
   running->footer("Example:\n  epif orchestrator run --dir /var/lib/epif/orchestrator --listen 0.0.0.0:7443");

@@ -13,8 +13,8 @@ namespace {
 /// One pass over the store's content. Order: judge, ask the domains, derive what stands on each node, compare, commit.
 class Pass {
  public:
-  Pass(World& world, const PolicySource& policies, InfrastructureOrchestrator::Time now)
-      : world_(world), policies_(policies), now_(now), second_(std::chrono::floor<std::chrono::seconds>(now)) {}
+  Pass(World& world, const PolicySource& policies, const std::optional<Cidr>& alias_range, InfrastructureOrchestrator::Time now)
+      : world_(world), policies_(policies), alias_range_(alias_range), now_(now), second_(std::chrono::floor<std::chrono::seconds>(now)) {}
 
   [[nodiscard]] std::vector<store::Write> run() {
     environments_ = read_environments(world_);
@@ -51,9 +51,15 @@ class Pass {
       if (!report.public_key.empty()) input.public_keys[name] = report.public_key;
     }
     for (const auto& [name, record] : world_.assignments) {
-      if (!record.spec.contains("\"nginx\":")) continue;  // most have none, and reading all is most of a pass
-      if (const auto before = parse_assignment(record.spec)) note_nginx_ports(*before, input.nginx_ports);
+      // Most have none, and reading all is most of a pass.
+      const bool named = alias_range_ && record.spec.contains("\"name\":");
+      if (!named && !record.spec.contains("\"nginx\":")) continue;
+      const auto before = parse_assignment(record.spec);
+      if (!before) continue;
+      note_nginx_ports(*before, input.nginx_ports);
+      if (alias_range_) note_aliases(*before, *alias_range_, input.aliases);
     }
+    input.alias_range = alias_range_;
     input.expires = ends.flows;
     input.default_expires = ends.ordinary;
     input.policy_version = world_.policy_version;
@@ -118,6 +124,7 @@ class Pass {
 
   World& world_;
   const PolicySource& policies_;
+  const std::optional<Cidr>& alias_range_;
   InfrastructureOrchestrator::Time now_;
   std::chrono::sys_seconds second_;
   std::vector<Environment> environments_;
@@ -135,7 +142,7 @@ class Pass {
 Result<> InfrastructureOrchestrator::reconcile(Time now) {
   auto world = read_world(store_);
   if (!world) return fail(world.error());
-  Pass pass(*world, policies_, now);
+  Pass pass(*world, policies_, alias_range_, now);
   const auto writes = pass.run();
   next_look_ = pass.next_end();
   // The decision is on record before it takes effect: a crash in between repeats the line, it never loses it.

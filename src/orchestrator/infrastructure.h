@@ -1,8 +1,10 @@
 #pragma once
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "orchestrator/judgement.h"
 #include "store/store.h"
 
@@ -16,7 +18,9 @@ namespace epif::orchestrator {
 class InfrastructureOrchestrator {
  public:
   using Time = std::chrono::system_clock::time_point;
-  InfrastructureOrchestrator(store::Store& store, PolicySource policies) : store_(store), policies_(std::move(policies)) {}
+  /// `alias_range`: from which named nodes get the addresses by which programs of other domains reach them; see aliases.h.
+  InfrastructureOrchestrator(store::Store& store, PolicySource policies, std::optional<Cidr> alias_range = {})
+      : store_(store), policies_(std::move(policies)), alias_range_(alias_range) {}
 
   /// One pass. Errors: the store's; conflict and not_found mean that something changed meanwhile: run it again.
   [[nodiscard]] Result<> reconcile(Time now);
@@ -26,6 +30,7 @@ class InfrastructureOrchestrator {
  private:
   store::Store& store_;
   PolicySource policies_;
+  std::optional<Cidr> alias_range_;
   Time next_look_{};
 };
 

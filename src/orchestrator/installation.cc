@@ -43,7 +43,7 @@ const Flow* find_flow(const ResourceSet& resources, const planner::Install& inst
 /// The tables of all nodes while flows are put into them.
 class Tables {
  public:
-  explicit Tables(const InstallationInput& input) : input_(input), ports_(input.nginx_ports) {
+  explicit Tables(const InstallationInput& input) : input_(input), ports_(input.nginx_ports), aliases_(input.alias_range, input.aliases, input.resources) {
     for (const auto& [name, node] : input.resources.nodes) {
       out_[name].node = out_[name].routes.node = name;
     }
@@ -83,6 +83,9 @@ class Tables {
         const auto whose = !foreign.node.empty() ? foreign.node : "a node of " + (foreign.domain.empty() ? "another domain" : foreign.domain);
         refusals.push_back({{foreign.block, {}}, {}, "no application was granted a flow from " + name + " to this port of " + whose});
       }
+      // What a program has cached must not leave the node once its route has gone.
+      if (!aliases_.range()) continue;
+      refusals.push_back({{*aliases_.range(), {}}, {}, "no application was granted a flow from " + name + " to this port of a node by its name"});
     }
   }
 
@@ -147,12 +150,12 @@ class Tables {
 
   void add_routes(const planner::Install& install, const Node& server, const CaptureTarget& destination) {
     const auto plain = route_for(install, server, destination);
-    if (install.method == Method::nginx) return add_nginx_routes(install, plain);
+    if (install.method == Method::nginx) return add_nginx_routes(install, server, plain);
     auto at_client = plain;
     if (!install.selector.user.empty()) at_client.selector.users = {install.selector.user};
     if (!install.selector.cgroup.empty()) at_client.selector.cgroups = {install.selector.cgroup};
     if (!install.proxies.empty()) at_client.next = hop_to(install.proxies.front());
-    out_[install.from].routes.routes.push_back(std::move(at_client));
+    add_to_client(install, server, std::move(at_client));
     for (std::size_t i = 0; i < install.proxies.size(); ++i) {
       const auto& proxy = install.proxies[i];
       auto route = plain;
@@ -169,8 +172,24 @@ class Tables {
     }
   }
 
+  /// The name means one address alone: the alias, of the node's first IPv4 address.
+  void add_to_client(const planner::Install& install, const Node& server, Route route) {
+    auto& routes = out_[install.from].routes.routes;
+    const bool elsewhere = !install.proxies.empty() && domain_of(install.from) != domain_of(install.to);
+    const auto first = std::ranges::find_if(server.addresses, &IpAddress::is_v4);
+    const auto alias = elsewhere && first != server.addresses.end() ? aliases_.take(server.hostname) : std::nullopt;
+    if (alias) {
+      if (route.destination.block.address == *first) {
+        routes.push_back(route);
+        routes.back().destination.block = {*alias, 32};
+      }
+      route.name.clear();
+    }
+    routes.push_back(std::move(route));
+  }
+
   /// The planner gives NGINX one proxy, no chain and no selector, and the judgement has looked at all addresses.
-  void add_nginx_routes(const planner::Install& install, const Route& plain) {
+  void add_nginx_routes(const planner::Install& install, const Node& server, const Route& plain) {
     const auto& proxy = install.proxies.front();
     const bool six = plain.destination.block.address.is_v6();
     const auto of_family = [six](const IpAddress& address) { return address.is_v6() == six; };
@@ -181,7 +200,7 @@ class Tables {
     auto route = plain;
     route.nginx = NginxPort{{*listen, *port}, {}, find_flow(input_.resources, install)->profile == Profile::http};
     std::ranges::copy_if(input_.resources.nodes.at(install.from).addresses, std::back_inserter(route.nginx->clients), of_family);
-    out_[install.from].routes.routes.push_back(route);
+    add_to_client(install, server, route);
     route.peers = {install.from};
     out_[proxy].routes.routes.push_back(std::move(route));
   }
@@ -208,6 +227,7 @@ class Tables {
 
   const InstallationInput& input_;
   PortBook ports_;
+  AliasBook aliases_;
   std::map<std::string, Assignment> out_;
 };
 

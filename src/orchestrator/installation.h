@@ -7,6 +7,7 @@
 
 #include "model/assignment.h"
 #include "model/resource.h"
+#include "orchestrator/aliases.h"
 #include "orchestrator/nginx_ports.h"
 #include "planner/plan.h"
 
@@ -24,6 +25,8 @@ struct InstallationInput {
   std::chrono::sys_seconds default_expires{};
   std::string policy_version{};
   NginxPorts nginx_ports{};                        ///< as assigned before: a flow keeps its port
+  std::optional<Cidr> alias_range{};               ///< absent: programs reach named nodes by their own addresses
+  Aliases aliases{};                               ///< as assigned before: a name keeps its alias
 };
 
 /// One Assignment for every Node and ProxyNode, by "domain/node". Per granted flow and server address:
@@ -31,6 +34,8 @@ struct InstallationInput {
 ///   each proxy      route: peers = the hop before, its part of the chain, next = the following proxy or none
 /// A flow of method nginx has instead, at the client and at its one proxy, the port that its NGINX listens on.
 /// A flow with an empty chain takes the same path. Flows inside of one domain without a proxy need nothing and get nothing.
+/// With an alias range the client has, for a named node of another domain behind a proxy, a route to the name's alias, and its route to the
+/// node's own address bears no name: the name means the alias alone. The proxies' routes hold name and own address.
 /// A client's table refuses, with the reason, flows that were not granted and every other destination in foreign domains.
 [[nodiscard]] std::map<std::string, Assignment> install(const InstallationInput& input);
 

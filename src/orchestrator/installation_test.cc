@@ -24,7 +24,8 @@ struct World {
     for (const auto& [name, application] : resources.applications) order.push_back(name);
     judgement = judge(resources, order, cedar_policies(), now);
   }
-  std::map<std::string, Assignment> install(std::map<std::string, std::string> refused = {}, const NginxPorts& ports = {}) const {
+  std::map<std::string, Assignment> install(std::map<std::string, std::string> refused = {}, const NginxPorts& ports = {},
+                                            const std::optional<Cidr>& alias_range = {}, const Aliases& aliases = {}) const {
     InstallationInput input{.resources = resources, .plan = judgement.plan, .default_expires = now + std::chrono::hours(24)};
     for (const auto& [name, verdict] : judgement.applications) {
       if (verdict.kind == Verdict::Kind::possible && !refused.contains(name)) input.granted.insert(name);
@@ -32,6 +33,8 @@ struct World {
     }
     input.refused = std::move(refused);
     input.nginx_ports = ports;
+    input.alias_range = alias_range;
+    input.aliases = aliases;
     input.public_keys = {{"umc/umc-proxy", "KEY-UMC"}, {"research/research-proxy", "KEY-RESEARCH"}};
     return orchestrator::install(input);
   }
@@ -173,6 +176,33 @@ TEST(Installation, a_flow_of_method_nginx_without_addresses_of_one_family_goes_b
   ASSERT_NE(client, nullptr);
   EXPECT_FALSE(client->nginx);
   EXPECT_TRUE(client->next);
+}
+
+TEST(Installation, a_named_node_has_an_alias_at_the_client_and_its_own_address_at_the_proxies) {
+  const auto range = Cidr::parse("198.18.0.0/15").value();
+  for (const auto* profile : {"push", "pull, profile: time-critical"}) {
+    const World world(application(profile), [](ResourceSet& all) { all.nodes.at("research/pacs").hostname = "pacs.research"; });
+    const auto all = world.install({}, {}, range);
+    Aliases given;
+    for (const auto& [node, assignment] : all) note_aliases(assignment, range, given);
+    ASSERT_EQ(given.size(), 1u);
+    const auto by_alias = CaptureTarget{{given.at("pacs.research"), 32}, {4242, 4242}}.text();
+    const auto* client = route_to(all.at("umc/modality"), by_alias);
+    const auto* own = route_to(all.at("umc/modality"), "10.2.0.10/32:4242");
+    const auto* proxy = route_to(all.at("umc/umc-proxy"), "10.2.0.10/32:4242");
+    ASSERT_TRUE(client != nullptr && own != nullptr && proxy != nullptr) << profile;
+    EXPECT_EQ(client->name, "pacs.research");
+    EXPECT_EQ(own->name, "") << "the name means one address alone";
+    EXPECT_EQ(route_to(all.at("umc/modality"), "[fd02::10/128]:4242")->name, "");
+    EXPECT_EQ(proxy->name, "pacs.research");
+    EXPECT_EQ(client->id, proxy->id);
+    EXPECT_EQ(route_to(all.at("umc/umc-proxy"), by_alias), nullptr);
+    EXPECT_TRUE(std::ranges::any_of(all.at("umc/modality").routes.refusals, [&](const Refusal& one) { return one.destination.block == range; }));
+    EXPECT_EQ(print(world.install({}, {}, range, given).at("umc/modality")), print(all.at("umc/modality")));
+    given.at("pacs.research") = *IpAddress::parse("198.18.0.77");
+    EXPECT_NE(route_to(world.install({}, {}, range, given).at("umc/modality"), "198.18.0.77/32:4242"), nullptr) << "what was assigned before counts";
+    EXPECT_EQ(route_to(world.install().at("umc/modality"), "10.2.0.10/32:4242")->name, "pacs.research") << "without a range nothing changes";
+  }
 }
 
 TEST(Installation, a_selector_stands_in_the_clients_route_alone) {

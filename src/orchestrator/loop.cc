@@ -13,8 +13,9 @@ bool is_race(const Error& error) { return error.code == Code::conflict || error.
 
 }  // namespace
 
-void reconcile_until(store::Store& store, const PolicySource& policies, const std::stop_token& stop) {
-  InfrastructureOrchestrator infrastructure(store, policies);
+void reconcile_until(store::Store& store, const PolicySource& policies, const std::stop_token& stop,
+                     const std::optional<Cidr>& alias_range) {
+  InfrastructureOrchestrator infrastructure(store, policies, alias_range);
   ApplicationOrchestrator application(store);
   std::string trouble;
   while (!stop.stop_requested()) {

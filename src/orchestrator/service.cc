@@ -78,7 +78,9 @@ Result<> Service::serve(const ServiceOptions& options) {
   auto started = api::Server::start(std::move(server), std::move(router));
   if (!started) return fail(started.error());
   server_ = std::move(*started);
-  loop_ = std::jthread([this](const std::stop_token& stop) { reconcile_until(*store_, cedar_policies(), stop); });
+  loop_ = std::jthread([this, range = options.alias_range](const std::stop_token& stop) {
+    reconcile_until(*store_, cedar_policies(), stop, range);
+  });
   renewal_ = std::jthread([this](const std::stop_token& stop) { renew_until(folder_, authority_, *server_, stop); });
   return {};
 }

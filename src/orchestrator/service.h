@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -19,6 +20,7 @@ struct ServiceOptions {
   std::string folder;    ///< made by init()
   std::string store;     ///< empty: Folder::store
   SocketAddress listen;  ///< port 0 picks one
+  std::optional<Cidr> alias_range{};  ///< from which named nodes get the addresses by which other domains' programs reach them
 };
 
 /// A running orchestrator: API server and reconcile loop over one store. Ends with its destruction; state stays in the store.

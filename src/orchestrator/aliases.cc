@@ -1,0 +1,64 @@
+#include "orchestrator/aliases.h"
+
+#include <algorithm>
+#include <array>
+
+namespace epif::orchestrator {
+namespace {
+
+std::uint32_t number(const IpAddress& address) {
+  std::uint32_t out = 0;
+  for (const auto byte : address.bytes()) out = out << 8 | byte;
+  return out;
+}
+
+IpAddress address(std::uint32_t number) {
+  std::array<std::uint8_t, 4> bytes{};
+  for (auto byte = bytes.rbegin(); byte != bytes.rend(); ++byte, number >>= 8) *byte = static_cast<std::uint8_t>(number);
+  return IpAddress::v4(bytes);
+}
+
+std::uint32_t spread(const std::string& name) {
+  std::uint32_t hash = 2166136261u;  // FNV-1a
+  for (const char byte : name) hash = (hash ^ static_cast<unsigned char>(byte)) * 16777619u;
+  return hash;
+}
+
+}  // namespace
+
+void note_aliases(const Assignment& assignment, const Cidr& range, Aliases& aliases) {
+  if (assignment.role == Role::proxy) return;
+  for (const auto& route : assignment.routes.routes) {
+    if (!route.name.empty() && range.contains(route.destination.block.address)) aliases[route.name] = route.destination.block.address;
+  }
+}
+
+AliasBook::AliasBook(const std::optional<Cidr>& range, const Aliases& known, const ResourceSet& resources) : range_(range), given_(known) {
+  const auto inside = [&](const IpAddress& one) { return range_ && range_->contains(one.unmapped()); };
+  bool foreign = false;
+  std::set<std::string> names;
+  for (const auto& [name, proxy] : resources.proxies) foreign = foreign || std::ranges::any_of(proxy.addresses, inside);
+  for (const auto& [name, node] : resources.nodes) {
+    foreign = foreign || std::ranges::any_of(node.addresses, inside);
+    if (!node.hostname.empty() && !names.insert(node.hostname).second) ambiguous_.insert(node.hostname);
+  }
+  if (foreign) range_.reset();
+  std::erase_if(given_, [&](const auto& entry) { return !inside(entry.second) || !taken_.insert(entry.second).second; });
+}
+
+std::optional<IpAddress> AliasBook::take(const std::string& hostname) {
+  if (!range_ || hostname.empty() || ambiguous_.contains(hostname)) return {};
+  if (const auto found = given_.find(hostname); found != given_.end()) return found->second;
+  // Neither the first nor the last: programs take them for a network and its broadcast.
+  const auto count = (std::uint64_t{1} << (32 - range_->prefix)) - 2;
+  for (std::uint64_t tried = 0; tried < count; ++tried) {
+    const auto at = (spread(hostname) % count + tried) % count;
+    const auto alias = address(number(range_->address) + 1 + static_cast<std::uint32_t>(at));
+    if (!taken_.insert(alias).second) continue;
+    given_[hostname] = alias;
+    return alias;
+  }
+  return {};
+}
+
+}  // namespace epif::orchestrator

@@ -1,0 +1,38 @@
+#pragma once
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "model/assignment.h"
+#include "model/resource.h"
+
+/// The addresses by which programs reach named nodes of other domains. The redirectors map each back to its name, so it says nothing of
+/// where a node really is, and private ranges may overlap. The assignments in the store are the only memory. Pure.
+namespace epif::orchestrator {
+
+/// hostname -> alias
+using Aliases = std::map<std::string, IpAddress>;
+
+/// Adds the aliases that a client's assignment holds.
+void note_aliases(const Assignment& assignment, const Cidr& range, Aliases& aliases);
+
+/// Gives out the addresses of a range. A name that had one keeps it; a new one gets it by its spelling, so that an address that was
+/// given back does not go to the next name: what a program has cached must not mean another node.
+class AliasBook {
+ public:
+  /// `range`: IPv4. Where a machine of `resources` has an address inside of it, it is not ours to give, and nobody gets one.
+  AliasBook(const std::optional<Cidr>& range, const Aliases& known, const ResourceSet& resources);
+  /// Nothing without a range, if all of it is taken, and for a name that several nodes have.
+  [[nodiscard]] std::optional<IpAddress> take(const std::string& hostname);
+  /// All of what it may give; nothing if that is nothing.
+  [[nodiscard]] const std::optional<Cidr>& range() const { return range_; }
+
+ private:
+  std::optional<Cidr> range_;
+  Aliases given_;
+  std::set<IpAddress> taken_;
+  std::set<std::string> ambiguous_;
+};
+
+}  // namespace epif::orchestrator

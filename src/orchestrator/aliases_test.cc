@@ -1,0 +1,48 @@
+#include "orchestrator/aliases.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+namespace epif::orchestrator {
+namespace {
+
+const Cidr range = *Cidr::parse("198.18.0.0/15");
+const ResourceSet nobody;
+
+TEST(Aliases, a_name_keeps_its_address_whatever_comes_and_goes) {
+  const auto first = AliasBook(range, {}, nobody).take("pacs.research");
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(range.contains(*first));
+  EXPECT_EQ(AliasBook(range, {}, nobody).take("pacs.research"), first) << "nothing depends on who asks first";
+  AliasBook later(range, {{"archive.vendor", *first}}, nobody);
+  EXPECT_NE(later.take("pacs.research"), first) << "what was assigned before counts";
+  EXPECT_EQ(later.take("archive.vendor"), first);
+}
+
+TEST(Aliases, no_two_names_share_an_address_and_a_full_range_is_an_answer) {
+  AliasBook book(Cidr::parse("10.9.0.0/28").value(), {}, nobody);
+  std::set<IpAddress> seen;
+  for (int i = 0; i < 14; ++i) {
+    const auto alias = book.take(fmt::format("node-{}", i));
+    ASSERT_TRUE(alias);
+    EXPECT_TRUE(seen.insert(*alias).second) << alias->text();
+  }
+  EXPECT_EQ(seen.begin()->text(), "10.9.0.1");
+  EXPECT_EQ(seen.rbegin()->text(), "10.9.0.14");
+  EXPECT_FALSE(book.take("one-more"));
+  EXPECT_TRUE(book.take("node-3"));
+}
+
+TEST(Aliases, a_range_in_which_a_machine_is_and_a_name_of_two_nodes_give_none) {
+  ResourceSet resources;
+  resources.nodes["a/x"].hostname = resources.nodes["b/x"].hostname = "x";
+  EXPECT_FALSE(AliasBook(range, {}, resources).take("x"));
+  EXPECT_TRUE(AliasBook(range, {}, resources).take("y"));
+  resources.nodes["b/x"].addresses = {*IpAddress::parse("198.19.0.7")};
+  EXPECT_FALSE(AliasBook(range, {}, resources).range());
+  EXPECT_FALSE(AliasBook(range, {{"y", *IpAddress::parse("198.18.0.7")}}, resources).take("y"));
+  EXPECT_FALSE(AliasBook({}, {}, nobody).take("y"));
+}
+
+}  // namespace
+}  // namespace epif::orchestrator
