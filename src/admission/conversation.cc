@@ -40,11 +40,13 @@ Bytes Conversation::take_early() {
 }
 
 net::Task<Result<>> Conversation::wait_with_client(net::TimePoint deadline, std::size_t most) {
-  const auto scratch = client_.loop().scratch();
+  auto scratch = client_.loop().scratch();
+  scratch = scratch.first(std::min(scratch.size(), most - std::min(received_.size(), most) + 1));
   const net::Io io = client_.read_some(scratch);
   if (io.state == net::Io::State::moved) {
-    if (received_.size() + io.bytes > most) co_return fail(Code::limit, "the client sends more than can be held before its peer is there");
-    co_return keep(scratch.first(io.bytes));
+    auto kept = keep(scratch.first(io.bytes));
+    if (kept && received_.size() > most) co_return fail(Code::limit, "the client sends more than can be held before its peer is there");
+    co_return kept;
   }
   if (io.state == net::Io::State::end) co_return fail(Code::truncated, "the client left");
   if (io.state == net::Io::State::failed) co_return fail(client_.error());

@@ -61,7 +61,8 @@ class Conversation {
   [[nodiscard]] net::Task<Result<>> refuse_unread(std::chrono::milliseconds patience);
 
   /// Waits once for more of the client's bytes after its request, until `deadline`, or until the stream's reader is nudged.
-  /// Errors: truncated (the client left), limit (more than `most` would be held), timeout, the stream's.
+  /// Errors: truncated (the client left), limit (more than `most` bytes, or memory; what was read is held all the same), timeout,
+  /// the stream's.
   [[nodiscard]] net::Task<Result<>> wait_with_client(net::TimePoint deadline, std::size_t most);
 
   /// Bytes after the request: the application's. They count as unread no longer: whoever carries them has bounds of its own.

@@ -8,7 +8,11 @@ namespace epif::limits {
 
 // Data plane: handshakes
 inline constexpr std::uint32_t handshake_deadline_ms = 10'000;       ///< accept to decided, all stages together
-inline constexpr std::uint32_t connect_deadline_ms = 10'000;         ///< proxy to server, one address
+inline constexpr std::uint32_t connect_deadline_ms = 10'000;         ///< proxy to server, one address; and for its name
+inline constexpr std::size_t names_asked = 4'096;                    ///< questions for the system's resolver, under way and waiting
+inline constexpr std::size_t names_asked_per_source = 1'024;
+inline constexpr std::size_t name_threads = 64;                      ///< that ask it; one source gets no more of them than are still free
+inline constexpr std::uint32_t name_thread_idle_s = 60;              ///< then a thread without work ends
 inline constexpr std::uint32_t first_bytes_wait_ms = 2;              ///< redirector waits this long for the client to speak
 inline constexpr std::uint32_t first_bytes_wait_max_ms = 1'000;      ///< the longest that --first-bytes-wait takes
 inline constexpr std::uint32_t connect_stagger_ms = 250;             ///< before a server's next address is tried as well (RFC 8305)

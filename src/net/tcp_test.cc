@@ -122,7 +122,8 @@ TEST_F(TcpTest, NamesResolveWithoutBlockingAndUnknownOnesFail) {
   Resolver resolver;
   struct Case {
     static Task<> run(Resolver& from, Loop& on, std::string name, std::optional<Result<std::vector<IpAddress>>>& out) {
-      auto found = co_await from.resolve(on, std::move(name));
+      Resolver::Asking asking({}, Clock::now() + std::chrono::seconds(30));
+      auto found = co_await from.resolve(on, std::move(name), asking);
       out = std::move(found);
     }
   };

@@ -33,6 +33,7 @@ Worker::Association::Association(Worker& worker, Flow& flow, net::Stream& client
 
 Worker::Association::~Association() {
   *alive_ = nullptr;
+  for (auto* asking : asking_) asking->cancel({Code::truncated, "the association is over"});
   for (auto& [route, next] : next_) next.close();
   destinations_.clear();
   worker_.datagrams_->leave(*this);

@@ -1,5 +1,6 @@
 #pragma once
 #include <map>
+#include <set>
 #include <variant>
 
 #include "proxy/datagrams.h"
@@ -120,6 +121,7 @@ class Worker::Association {
   Path path_;                                   ///< SOCKS6
   StreamQueue queue_;                           ///< SOCKS6
   std::map<std::string, Next> next_;            ///< by route
+  std::set<net::Resolver::Asking*> asking_;     ///< names that are being resolved
   std::shared_ptr<Association*> alive_;         ///< null inside once this is gone
   net::Loop::Timer idle_;
   net::TimePoint used_{};

@@ -131,8 +131,12 @@ void Worker::Association::resolve(Destinations::Entry& entry) {
 
 net::Task<void> Worker::Association::find_address(std::shared_ptr<Association*> alive, Destination asked, RoutePtr route) {
   auto& worker = (*alive)->worker_;
-  auto found = co_await addresses_of(worker.loop_, worker.shared_.resolver, asked, *route);
-  if (*alive != nullptr) (*alive)->resolved(asked, std::move(found));
+  net::Resolver::Asking asking((*alive)->flow_.peer.ip, net::Clock::now() + std::chrono::milliseconds(limits::connect_deadline_ms));
+  (*alive)->asking_.insert(&asking);
+  auto found = co_await addresses_of(worker.loop_, worker.shared_.resolver, asked, *route, asking);
+  if (*alive == nullptr) co_return;
+  (*alive)->asking_.erase(&asking);
+  (*alive)->resolved(asked, std::move(found));
 }
 
 void Worker::Association::resolved(const Destination& asked, Result<std::vector<IpAddress>> found) {

@@ -5,6 +5,7 @@
 #include "admission/conversation.h"
 #include "bridge/chain.h"
 #include "net/relay.h"
+#include "net/resolver.h"
 #include "proxy/routing.h"
 
 namespace epif::proxy {
@@ -25,6 +26,7 @@ struct Flow {
   net::TimePoint since{};
   net::Stream* client = nullptr;
   net::Stream* upstream = nullptr;
+  net::Resolver::Asking* asking = nullptr;  ///< while a name is resolved
   const bridge::Chain* accepted = nullptr;  ///< its functions have accepted
   bridge::Chain* chain = nullptr;           ///< while it runs
   net::Carried to_server{};
@@ -36,6 +38,7 @@ struct Flow {
   void cut(const Error& why) {
     if (cut_reason) return;
     cut_reason = why;
+    if (asking != nullptr) asking->cancel(why);
     if (chain != nullptr) {
       chain->cut(why);
       return;

@@ -230,15 +230,14 @@ net::Task<Result<>> Worker::Session::open(admission::Conversation& talk, const a
 }
 
 net::Task<Result<>> Worker::Session::open_connection(admission::Conversation& talk, const admission::ClientRequest& request) {
-  const ByteSpan first = talk.peek_early();
-  auto connected = co_await connect(request, first);
+  auto connected = co_await connect(talk, request);
   if (!connected) co_return fail(std::move(connected.error()));
   auto granted = flow_.still_granted();
   if (!granted) co_return granted;
   upstream_ = std::move(*connected);
   flow_.upstream = upstream_.stream.get();
   bool more = false;
-  if (!chain_) more = co_await answers_at_once(*upstream_.stream, !first.empty() && upstream_.sent == first.size());
+  if (!chain_) more = co_await answers_at_once(*upstream_.stream, upstream_.sent > 0 && upstream_.sent == talk.peek_early().size());
   if (request.trunk && worker_.shared_.trunking && (!chain_ || client_->clear_socket() < 0) && !on_trunk_ && !worker_.draining_) talk.consent({});
   auto answered = co_await talk.answer(socks::Reply::success, upstream_.bound, apply_stack(request), more);
   co_return answered;
@@ -262,14 +261,14 @@ net::Task<Result<>> Worker::Session::open_chain(const admission::ClientRequest& 
   co_return Result<>{};
 }
 
-net::Task<Result<Upstream>> Worker::Session::connect(const admission::ClientRequest& request, ByteSpan first) {
+net::Task<Result<Upstream>> Worker::Session::connect(admission::Conversation& talk, const admission::ClientRequest& request) {
   const RoutePtr route = flow_.route;  // kept, whatever happens to the table meanwhile
-  if (chain_) first = {};              // the application's bytes go through the functions first
   if (!route->next) {
-    auto made = co_await connect_server(request, first);
+    auto made = co_await connect_server(talk, request);
     co_return made;
   }
   NextRequest next{request.target, route->id};
+  const auto first = chain_ ? ByteSpan() : ByteSpan(talk.peek_early());  // the application's bytes go through the functions first
   auto made = co_await ask_next(std::move(next), request, first);
   co_return made;
 }
@@ -292,14 +291,14 @@ net::Task<Result<Upstream>> Worker::Session::ask_next(NextRequest request, const
   co_return made;
 }
 
-net::Task<Result<Upstream>> Worker::Session::connect_server(const admission::ClientRequest& request, ByteSpan first) {
+net::Task<Result<Upstream>> Worker::Session::connect_server(admission::Conversation& talk, const admission::ClientRequest& request) {
   const RoutePtr route = flow_.route;
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms * 2);
   if (is_dns_service(request.target)) {
     auto made = co_await connect_name_server(worker_.loop_, name_servers_or_system(worker_.shared_.name_servers), remote_options(request.stack, false), deadline);
     co_return made;
   }
-  auto addresses = co_await addresses_of(worker_.loop_, worker_.shared_.resolver, request.target, *route);
+  auto addresses = co_await resolve(talk, request.target);
   if (!addresses) co_return fail(std::move(addresses.error()));
   auto granted = flow_.still_granted();
   if (!granted) co_return fail(std::move(granted.error()));
@@ -314,6 +313,7 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(const admission::Cli
       co_return made;
     }
   }
+  auto first = chain_ ? ByteSpan() : ByteSpan(talk.peek_early());
   auto options = remote_options(request.stack, route->replay_safe || request.token_spent);
   if (const auto* wish = request.stack.find<socks6::FastOpen>(); wish != nullptr && wish->payload_bytes != 0) {
     first = first.first(std::min<std::size_t>(first.size(), wish->payload_bytes));

@@ -38,7 +38,7 @@ class Worker::Session {
   /// What a client sends before its peer is there waits; a port is told first, the peer's address second. With a backlog the
   /// connection is only a handle: the port lives as long as it does.
   [[nodiscard]] net::Task<Result<>> open_bind(admission::Conversation& talk, const admission::ClientRequest& request);
-  [[nodiscard]] net::Task<Result<ExpectedPeer>> expected_peer(const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<ExpectedPeer>> expected_peer(admission::Conversation& talk, const admission::ClientRequest& request);
   /// Where SOCKS6 wants the port; unspecified otherwise.
   [[nodiscard]] Result<SocketAddress> wanted_port(const admission::ClientRequest& request) const;
   [[nodiscard]] Result<OpenPort> bind_port(const admission::ClientRequest& request, const ExpectedPeer& expected, int backlog) const;
@@ -57,9 +57,22 @@ class Worker::Session {
   [[nodiscard]] net::Task<void> hold_client(admission::Conversation& talk, SecondReply& second, net::TimePoint deadline);
 
   [[nodiscard]] net::Task<Result<>> open_chain(const admission::ClientRequest& request);
-  [[nodiscard]] net::Task<Result<Upstream>> connect(const admission::ClientRequest& request, ByteSpan first);
+
+  // Names: session_names.cc
+  /// Addresses of a host on the flow's route. Ends early when the client leaves or the flow is cut; a client that only ends its
+  /// side gives way to others. What the client sends meanwhile is held for it: spans of its early bytes end here.
+  [[nodiscard]] net::Task<Result<std::vector<IpAddress>>> resolve(admission::Conversation& talk, const Destination& host);
+  struct Lookup {
+    net::Resolver::Asking asking;
+    Result<std::vector<IpAddress>> found = fail(Code::internal, "not asked yet");
+    bool over = false;
+  };
+  [[nodiscard]] net::Task<void> look_up(Lookup& lookup, const Destination& host, RoutePtr route);
+  [[nodiscard]] net::Task<void> watch_client(admission::Conversation& talk, Lookup& lookup) const;
+
+  [[nodiscard]] net::Task<Result<Upstream>> connect(admission::Conversation& talk, const admission::ClientRequest& request);
   [[nodiscard]] net::Task<Result<Upstream>> ask_next(NextRequest request, const admission::ClientRequest& by, ByteSpan first);
-  [[nodiscard]] net::Task<Result<Upstream>> connect_server(const admission::ClientRequest& request, ByteSpan first);
+  [[nodiscard]] net::Task<Result<Upstream>> connect_server(admission::Conversation& talk, const admission::ClientRequest& request);
   /// From accept to an upstream that stands and an answered client; false if it ends there.
   [[nodiscard]] net::Task<bool> begin(Fd connection, Listener kind, Dialect dialect);
   /// The same from where client_ stands. `from_first_byte` as of Conversation::read_request().

@@ -46,13 +46,12 @@ std::optional<Destination> expected_host(const admission::ClientRequest& request
   return request.target;
 }
 
-net::Task<Result<ExpectedPeer>> Worker::Session::expected_peer(const admission::ClientRequest& request) {
-  const RoutePtr route = flow_.route;
+net::Task<Result<ExpectedPeer>> Worker::Session::expected_peer(admission::Conversation& talk, const admission::ClientRequest& request) {
   ExpectedPeer made;
-  made.block = route->destination.block;
+  made.block = flow_.route->destination.block;
   const auto host = expected_host(request);
   if (!host) co_return made;
-  auto hosts = co_await addresses_of(worker_.loop_, worker_.shared_.resolver, *host, *route);
+  auto hosts = co_await resolve(talk, *host);
   if (!hosts) co_return fail(std::move(hosts.error()));
   made.hosts = std::move(*hosts);
   co_return made;
@@ -83,7 +82,7 @@ Result<OpenPort> Worker::Session::bind_port(const admission::ClientRequest& requ
 }
 
 net::Task<Result<>> Worker::Session::open_bind(admission::Conversation& talk, const admission::ClientRequest& request) {
-  auto expected = co_await expected_peer(request);
+  auto expected = co_await expected_peer(talk, request);
   if (!expected) co_return fail(std::move(expected.error()));
   const auto* at = std::get_if<IpAddress>(&request.target.host);
   const auto shared = request.session && at != nullptr ? request.session->listener_at({*at, request.target.port}) : nullptr;

@@ -107,11 +107,11 @@ struct Race : std::enable_shared_from_this<Race> {
 }  // namespace
 
 net::Task<Result<std::vector<IpAddress>>> addresses_of(net::Loop& loop, net::Resolver& resolver, const Destination& target,
-                                                       const Route& route) {
+                                                       const Route& route, net::Resolver::Asking& asking) {
   if (const auto* ip = std::get_if<IpAddress>(&target.host)) co_return std::vector{*ip};
   const auto& block = route.destination.block;
   if (block.prefix == (block.address.is_v6() ? 128 : 32)) co_return std::vector{block.address};
-  auto found = co_await resolver.resolve(loop, std::get<std::string>(target.host));
+  auto found = co_await resolver.resolve(loop, std::get<std::string>(target.host), asking);
   if (!found) co_return fail(std::move(found.error()));
   if (!is_anything(block)) {
     std::erase_if(*found, [&](const IpAddress& ip) { return !block.contains(ip.unmapped()); });

@@ -23,9 +23,9 @@ struct Upstream {
 
 /// Addresses to try for `target` on `route`, in order. A name that the route pins to one address is not resolved; what a
 /// name resolves to must lie inside of the route's destination, so that a name server cannot lead a flow elsewhere. The open
-/// route of --allow-all has no such bound. Errors: host_unreachable, no_route.
-[[nodiscard]] net::Task<Result<std::vector<IpAddress>>> addresses_of(net::Loop& loop, net::Resolver& resolver,
-                                                                     const Destination& target, const Route& route);
+/// route of --allow-all has no such bound. Errors: no_route, those of Resolver::resolve(), which is asked by `asking`.
+[[nodiscard]] net::Task<Result<std::vector<IpAddress>>> addresses_of(net::Loop& loop, net::Resolver& resolver, const Destination& target,
+                                                                     const Route& route, net::Resolver::Asking& asking);
 
 /// How several addresses of a name are tried.
 enum class Attempts {
