@@ -52,15 +52,33 @@ bool Destinations::make_room(net::TimePoint now) {
 Destinations::Entries::iterator Destinations::erase(Entries::iterator at) {
   auto& entry = at->second;
   static_cast<void>(take_waiting(entry));
-  std::erase_if(by_address_, [&](const auto& one) { return one.second == &entry; });
+  leave_address(entry);
   on_gone_(entry);
   return entries_.erase(at);
 }
 
 Destinations::Entry* Destinations::answered_by(const SocketAddress& remote, std::chrono::sys_seconds wall) {
   const auto found = by_address_.find(remote);
-  if (found == by_address_.end() || !grants(*found->second->route, wall)) return nullptr;
-  return found->second;
+  if (found == by_address_.end()) return nullptr;
+  if (grants(*found->second->route, wall)) return found->second;
+  const auto other = std::ranges::find_if(entries_, [&](const auto& one) {
+    return one.second.at == remote && grants(*one.second.route, wall);
+  });
+  return other == entries_.end() ? nullptr : &other->second;
+}
+
+void Destinations::leave_address(Entry& entry) {
+  if (!entry.at) return;
+  const auto at = *std::exchange(entry.at, std::nullopt);
+  const auto mine = by_address_.find(at);
+  if (mine == by_address_.end() || mine->second != &entry) return;
+  // The client may know the host by other names, too: their answers are still to come.
+  const Entry* latest = nullptr;
+  for (auto& [key, other] : entries_) {
+    if (other.at != at || (latest != nullptr && other.used <= latest->used)) continue;
+    latest = mine->second = &other;
+  }
+  if (latest == nullptr) by_address_.erase(mine);
 }
 
 Destinations::Entry* Destinations::answered_on(std::string_view route_id, const socks::Target& source, std::chrono::sys_seconds wall) {
@@ -72,10 +90,7 @@ Destinations::Entry* Destinations::answered_on(std::string_view route_id, const 
 }
 
 void Destinations::set_address(Entry& entry, const SocketAddress& at, net::TimePoint now) {
-  if (entry.at && *entry.at != at) {
-    const auto old = by_address_.find(*entry.at);
-    if (old != by_address_.end() && old->second == &entry) by_address_.erase(old);
-  }
+  if (entry.at != at) leave_address(entry);
   entry.at = at;
   entry.resolved = now;
   by_address_[at] = &entry;
@@ -118,6 +133,7 @@ bool Destinations::uses(std::string_view route_id) const {
 }
 
 void Destinations::clear() {
+  by_address_.clear();
   for (auto at = entries_.begin(); at != entries_.end();) at = erase(at);
 }
 

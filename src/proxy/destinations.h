@@ -55,7 +55,7 @@ class Destinations {
   /// next proxy sends: it resolves names by itself.
   [[nodiscard]] Entry* answered_on(std::string_view route_id, const socks::Target& source, std::chrono::sys_seconds wall);
 
-  /// From now on datagrams from `at` belong to `entry`.
+  /// From now on datagrams from `at` belong to `entry`; once it is gone or has moved, to another one that has this address.
   void set_address(Entry& entry, const SocketAddress& at, net::TimePoint now);
 
   /// Holds a datagram for an entry that is being resolved. False if too much waits already.
@@ -77,12 +77,14 @@ class Destinations {
   [[nodiscard]] bool make_room(net::TimePoint now);
   Entries::iterator erase(Entries::iterator at);
   [[nodiscard]] Admission refused(Key key, Error why);
+  /// What comes from the entry's address belongs to another entry of the same one from now on, or to none.
+  void leave_address(Entry& entry);
 
   Decide decide_;
   OnGone on_gone_;
   QueuedBytes& queued_;
   Entries entries_;
-  std::map<SocketAddress, Entry*> by_address_;
+  std::map<SocketAddress, Entry*> by_address_;  ///< of several entries of one address the one that was set last
   std::set<Key> denied_;
   std::size_t waiting_bytes_ = 0;
 };

@@ -66,6 +66,36 @@ TEST(Destinations, AnswersBelongToTheDestinationThatWasAsked) {
   EXPECT_EQ(world.all.answered_by(at, world.wall), nullptr) << "the name has moved";
 }
 
+TEST(Destinations, AnAddressOfTwoIsTheOthersOnceOneIsGoneOrHasMoved) {
+  World world;
+  const auto at = *SocketAddress::parse("10.2.0.7:53");
+  auto* plain = world.ask("10.2.0.7:53").entry;
+  auto* named = world.ask("server:53").entry;
+  world.all.set_address(*plain, at, world.now);
+  world.all.set_address(*named, at, world.now);
+  EXPECT_EQ(world.all.answered_by(at, world.wall), named);
+  world.all.set_address(*named, *SocketAddress::parse("10.2.0.8:53"), world.now);
+  EXPECT_EQ(world.all.answered_by(at, world.wall), plain) << "the name has moved";
+  world.all.set_address(*named, at, world.now);
+  const auto lost = world.all.adopt([&](const Destinations::Entry& entry) { return entry.asked.is_name() ? RoutePtr() : RoutePtr(world.route); });
+  ASSERT_EQ(lost.size(), 1u);
+  EXPECT_EQ(world.all.answered_by(at, world.wall), plain) << "the name is gone";
+  static_cast<void>(world.all.adopt([](const Destinations::Entry&) { return RoutePtr(); }));
+  EXPECT_EQ(world.all.answered_by(at, world.wall), nullptr);
+}
+
+TEST(Destinations, ARoutePastItsEndDoesNotHideAnotherEntryOfItsAddress) {
+  World world;
+  const auto at = *SocketAddress::parse("10.2.0.7:53");
+  auto* plain = world.ask("10.2.0.7:53").entry;
+  world.all.set_address(*plain, at, world.now);
+  world.route = std::make_shared<Route>(*world.route);
+  world.route->expires = world.wall + seconds(10);
+  world.all.set_address(*world.ask("server:53").entry, at, world.now);
+  world.wall += seconds(10);
+  EXPECT_EQ(world.all.answered_by(at, world.wall), plain);
+}
+
 TEST(Destinations, ANewTableKeepsWhatItGrantsAndForgetsRefusals) {
   World world;
   world.ask("10.2.0.1:53").entry->to_server_bytes = 7;
