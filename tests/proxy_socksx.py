@@ -106,7 +106,8 @@ def chains():
             equal(ask(proxy, login + chain(0, root)), 0, "the last link, and the route leads to the server")
             own = f"socks6://127.0.0.1:{proxy.port}"
             equal(ask(proxy, login + chain(1, root, own)), 0, "the last link of two")
-            equal(ask(proxy, login + chain(0, root), command=0), 0, "a NOOP of a known client")
+            equal(ask(proxy, login, command=0), 0, "a NOOP of a known client")
+            equal(ask(proxy, login + chain(0, root), command=0), 2, "the same with metadata, which no route can confirm")
             equal(ask(proxy, login + chain(2, root, other, own)), 0, "the client is the link before")
             equal(ask(proxy, login + chain(1, root, other)), 2, "another proxy in this one's place")
             equal(ask(proxy, login + chain(1, other, own)), 2, "a chain that did not begin at its root")

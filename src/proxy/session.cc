@@ -45,10 +45,12 @@ socks::Reply reply_to(const admission::ClientRequest& request, const Route* rout
   return offers(request) && !next_cannot ? socks::reply_for(why) : socks::Reply::command_not_supported;
 }
 
-/// Nobody unknown may say anything about its way, whatever it asks for.
+/// Nobody unknown may say anything about its way, whatever it asks for; and nobody where there is no route to confirm it.
 Result<> may_say_its_way(const admission::ClientRequest& request) {
-  if (!request.chain || request.known) return {};
-  return fail(Code::denied, "chain metadata of a client that has not shown who it is", request.target.text());
+  if (!request.chain) return {};
+  if (!request.known) return fail(Code::denied, "chain metadata of a client that has not shown who it is", request.target.text());
+  if (request.command == socks::Command::noop) return fail(Code::denied, "chain metadata of a NOOP, which has no route");
+  return {};
 }
 
 /// What a client of the socksx dialect says about its way must be what the route says.
