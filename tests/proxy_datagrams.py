@@ -73,9 +73,9 @@ def v5_associate(address=ANY, port=0):
 class V5:
     """A SOCKS5 association: the control connection and a UDP socket that sends to its relay."""
 
-    def __init__(self, proxy, host="127.0.0.1", port=0, source=None):
+    def __init__(self, proxy, host="127.0.0.1", port=0, source=None, address=ANY):
         self.control = socket.create_connection((host, proxy.port), TIMEOUT)
-        self.control.sendall(v5_associate(port=port))
+        self.control.sendall(v5_associate(address, port))
         equal(read_exactly(self.control, 2), b"\x05\0", "the method")
         head = read_exactly(self.control, 4)
         equal(head[:3], b"\x05\0\0", "the reply")

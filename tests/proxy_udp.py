@@ -77,12 +77,26 @@ def own_source_only():
     with UdpServer() as server, Proxy("--allow-all") as proxy:
         own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         own.bind(("127.0.0.1", 0))
-        with V5(proxy, port=own.getsockname()[1]) as client:
+        with V5(proxy, address="127.0.0.1", port=own.getsockname()[1]) as client:
             client.send(server.host, server.port, b"from a port that was not announced")
             own.sendto(v5_datagram(server.host, server.port, b"announced"), client.relay)
             own.settimeout(10)
             check(own.recv(100).endswith(b"re:announced"), "the announced port got no answer")
             equal(server.seen, [b"announced"], "what the server saw")
+
+
+@promise("a client that announces a port and no address, a name, or an address that is not the one it is seen at, sends from any port")
+def behind_nat():
+    with UdpServer() as server, Proxy("--allow-all") as proxy:
+        for address in ("0.0.0.0", "::", "192.168.7.7", "here.example"):
+            with V5(proxy, address=address, port=9) as client:
+                client.send(server.host, server.port, b"ping")
+                expect(client, (server.host, server.port, b"re:ping"), f"the answer, {address} announced")
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+                    before = drops(proxy, "foreign_source")
+                    second.sendto(v5_datagram(server.host, server.port, b"second"), client.relay)
+                    wait_until(lambda: drops(proxy, "foreign_source") == before + 1, "the first datagram has fixed the port")
+        equal(server.seen, [b"ping"] * 4, "what the server saw")
 
 
 @promise("a host that the client has not written to is not heard")

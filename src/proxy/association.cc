@@ -70,7 +70,10 @@ Result<> Worker::Association::open() {
   auto relay = net::DatagramSocket::open(worker_.loop_, {net::local_address(client_.fd()).ip.unmapped(), 0}, {});
   if (!relay) return fail(std::move(relay.error()));
   relay_ = std::move(*relay);
-  client_port_ = request_.target.port;
+  // A client that does not name the address that we see it at may not know its port there, either (a NAT on the way): the first
+  // datagram tells. RFC 1928 section 7 lets us limit access by what the request says, and does not make us.
+  const auto* ip = std::get_if<IpAddress>(&request_.target.host);
+  if (ip != nullptr && ip->unmapped() == flow_.peer.ip.unmapped()) client_port_ = request_.target.port;
   ++worker_.counters_.udp.associations_socks5;
   return {};
 }
