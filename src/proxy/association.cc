@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "proxy/dns_service.h"
+#include "proxy/port_pair.h"
 #include "proxy/stack.h"
 
 namespace epif::proxy {
@@ -13,8 +14,6 @@ namespace {
 using std::chrono::seconds;
 
 std::chrono::sys_seconds wall_clock() { return std::chrono::floor<seconds>(std::chrono::system_clock::now()); }
-
-bool has_parity(std::uint16_t port, std::uint8_t parity) { return parity == 0 || (parity == 2) == (port % 2 == 1); }
 
 }  // namespace
 
@@ -112,38 +111,20 @@ Result<Fd> Worker::Association::bind_remote() {
       return fail(Code::denied, "UDP ASSOCIATE at a port below 1024", at.text());
     }
   }
-  const std::array<std::uint8_t, 16> zeros{};
-  const auto both = IpAddress::v6(zeros);
+  const Bind bind = [&](const SocketAddress& to) { return net::bind_datagrams(to, options); };
   const auto* wish = request_.stack.find<socks6::PortParity>();
-  if (wish != nullptr && (wish->parity != 0 || wish->reserve) && at.port == 0) {
-    return bind_with_parity(at.ip.is_any() ? both : at.ip, *wish);
+  if (wish == nullptr || (wish->parity == 0 && !wish->reserve) || at.port != 0) return bind_either_family(at, bind);
+  // A counterpart is for whoever claims it, with wishes of its own.
+  const Bind bind_pair = [&](const SocketAddress& to) {
+    return net::bind_datagrams(to, to.port == 0 ? options : net::DatagramOptions{.dual_stack = true});
+  };
+  auto pair = bind_with_parity(at.ip, *wish, bind_pair);
+  if (!pair) return fail(std::move(pair.error()));
+  if (pair->counterpart) {
+    const auto kept = net::local_address(pair->counterpart.get());
+    reserved_ = worker_.shared_.reservations.keep(std::move(pair->counterpart), {kept.ip.unmapped(), kept.port}, owner());
   }
-  if (!at.ip.is_any()) return net::bind_datagrams(at, options);
-  auto bound = net::bind_datagrams({both, at.port}, options);
-  // A system without IPv6.
-  if (!bound && bound.error().code != Code::address_in_use) return net::bind_datagrams({IpAddress{}, at.port}, options);
-  return bound;
-}
-
-Result<Fd> Worker::Association::bind_with_parity(const IpAddress& ip, const socks6::PortParity& wish) {
-  const auto options = remote_options();
-  Result<Fd> any = fail(Code::address_in_use, "no port is free");
-  for (unsigned attempt = 0; attempt < limits::udp_parity_attempts; ++attempt) {
-    auto made = net::bind_datagrams({ip, 0}, options);
-    if (!made) return made;
-    const auto at = net::local_address(made->get());
-    if (has_parity(at.port, wish.parity)) {
-      if (!wish.reserve) return made;
-      const SocketAddress counterpart{at.ip, static_cast<std::uint16_t>(at.port ^ 1)};
-      auto kept = net::bind_datagrams(counterpart, {.dual_stack = true});
-      if (kept) {
-        reserved_ = worker_.shared_.reservations.keep(std::move(*kept), {counterpart.ip.unmapped(), counterpart.port}, owner());
-        return made;
-      }
-    }
-    any = std::move(made);
-  }
-  return any;
+  return std::move(pair->socket);
 }
 
 SocketAddress Worker::Association::bound() const {

@@ -54,7 +54,6 @@ class Worker::Association {
   // association.cc: its life
   [[nodiscard]] Result<> open_remote();
   [[nodiscard]] Result<Fd> bind_remote();
-  [[nodiscard]] Result<Fd> bind_with_parity(const IpAddress& ip, const socks6::PortParity& wish);
   [[nodiscard]] net::DatagramOptions remote_options() const;
   /// Whose reservations these are. Names the session by its id, a bearer's credential: for no eyes.
   [[nodiscard]] std::string owner() const;
