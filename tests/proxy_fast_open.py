@@ -69,4 +69,21 @@ def bound():
         check((told, syn) == (b"", b""), f"without a wish: {told.hex()}, {len(syn)} bytes in the SYN")
 
 
+@promise("a reply claims Fast Open only where the node does it: connecting by one bit of net.ipv4.tcp_fastopen, listening by the other")
+def claims():
+    wish = stack(2, 4, 1, 0)
+
+    def listens():
+        with world.node.connect("127.0.0.1", 1080) as client:
+            client.sendall(v6_request(0, "0.0.0.0", wish, 2))
+            _, _, code, told = v6_reply(client)
+            equal(code, 0, "the reply to a BIND")
+            return told
+    with World() as world:
+        for allowed in range(4):
+            world.node.sysctl("net.ipv4.tcp_fastopen", allowed)
+            connected = world.ask(wish)[0]
+            equal((connected, listens()), (wish if allowed & 1 else b"", wish if allowed & 2 else b""), f"what is told with {allowed}")
+
+
 run()

@@ -253,13 +253,15 @@ Task<Result<Connected>> connect(Loop& loop, SocketAddress to, ConnectOptions opt
   const bool with_words = options.fast_open && !syn_waits;
   const auto sent = with_words ? ::sendto(fd.get(), first.data(), first.size(), MSG_FASTOPEN | MSG_NOSIGNAL, address, length) : -1;
   bool left = sent > 0 || (with_words && errno == EINPROGRESS);
+  const bool fast_opened = left || syn_waits;
   bool ready = sent > 0;
   if (!with_words || (!left && errno == EOPNOTSUPP)) {
     ready = ::connect(fd.get(), address, length) == 0;
     left = ready || errno == EINPROGRESS;
   }
   if (!left) co_return fail(system_error(errno, "cannot connect", to.text()));
-  Connected made{std::make_unique<SocketStream>(loop, std::move(fd), true), static_cast<std::size_t>(std::max<ssize_t>(sent, 0))};
+  const auto taken = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
+  Connected made{std::make_unique<SocketStream>(loop, std::move(fd), true), taken, fast_opened};
   made.stream->await_bytes();
   if (ready && options.fast_open) co_return made;
   const Cancel::Stage stage(options.cancel, *made.stream);

@@ -30,6 +30,7 @@ struct ConnectOptions {
 struct Connected {
   std::unique_ptr<SocketStream> stream;
   std::size_t sent = 0;
+  bool fast_open = false;  ///< the SYN took data along, or asked for the cookie that lets the next one do so
 };
 
 /// Connects. `first` goes with the SYN if options.fast_open, otherwise nothing of it is sent here. Without `first`, but with

@@ -1,9 +1,11 @@
 #include "proxy/stack.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <fstream>
 
 namespace epif::proxy {
 namespace {
@@ -61,6 +63,17 @@ bool wants_multipath(const socks6::StackOptions& wishes) {
   const auto* multipath = wishes.find<socks6::Multipath>();
   return multipath != nullptr && multipath->wanted && wishes.find<socks6::Ttl>() == nullptr &&
          wishes.find<socks6::NoFragmentation>() == nullptr;
+}
+
+/// True if peers of a listener may send data in their SYN. The socket keeps the wish in any case; the node decides.
+bool serves_fast_open(int listener_fd) {
+  int waiting = 0;
+  socklen_t size = sizeof waiting;
+  if (::getsockopt(listener_fd, IPPROTO_TCP, TCP_FASTOPEN, &waiting, &size) != 0 || waiting == 0) return false;
+  constexpr unsigned server_bit = 2;  // of net.ipv4.tcp_fastopen
+  unsigned allowed = 0;
+  std::ifstream("/proc/sys/net/ipv4/tcp_fastopen") >> allowed;
+  return (allowed & server_bit) != 0;
 }
 
 /// What is in force, for each option that the client sent about this leg.
@@ -158,7 +171,7 @@ net::ListenOptions listener_options(const socks6::StackOptions& wishes) {
 socks6::StackOptions listener_facts(const socks6::StackOptions& wishes, int listener_fd, std::uint16_t backlog) {
   set_remote(wishes, listener_fd);  // what a peer meets before it is accepted
   auto facts = ip_facts(wishes, Leg::proxy_remote, listener_fd);
-  if (const auto* wish = wishes.find<socks6::FastOpen>()) facts.add(*wish);
+  if (const auto* wish = wishes.find<socks6::FastOpen>(); wish != nullptr && serves_fast_open(listener_fd)) facts.add(*wish);
   if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{net::speaks_multipath(listener_fd)});
   if (wishes.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{backlog});
   return facts;

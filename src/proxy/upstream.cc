@@ -45,7 +45,7 @@ net::Task<Result<Upstream>> connect_one(net::Loop& loop, SocketAddress to, net::
   Upstream made;
   made.bound = net::local_address(connected->stream->fd());
   made.sent = connected->sent;
-  made.fast_open = options.fast_open && !first.empty();
+  made.fast_open = connected->fast_open;
   made.stream = std::move(connected->stream);
   co_return made;
 }
