@@ -162,16 +162,20 @@ def words(block):
     return {block[i:i + 8] for i in range(0, len(block), 8)}
 
 
-# Happy Eyeballs, Fast Open, Listen Backlog, UDP Error, Port Parity: what a reply without a connection has no word for.
-WORDLESS = stack(2, 1, 2, 2) + stack(2, 4, 1, 4, 0xb0) + stack(2, 4, 3, 0, 5) + stack(2, 5, 1, 2) + stack(2, 5, 2, 1, 1)
+# Ignored without a name, and what has no way to say no: Happy Eyeballs and Fast Open.
+SILENT = stack(2, 1, 2, 2) + stack(2, 4, 1, 4, 0xb0)
+# Listen Backlog, UDP Error and Port Parity, and what is told where they are not of the command, or nothing came of it.
+FOREIGN = stack(2, 4, 3, 0, 5) + stack(2, 5, 1, 2) + stack(2, 5, 2, 1, 1)
+DENIED = stack(2, 4, 3, 0, 0) + stack(2, 5, 1, 1) + stack(2, 5, 2, 0, 0)
 
 
 @promise("a NOOP tells what is in force on the client's leg and what a connection would have, opens nothing, and takes no route")
 def noop():
     ours = {stack(1, 1, 1, 0x28), stack(1, 1, 3, 44), stack(1, 1, 4, 2)}
-    wishes = stack(1, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(2, 4, 2, 2) + stack(1, 1, 4, 2) + WORDLESS
+    wishes = stack(1, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(2, 4, 2, 2) + stack(1, 1, 4, 2) + SILENT + FOREIGN
     probes = {stack(2, 4, 2, 2): stack(2, 4, 2, 2), stack(2, 4, 2, 1): stack(2, 4, 2, 1), stack(2, 1, 1, 0x20): stack(2, 1, 1, 0x20),
-              stack(2, 1, 3, 33): stack(2, 1, 3, 33), stack(2, 1, 4, 2): stack(2, 1, 4, 2), stack(2, 1, 4, 1): stack(2, 1, 4, 1), WORDLESS: b""}
+              stack(2, 1, 3, 33): stack(2, 1, 3, 33), stack(2, 1, 4, 2): stack(2, 1, 4, 2), stack(2, 1, 4, 1): stack(2, 1, 4, 1),
+              SILENT: b"", FOREIGN: DENIED}
     with tempfile.TemporaryDirectory(prefix="epif-routes-") as folder:
         path = os.path.join(folder, "routes.json")
         with open(path, "w", encoding="ascii") as file:
@@ -183,12 +187,16 @@ def noop():
                     kind, _, code, told = v6_reply(client)
                     equal((kind, code), (0, 0), "the replies")
                     # Multipath gives way to the TTL.
-                    equal(words(told), ours | {stack(2, 1, 3, 44), stack(2, 4, 2, 1)}, "told")
+                    equal(words(told), ours | {stack(2, 1, 3, 44), stack(2, 4, 2, 1)} | words(DENIED), "told")
                     equal(read_all(client), b"", "what follows")
             for probe, answer in probes.items():
                 with proxy.connect() as client:
                     client.sendall(v6_request(0, "0.0.0.0", probe, 0))
                     equal(v6_reply(client)[2:], (0, answer), f"the probe {probe.hex()}")
+            for wish in (stack(2, 1, 2, 1), stack(2, 1, 2, 2)):
+                with proxy.connect() as client:
+                    client.sendall(changed(v6_name_request(9, options=wish), 1, 0))
+                    equal(v6_reply(client)[2:], (0, wish), "Happy Eyeballs, of a NOOP with a name")
 
 
 @promise("the reply to a NOOP holds an address and a port of zero, whatever the NOOP names, which meets nothing of it")
@@ -205,31 +213,47 @@ def noop_fields():
         equal(proxy.metric("epif_proxy_flows_opened_total"), 0, "flows")
 
 
-@promise("a failure tells of the client's leg as ever, and of the other that nothing is in force, where an option can say so")
+@promise("a failure answers each option: the client's leg as ever, the other with nothing in force, or what a connection would have")
 def failures_told():
-    wishes = (stack(3, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(3, 1, 4, 2) + stack(2, 4, 2, 2) + WORDLESS)
-    ours = {stack(1, 1, 1, 0x28), stack(1, 1, 3, 44), stack(1, 1, 4, 2)}
-    nothing, single = {stack(2, 1, 4, 1)}, {stack(2, 4, 2, 1)}
+    wishes = stack(3, 1, 1, 0x28) + stack(3, 1, 3, 44) + stack(3, 1, 4, 2) + stack(2, 4, 2, 2) + SILENT + FOREIGN
+    wanted = {stack(1, 1, 1, 0x28), stack(1, 1, 3, 44), stack(1, 1, 4, 2), stack(2, 1, 1, 0x28), stack(2, 1, 3, 44), stack(2, 1, 4, 1),
+              stack(2, 4, 2, 1)} | words(DENIED)
+    tried, untried = {stack(2, 1, 2, 2)}, {stack(2, 1, 2, 1)}
+    at_once = wishes.replace(stack(2, 4, 1, 4, 0xb0), b"")  # data in a SYN would go to one address only
     with tempfile.TemporaryDirectory(prefix="epif-routes-") as folder:
         path = os.path.join(folder, "routes.json")
         with open(path, "w", encoding="ascii") as file:
             file.write('{"routes": []}')
         with Proxy("--allow-all") as open_proxy, Proxy("--routes", path) as closed:
-            cases = (("CONNECT, refused by the server", open_proxy, v6_request(free_port(), options=wishes), 5, single),
-                     ("CONNECT, no route", closed, v6_request(9, options=wishes), 2, single),
-                     ("BIND, no route", closed, v6_request(0, "0.0.0.0", wishes, 2), 2, single | {stack(2, 4, 3, 0, 0)}),
-                     ("UDP ASSOCIATE, no route", closed, v6_request(0, "0.0.0.0", wishes, 3), 2, {stack(2, 5, 1, 1), stack(2, 5, 2, 0, 0)}),
-                     ("command 9", open_proxy, v6_request(9, options=wishes, command=9), 7, single))
+            cases = (("CONNECT, refused by the server", open_proxy, v6_request(free_port(), options=wishes), 5, set()),
+                     ("CONNECT by name, refused by the server", open_proxy, v6_name_request(free_port(), options=at_once), 5, tried),
+                     ("CONNECT by a name that is unknown", open_proxy, v6_name_request(9, "no-such-host.invalid", wishes), 4, untried),
+                     ("CONNECT, no route", closed, v6_request(9, options=wishes), 2, set()),
+                     ("CONNECT by name, no route", closed, v6_name_request(9, options=wishes), 2, untried),
+                     ("BIND, no route", closed, v6_request(0, "0.0.0.0", wishes, 2), 2, set()),
+                     ("UDP ASSOCIATE, no route", closed, v6_request(0, "0.0.0.0", wishes, 3), 2, set()),
+                     ("command 9", open_proxy, v6_request(9, options=wishes, command=9), 7, set()))
             for name, proxy, request, code, also in cases:
                 with proxy.connect() as client:
                     client.sendall(request)
                     kind, _, reply, told = v6_reply(client)
                     equal((kind, reply), (0, code), name)
-                    equal(words(told), ours | nothing | also, f"{name}: told")
+                    equal(words(told), wanted | also, f"{name}: told")
                     equal(read_all(client), b"", f"{name}: what follows")
             with open_proxy.connect() as client:
                 client.sendall(v6_request(9, options=wishes + b"\0\1\0\2" + bytes(4)))
                 equal(v6_reply(client)[2:], (1, b""), "a request that could not be read")
+
+
+@promise("an association and a BIND that stand answer the options of other commands, too")
+def foreign_told():
+    multipath = stack(2, 4, 2, 2)
+    with Proxy("--allow-all") as proxy:
+        with V6(proxy, options=multipath + stack(2, 4, 3, 0, 5)) as client:
+            equal(words(client.options), {stack(2, 4, 2, 1), stack(2, 4, 3, 0, 0)}, "an association")
+        with proxy.connect() as client:
+            client.sendall(v6_request(0, "127.0.0.1", FOREIGN, 2))
+            equal(words(v6_reply(client)[3]), words(DENIED), "a BIND")
 
 
 @promise("the expected peer of a BIND, our own option, narrows it, is ignored elsewhere, and fails the request where it is malformed")

@@ -153,7 +153,7 @@ socks6::StackOptions Worker::Association::facts() const {
     const bool met = has_parity(remote_->address().port, wish->parity);
     facts.add(socks6::PortParity{met ? wish->parity : std::uint8_t{0}, static_cast<bool>(reserved_)});
   }
-  return facts;
+  return with_denials(std::move(facts), wishes);
 }
 
 Result<RoutePtr> Worker::Association::decide(const Destination& destination) {

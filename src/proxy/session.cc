@@ -165,7 +165,7 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
   if (!opened) {
     refused(opened.error());
     if (!flow_.cut_reason) {
-      const auto told = apply_stack(*request, failure_facts(request->stack, request->command));
+      const auto told = apply_stack(*request, failure_facts(request->stack, request->target.is_name(), upstream_.raced));
       auto answered = co_await talk.answer(reply_to(*request, flow_.route.get(), opened.error().code), {}, told);
       if (answered) co_await admission::close_after_answer(*client_);
     }
@@ -207,7 +207,8 @@ Result<> Worker::Session::take_route(Result<RoutePtr> route) {
 net::Task<Result<>> Worker::Session::open(admission::Conversation& talk, const admission::ClientRequest& request) {
   if (!offers(request)) co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
   if (request.command == socks::Command::noop) {
-    auto answered = co_await talk.answer(socks::Reply::success, {}, apply_stack(request, probed_facts(request.stack)));
+    const auto told = apply_stack(request, probed_facts(request.stack, request.target.is_name()));
+    auto answered = co_await talk.answer(socks::Reply::success, {}, told);
     co_return answered;
   }
   auto routed = take_route(decide(request));
@@ -325,13 +326,15 @@ net::Task<Result<Upstream>> Worker::Session::connect_server(admission::Conversat
   const auto attempts = eyeballs != nullptr && !eyeballs->wanted ? Attempts::one_by_one : Attempts::race;
   // Whoever asks for the race gets it: data in a SYN would go to one address only.
   if (eyeballs != nullptr && eyeballs->wanted && addresses->size() > 1) options.fast_open = false;
+  upstream_.raced = attempts == Attempts::race && !options.fast_open;  // told also if it comes to nothing
   auto made = co_await connect_any(worker_.loop_, std::move(*addresses), request.target.port, options, first, deadline, attempts);
   co_return made;
 }
 
 socks6::StackOptions Worker::Session::apply_stack(const admission::ClientRequest& request) const {
   if (request.stack.empty()) return {};
-  return apply_stack(request, flow_.route->next ? upstream_.stack : remote_leg_facts(request.stack, upstream_, request.target.is_name()));
+  if (flow_.route->next) return apply_stack(request, with_denials(upstream_.stack, request.stack));
+  return apply_stack(request, remote_leg_facts(request.stack, upstream_, request.target.is_name()));
 }
 
 socks6::StackOptions Worker::Session::apply_stack(const admission::ClientRequest& request, const socks6::StackOptions& remote) const {

@@ -12,8 +12,7 @@ namespace {
 socks6::StackOptions told(const admission::ClientRequest& request, const socks6::StackOptions& by_next, int client_fd) {
   auto facts = client_leg_facts(request.stack, client_fd);
   for (const auto& option : by_next) facts.add(option);
-  if (request.stack.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{0});
-  return facts;
+  return with_denials(std::move(facts), request.stack);
 }
 
 }  // namespace

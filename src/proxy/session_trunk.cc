@@ -29,7 +29,8 @@ net::Task<Result<>> Worker::Session::become_trunk(admission::Conversation& talk,
   auto token = all.add({&worker_.loop_, {}, flow_.identity, flow_.peer.ip});
   if (!token) co_return fail(std::move(token.error()));
   talk.consent({What::open, *token});
-  auto served = co_await talk.answer(socks::Reply::success, {}, apply_stack(request, probed_facts(request.stack)));
+  const auto told = apply_stack(request, probed_facts(request.stack, request.target.is_name()));
+  auto served = co_await talk.answer(socks::Reply::success, {}, told);
   if (served && !flow_.cut_reason) co_await carry_trunk(*token, talk.take_early(), kind, dialect);
   all.remove(*token);
   co_return Result<>{};
@@ -59,7 +60,8 @@ net::Task<Result<>> Worker::Session::join_stream(admission::Conversation& talk, 
   auto place = worker_.shared_.trunks.find(wish.token, flow_.identity, flow_.peer.ip);
   if (!place) co_return fail(std::move(place.error()));
   talk.consent({What::join});
-  auto answered = co_await talk.answer(socks::Reply::success, {}, apply_stack(request, probed_facts(request.stack)));
+  const auto told = apply_stack(request, probed_facts(request.stack, request.target.is_name()));
+  auto answered = co_await talk.answer(socks::Reply::success, {}, told);
   if (!answered || flow_.cut_reason) co_return Result<>{};
   flow_.client = nullptr;
   auto early = talk.take_early();

@@ -20,7 +20,7 @@ net::Task<void> Worker::Session::associate(admission::Conversation& talk, const 
   }
   if (!opened) {
     refused(opened.error());
-    auto answered = co_await talk.answer(reply, {}, apply_stack(request, failure_facts(request.stack, request.command)));
+    auto answered = co_await talk.answer(reply, {}, apply_stack(request, failure_facts(request.stack, false, false)));
     if (answered) co_await admission::close_after_answer(*client_);
     co_return;
   }

@@ -124,7 +124,7 @@ socks6::StackOptions remote_leg_facts(const socks6::StackOptions& wishes, const 
   }
   if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{net::speaks_multipath(fd)});
   if (named && wishes.find<socks6::HappyEyeballs>() != nullptr) facts.add(socks6::HappyEyeballs{upstream.raced});
-  return facts;
+  return with_denials(std::move(facts), wishes);
 }
 
 socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int client_fd) {
@@ -132,7 +132,18 @@ socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int cl
   return ip_facts(wishes, Leg::client_proxy, client_fd);
 }
 
-socks6::StackOptions probed_facts(const socks6::StackOptions& wishes) {
+socks6::StackOptions with_denials(socks6::StackOptions facts, const socks6::StackOptions& wishes) {
+  // What is answered already stays: a repetition is not taken.
+  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{false});
+  if (wishes.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{0});
+  if (wishes.find<socks6::UdpError>() != nullptr) facts.add(socks6::UdpError{false});
+  if (wishes.find<socks6::PortParity>() != nullptr) facts.add(socks6::PortParity{});
+  return facts;
+}
+
+socks6::StackOptions probed_facts(const socks6::StackOptions& wishes, bool named) {
+  socks6::StackOptions facts;
+  if (wishes.empty()) return facts;
   Fd fd;
   bool multipath = false;
   if (wants_multipath(wishes)) {
@@ -140,24 +151,22 @@ socks6::StackOptions probed_facts(const socks6::StackOptions& wishes) {
     multipath = static_cast<bool>(fd);
   }
   if (!fd) fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return {};  // no descriptors: nothing can be said
+  if (!fd) return facts;  // no descriptors: nothing can be said
   set_remote(wishes, fd.get());
-  auto facts = ip_facts(wishes, Leg::proxy_remote, fd.get());
+  facts = ip_facts(wishes, Leg::proxy_remote, fd.get());
   if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{multipath});
-  return facts;
+  const auto* eyeballs = wishes.find<socks6::HappyEyeballs>();
+  if (named && eyeballs != nullptr) facts.add(*eyeballs);
+  return with_denials(std::move(facts), wishes);
 }
 
-socks6::StackOptions failure_facts(const socks6::StackOptions& wishes, socks::Command command) {
+socks6::StackOptions failure_facts(const socks6::StackOptions& wishes, bool named, bool raced) {
   socks6::StackOptions facts;
   if (wishes.find<socks6::NoFragmentation>() != nullptr) facts.add(socks6::NoFragmentation{Leg::proxy_remote, false});
-  if (command == socks::Command::udp_associate) {
-    if (wishes.find<socks6::UdpError>() != nullptr) facts.add(socks6::UdpError{false});
-    if (wishes.find<socks6::PortParity>() != nullptr) facts.add(socks6::PortParity{});
-    return facts;
-  }
-  if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{false});
-  const bool listens = command == socks::Command::bind;
-  if (listens && wishes.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{0});
+  if (named && wishes.find<socks6::HappyEyeballs>() != nullptr) facts.add(socks6::HappyEyeballs{raced});
+  facts = with_denials(std::move(facts), wishes);
+  // TOS and TTL have no value that says so.
+  for (const auto& fact : probed_facts(wishes, false)) facts.add(fact);
   return facts;
 }
 
@@ -174,7 +183,7 @@ socks6::StackOptions listener_facts(const socks6::StackOptions& wishes, int list
   if (const auto* wish = wishes.find<socks6::FastOpen>(); wish != nullptr && serves_fast_open(listener_fd)) facts.add(*wish);
   if (wishes.find<socks6::Multipath>() != nullptr) facts.add(socks6::Multipath{net::speaks_multipath(listener_fd)});
   if (wishes.find<socks6::ListenBacklog>() != nullptr) facts.add(socks6::ListenBacklog{backlog});
-  return facts;
+  return with_denials(std::move(facts), wishes);
 }
 
 void set_remote(const socks6::StackOptions& wishes, int fd) { set_ip(wishes, Leg::proxy_remote, fd); }

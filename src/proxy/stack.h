@@ -4,14 +4,15 @@
 #include "proxy/upstream.h"
 #include "socks/stack_option.h"
 
-/// SOCKS6 stack options of CONNECT and BIND (draft-12 section 7.1): what we do of what a client wishes, and what we tell about
-/// it. Each option that a client sent is answered, on its leg, with what the kernel then says is in force: TOS, TTL, No
-/// Fragmentation, Multipath, Listen Backlog (0: not granted); Happy Eyeballs where a name was asked for; Fast Open where it
-/// was attempted, since its answer has no way to say no. Multipath gives way to TTL and No Fragmentation, which the kernel
-/// does not have for it. Options of UDP meet silence here.
+/// SOCKS6 stack options (draft-12 section 7.1): what we do of what a client wishes, and what we tell about it. Each option that a
+/// client sent is answered, on its leg, in every Operation Reply, since silence says "unsupported": with what the kernel then says is
+/// in force, and where an option is not of this command, by the value that says no (Multipath, UDP Error, Port Parity, and a Listen
+/// Backlog of 0: not granted). Multipath gives way to TTL and No Fragmentation, which the kernel does not have for it.
 ///
-/// Replies without a connection to a remote host answer, too, since silence says "unsupported": see probed_facts() and
-/// failure_facts(). Only a request that could not be read, or for whose reading there was no place, is refused without.
+/// The draft leaves three things open. Happy Eyeballs is ignored where no name was asked for. Fast Open is answered only where it was
+/// attempted, or is served: its answer has no way to say no. And where no connection to a remote host stands, options without a
+/// value that says so tell what a connection from here would have: see probed_facts() and failure_facts(). Only a request that could
+/// not be read, or for whose reading there was no place, is refused without.
 namespace epif::proxy {
 
 /// The same wish about the proxy-remote leg alone, as it is passed on to a next proxy.
@@ -29,15 +30,16 @@ namespace epif::proxy {
 /// Sets what concerns the client's connection, and tells what was set.
 [[nodiscard]] socks6::StackOptions client_leg_facts(const socks6::StackOptions& wishes, int client_fd);
 
-/// Of a NOOP, by which clients probe: what a connection to a server would have here, with these wishes. Nothing is sent. Silence
-/// for Happy Eyeballs, which no name was asked for; for Fast Open, which the route decides on and whose answer cannot say no;
-/// and for what is of BIND or UDP alone.
-[[nodiscard]] socks6::StackOptions probed_facts(const socks6::StackOptions& wishes);
+/// `facts`, and a no for each wish that they do not speak of, as far as its option has one.
+[[nodiscard]] socks6::StackOptions with_denials(socks6::StackOptions facts, const socks6::StackOptions& wishes);
 
-/// Of a failed request: nothing is in force on the remote leg. Told where a value says so: No Fragmentation, Multipath, and what
-/// is of this command alone (Listen Backlog; UDP Error and Port Parity). TOS, TTL and Fast Open have none, and Happy Eyeballs
-/// tells of an attempt, of which a failure does not know: silence.
-[[nodiscard]] socks6::StackOptions failure_facts(const socks6::StackOptions& wishes, socks::Command command);
+/// Of a NOOP, by which clients probe: what a connection to a server would have here, with these wishes; of what is of BIND or UDP
+/// alone, that there is none. Nothing is sent. Silence for Fast Open, which the route decides on.
+[[nodiscard]] socks6::StackOptions probed_facts(const socks6::StackOptions& wishes, bool named);
+
+/// Of a failed request: nothing is in force on the remote leg; TOS and TTL as probed_facts() has them. `raced`: addresses of a name
+/// were tried beside each other (of what a next proxy tried nothing is known).
+[[nodiscard]] socks6::StackOptions failure_facts(const socks6::StackOptions& wishes, bool named, bool raced);
 
 /// BIND: how to listen; what is set on the listening socket, of which `backlog` is granted; and what an accepted one gets.
 [[nodiscard]] net::ListenOptions listener_options(const socks6::StackOptions& wishes);

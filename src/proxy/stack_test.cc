@@ -78,7 +78,7 @@ TEST(Stack, AListenerTellsItsBacklogAlsoWhenThereIsNone) {
   EXPECT_EQ(listener_facts(wishes, fd.get(), 0).find<socks6::ListenBacklog>()->connections, 0);
 }
 
-TEST(Stack, AProbeTellsWhatAConnectionWouldHaveAndNothingOfOtherCommands) {
+TEST(Stack, AProbeTellsWhatAConnectionWouldHaveAndNoForOtherCommands) {
   socks6::StackOptions wishes;
   wishes.add(socks6::Tos{Leg::both, 0x28});
   wishes.add(socks6::Ttl{Leg::proxy_remote, 33});
@@ -88,33 +88,60 @@ TEST(Stack, AProbeTellsWhatAConnectionWouldHaveAndNothingOfOtherCommands) {
   wishes.add(socks6::FastOpen{0});
   wishes.add(socks6::ListenBacklog{9});
   wishes.add(socks6::UdpError{true});
+  wishes.add(socks6::PortParity{2, true});
   socks6::StackOptions expected;
   expected.add(socks6::Tos{Leg::proxy_remote, 0x28});
   expected.add(socks6::Ttl{Leg::proxy_remote, 33});
   expected.add(socks6::NoFragmentation{Leg::proxy_remote, true});
   expected.add(socks6::Multipath{false});  // gives way to the TTL
-  EXPECT_EQ(probed_facts(wishes), expected);
-  EXPECT_TRUE(probed_facts({}).empty());
+  auto of_a_name = expected;
+  of_a_name.add(socks6::HappyEyeballs{true});
+  for (auto* facts : {&expected, &of_a_name}) {
+    facts->add(socks6::ListenBacklog{0});
+    facts->add(socks6::UdpError{false});
+    facts->add(socks6::PortParity{0, false});
+  }
+  EXPECT_EQ(probed_facts(wishes, false), expected);
+  EXPECT_EQ(probed_facts(wishes, true), of_a_name);
+  EXPECT_TRUE(probed_facts({}, true).empty());
 }
 
-TEST(Stack, AFailureTellsThatNothingIsInForceWhereAValueSaysSo) {
+TEST(Stack, AFailureTellsThatNothingIsInForceAndOfTosAndTtlWhatAConnectionWouldHave) {
   socks6::StackOptions wishes;
   wishes.add(socks6::Tos{Leg::both, 0x28});
+  wishes.add(socks6::Ttl{Leg::proxy_remote, 33});
   wishes.add(socks6::NoFragmentation{Leg::both, true});
+  wishes.add(socks6::HappyEyeballs{true});
+  wishes.add(socks6::FastOpen{0});
   wishes.add(socks6::Multipath{true});
   wishes.add(socks6::ListenBacklog{9});
   wishes.add(socks6::UdpError{true});
   wishes.add(socks6::PortParity{1, true});
-  socks6::StackOptions expected;
-  expected.add(socks6::NoFragmentation{Leg::proxy_remote, false});
-  auto udp = expected;
-  expected.add(socks6::Multipath{false});
-  EXPECT_EQ(failure_facts(wishes, socks::Command::connect), expected);
-  expected.add(socks6::ListenBacklog{0});
-  EXPECT_EQ(failure_facts(wishes, socks::Command::bind), expected);
-  udp.add(socks6::UdpError{false});
-  udp.add(socks6::PortParity{0, false});
-  EXPECT_EQ(failure_facts(wishes, socks::Command::udp_associate), udp);
+  const auto told = failure_facts(wishes, true, true);
+  EXPECT_EQ(told.size(), wishes.size() - 1) << "Fast Open's answer has no way to say no";
+  EXPECT_EQ(*told.find<socks6::Tos>(), (socks6::Tos{Leg::proxy_remote, 0x28}));
+  EXPECT_EQ(*told.find<socks6::Ttl>(), (socks6::Ttl{Leg::proxy_remote, 33}));
+  EXPECT_EQ(*told.find<socks6::NoFragmentation>(), (socks6::NoFragmentation{Leg::proxy_remote, false}));
+  EXPECT_TRUE(told.find<socks6::HappyEyeballs>()->wanted);
+  EXPECT_FALSE(told.find<socks6::Multipath>()->wanted);
+  EXPECT_EQ(told.find<socks6::ListenBacklog>()->connections, 0);
+  EXPECT_FALSE(told.find<socks6::UdpError>()->wanted);
+  EXPECT_EQ(*told.find<socks6::PortParity>(), socks6::PortParity{});
+  EXPECT_FALSE(failure_facts(wishes, true, false).find<socks6::HappyEyeballs>()->wanted);
+  EXPECT_EQ(failure_facts(wishes, false, false).find<socks6::HappyEyeballs>(), nullptr) << "ignored without a name";
+  EXPECT_TRUE(failure_facts({}, true, true).empty());
+}
+
+TEST(Stack, WhatIsAnsweredIsNotDenied) {
+  socks6::StackOptions wishes, facts;
+  for (auto* of : {&wishes, &facts}) {
+    of->add(socks6::Multipath{true});
+    of->add(socks6::UdpError{true});
+    of->add(socks6::PortParity{2, true});
+    of->add(socks6::ListenBacklog{4});
+  }
+  EXPECT_EQ(with_denials(facts, wishes), facts);
+  EXPECT_TRUE(with_denials({}, {}).empty());
 }
 
 }  // namespace
