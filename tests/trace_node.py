@@ -178,6 +178,16 @@ def managed():
         equal([h["hop"] for h in answer["hops"]], ["capture", "route", "proxy", "function", "function", "proxy", "function", "upstream"], "hops")
         names = [h["facts"]["function"] for h in answer["hops"] if h["hop"] == "function"]
         equal(names, world.status("imaging")["flows"][0]["chain"], "functions")
+        # On the proxy's own host, where the client's trace sends its reader: no guard, and the proxy's table alone.
+        near, own = world.host("umc/proxy"), ("--agent", world.state_of("umc/proxy"))
+        for who in ((), ("--from", "umc/modality")):
+            there = json.loads(near.run(epif(), "trace", "10.2.0.10", *own, *who, "-o", "json").stdout)
+            equal([h["hop"] for h in there["hops"]], ["proxy", "function", "function", "proxy"], f"hops on the proxy's host, asked {who}")
+            check("asked by umc/modality" in says(there, "proxy") and "--from umc/proxy" in says(there, "proxy"), there)
+        last = world.host("research/proxy").run(epif(), "trace", "10.2.0.10", "--agent", world.state_of("research/proxy"), "--from", "umc/proxy",
+                                                "--connect", "-o", "json", check=False)
+        equal([h["hop"] for h in json.loads(last.stdout)["hops"]][:2], ["proxy", "function"], "hops on the last proxy's host")
+        equal(near.run(epif(), "trace", "10.2.0.10", *own, "--from", "research/pacs", check=False).returncode, 3, "a node without a route")
         done = host.run(epif(), "trace", "10.2.0.10:4243", *folders, check=False)
         equal(done.returncode, 3, done.stdout)
         check("no application was granted" in done.stdout, done.stdout)

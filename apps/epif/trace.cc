@@ -15,7 +15,7 @@ struct TraceArguments {
   std::string destination;
   std::vector<std::string> routes, admins, agents;
   std::string state = "/run/epif";
-  std::string user, cgroup;
+  std::string user, cgroup, from;
   bool udp = false;
   bool connect = false;
   std::string output = "text";
@@ -61,7 +61,7 @@ Exit run(const TraceArguments& arguments) {
   if (!who) return report(who.error());
   auto view = trace::look_around(places);
   if (!view) return report(view.error());
-  trace::Question question{std::move(*destination), arguments.udp ? Protocol::udp : Protocol::tcp, std::move(*who)};
+  trace::Question question{std::move(*destination), arguments.udp ? Protocol::udp : Protocol::tcp, std::move(*who), arguments.from};
   auto answer = trace::walk(question, *view, trace::real_looks(arguments.connect));
   if (!answer) return report(answer.error());
   answer->refusals = trace::recent_refusals(*view, places.admins, answer->destination);
@@ -81,6 +81,7 @@ void add_trace(CLI::App& root, Exit& exit) {
   command->add_option("--state", arguments->state, "The redirector's folder, in standalone use")->capture_default_str();
   command->add_option("--user", arguments->user, "As this user's program, where routes select by user");
   command->add_option("--cgroup", arguments->cgroup, "As a program in this cgroup (its path below the cgroup2 mount), where routes select by cgroup");
+  command->add_option("--from", arguments->from, "On a proxy's host: as this DOMAIN/NODE or address asks the proxy (default: each that has a route)");
   command->add_flag("--udp", arguments->udp, "A datagram, not a connection");
   command->add_flag("--connect", arguments->connect, "Try to connect to proxies, and to the destination from the last one");
   command->add_option("-o,--output", arguments->output, "text or json")->check(CLI::IsMember({"text", "json"}))->capture_default_str();
@@ -89,6 +90,7 @@ void add_trace(CLI::App& root, Exit& exit) {
       "Examples:\n"
       "  epif trace 10.2.0.20:4242\n"
       "  epif trace pacs.example:4242 --connect\n"
+      "  epif trace 10.2.0.20:4242 --from umc/modality\n"
       "  epif trace 10.2.0.20:80 --routes routes.json --admin unix:/run/epif/redirect.sock -o json");
   command->callback([arguments, &exit] { exit = run(*arguments); });
 }

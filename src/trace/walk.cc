@@ -56,6 +56,7 @@ class Walk {
   }
 
   Answer go() {
+    if ((!question_.from.empty() || view_.guards.empty()) && at_proxies()) return std::move(answer_);
     if (by_nginx()) return std::move(answer_);
     const auto* guard = capture();
     if (guard == nullptr) return std::move(answer_);
@@ -130,7 +131,7 @@ class Walk {
     const auto* there = nginxs_table(nginx, table);
     if (there == nullptr) {
       say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), wanted_.text()));
-    } else if (const auto* served = served_by_nginx(*there, nginx)) {
+    } else if (const auto* served = served_by_nginx(*there, nginx, looks_.address_towards(wanted_.ip))) {
       upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
     }
     return true;
@@ -147,10 +148,9 @@ class Walk {
     return at == view_.tables.end() ? nullptr : &at->routes;
   }
 
-  /// The route of `table` that NGINX follows at this port; null if the connection is refused there.
-  const Route* served_by_nginx(const RouteTable& table, const SocketAddress& nginx) {
-    // The program's socket has its address before the kernel leads the connection to NGINX.
-    const auto here = looks_.address_towards(wanted_.ip);
+  /// The route of `table` that NGINX follows at this port; null if the connection is refused there. `here`: the client's address,
+  /// where it is known: that of the program's socket, which it has before the kernel leads the connection to NGINX.
+  const Route* served_by_nginx(const RouteTable& table, const SocketAddress& nginx, const std::optional<IpAddress>& here) {
     const auto refused = [&](const std::string& why) {
       refuse({"proxy", State::refuses, fmt::format("NGINX at {} refuses it: {}.", nginx.text(), why), {{"nginx", nginx.text()}}});
       return nullptr;
@@ -172,6 +172,98 @@ class Walk {
       return &route;
     }
     return refused(fmt::format("its table leads no client of this port to {}", wanted_.text()));
+  }
+
+  /// False if no proxy's table lies here.
+  bool at_proxies() {
+    bool any = false;
+    for (const auto& table : view_.tables) {
+      if (table.role != Role::proxy) continue;
+      any = true;
+      at_proxy(table);
+    }
+    return any;
+  }
+
+  void at_proxy(const Table& table) {
+    const auto label = table.routes.node.empty() ? "of " + table.file : table.routes.node;
+    if (!table.admin.empty() && !table.answers) {
+      return refuse({"proxy", State::refuses, fmt::format("Proxy {} does not run (its admin socket is silent).", label), {}});
+    }
+    if (!in_force(table, "proxy", "proxy " + label)) return;
+    if (question_.destination.is_name()) {
+      asked_.host = question_.destination.host;
+      answer_.destination = asked_.text();
+    }
+    const auto routing = proxy::Routing::of(table.routes);
+    bool known = false;
+    for (const auto& route : table.routes.routes) {
+      if (route.protocol != question_.protocol || !proxy::leads_to(route, asked_)) continue;
+      for (const auto& asker : askers(route)) {
+        known = true;
+        if (question_.from.empty() && is_seen_proxy(asker.identity)) continue;  // that one's walk leads here
+        for_asker(*routing, route, asker, label);
+      }
+    }
+    if (known) return;
+    const auto refused = routing->find(named_asker(), asked_, view_.now);
+    const bool says_why = !question_.from.empty() || (!refused && refused.error().code == Code::denied);
+    refuse({"proxy", State::refuses, says_why && !refused ? fmt::format("Proxy {} refuses it: {}.", label, refused.error().text())
+                                                          : fmt::format("Proxy {} has no route there: it refuses whoever asks.", label), {}});
+  }
+
+  [[nodiscard]] proxy::Asker named_asker() const {
+    if (const auto address = IpAddress::parse(question_.from)) return {{}, *address, {}, question_.protocol};
+    return {question_.from, {}, {}, question_.protocol};
+  }
+
+  /// Who may come by this route, or the one that was named if it may.
+  [[nodiscard]] std::vector<proxy::Asker> askers(const Route& route) const {
+    std::vector<proxy::Asker> all;
+    if (!question_.from.empty()) {
+      auto asker = named_asker();
+      asker.flow = route.id;
+      const bool by_nginx = route.nginx && std::ranges::find(route.peers, asker.identity) != route.peers.end();
+      if (by_nginx || proxy::admits(route, asker)) all.push_back(std::move(asker));
+      return all;
+    }
+    for (const auto& peer : route.peers) all.push_back({peer, {}, route.id, question_.protocol});
+    for (const auto& block : route.sources) all.push_back({{}, block.address, route.id, question_.protocol});
+    return all;
+  }
+
+  [[nodiscard]] bool is_seen_proxy(const Identity& identity) const {
+    return !identity.empty() && std::ranges::any_of(view_.tables, [&](const Table& table) {
+      return table.role == Role::proxy && table.routes.node == identity;
+    });
+  }
+
+  void for_asker(const proxy::Routing& routing, const Route& route, const proxy::Asker& asker, const std::string& label) {
+    if (route.nginx) {
+      const auto& nginx = route.nginx->listen;
+      if (const auto* served = served_by_nginx(routing.table(), nginx, {})) upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
+      return;
+    }
+    const auto who = asker.identity.empty() ? asker.address.text() : asker.identity;
+    if (const auto taken = taken_by(routing, asker, fmt::format("{}, asked by {},", label, who))) {
+      last_seen_ = true;
+      follow(*taken, routing.table().node);
+    }
+  }
+
+  /// The route by which the proxy takes the connection, once its functions answer; nothing if it is refused there.
+  std::optional<Route> taken_by(const proxy::Routing& routing, const proxy::Asker& asker, const std::string& label) {
+    auto found = routing.find(asker, asked_, view_.now);
+    if (!found) {
+      refuse({"proxy", State::refuses, fmt::format("Proxy {} refuses it: {}.", label, found.error().text()), {{"reason", std::string(name(found.error().code))}}});
+      return {};
+    }
+    auto hop = route_hop("Proxy " + label, **found);
+    hop.hop = "proxy";
+    if (!asker.identity.empty()) hop.facts.emplace_back("from", asker.identity);
+    answer_.hops.push_back(std::move(hop));
+    if (!chain(**found)) return {};
+    return **found;
   }
 
   /// The guard that takes the connection; null if it leaves unseen or is refused at once.
@@ -238,7 +330,7 @@ class Walk {
       const auto label = next.identity.empty() ? next.proxy.text() : fmt::format("{} at {}", next.identity, next.proxy.text());
       const auto* table = proxys_table(next);
       if (table == nullptr) {
-        other_host(next, label);
+        other_host(next, label, from);
         return;
       }
       if (!table->admin.empty() && !table->answers) {
@@ -249,18 +341,10 @@ class Walk {
       if (!tried("proxy", next.proxy, label)) return;
       const auto address = looks_.address_towards(next.proxy.ip).value_or(next.proxy.ip);
       const proxy::Asker asker{next.identity.empty() ? Identity{} : from, address, route.id, question_.protocol};
-      const auto routing = proxy::Routing::of(table->routes);
-      auto found = routing->find(asker, asked_, view_.now);
-      if (!found) {
-        refuse({"proxy", State::refuses, fmt::format("Proxy {} refuses it: {}.", label, found.error().text()), {{"reason", std::string(name(found.error().code))}}});
-        return;
-      }
-      auto hop = route_hop("Proxy " + label, **found);
-      hop.hop = "proxy";
-      answer_.hops.push_back(std::move(hop));
-      if (!chain(**found)) return;
+      auto taken = taken_by(*proxy::Routing::of(table->routes), asker, label);
+      if (!taken) return;
       from = table->routes.node;
-      route = **found;
+      route = std::move(*taken);
       last_seen_ = true;
     }
     upstream(route, last_seen_ ? "The last proxy" : "The redirector itself", last_seen_);
@@ -277,13 +361,14 @@ class Walk {
     return at == view_.tables.end() ? nullptr : &*at;
   }
 
-  void other_host(const NextHop& next, const std::string& label) {
+  void other_host(const NextHop& next, const std::string& label, const std::string& from) {
     const auto reached = tried("proxy", next.proxy, label);
     if (!reached) return;
     const auto how = *reached == Reached::answers   ? "answers"
                      : *reached == Reached::unasked ? "was not tried (ask with --connect)"
                                                     : "cannot be tried from here, since the rules of this node capture it";
-    say("proxy", State::unknown, fmt::format("Proxy {} {}; its routes are on another host: ask there with `epif trace`.", label, how));
+    say("proxy", State::unknown, fmt::format("Proxy {} {}; its routes are on another host: ask there with `epif trace{}`.", label, how,
+                                             from.empty() || next.identity.empty() ? std::string() : " --from " + from));
   }
 
   enum class Reached { answers, unasked, captured };
@@ -360,6 +445,10 @@ std::string_view name(Verdict verdict) {
 }
 
 Result<Answer> walk(const Question& question, const View& view, const Looks& looks) {
+  const auto is_proxys = [](const Table& table) { return table.role == Role::proxy; };
+  if (!question.from.empty() && std::ranges::none_of(view.tables, is_proxys)) {
+    return fail(Code::not_found, "no proxy's routes are seen here", "--from " + question.from, {}, "name them by --agent or --routes");
+  }
   auto wanted = resolve(question, view);
   if (!wanted) return fail(std::move(wanted.error()));
   return Walk(question, view, looks, *wanted).go();

@@ -22,6 +22,7 @@ struct Question {
   Destination destination;            ///< port 0: the one that the routes name, if there is only one
   Protocol protocol = Protocol::tcp;
   std::optional<redirect::Program> who{};  ///< the program, where routes select by it
+  std::string from{};                      ///< asked at a proxy here, by this node ("domain/node") or address; empty: not said
 };
 
 enum class Role { redirector, proxy };
@@ -79,7 +80,9 @@ struct Answer {
 /// The address and port that a question means. Names are found in the routes, as the redirector does. Errors: not_found (no route
 /// has the name), usage (several ports).
 [[nodiscard]] Result<SocketAddress> resolve(const Question& question, const View& view);
-/// The walk itself. Ends at the first hop that refuses, or where another host would have to be asked.
+/// The walk itself. Ends at the first hop that refuses, or where another host would have to be asked. With `from`, and on a node
+/// without a guard that holds a proxy's table, it begins at the proxy: for each hop before it that has a route there, one walk
+/// behind the other; one that refuses makes the verdict. Errors: as resolve(), not_found (`from`, but no proxy's table is seen).
 [[nodiscard]] Result<Answer> walk(const Question& question, const View& view, const Looks& looks);
 
 [[nodiscard]] std::string print_text(const Answer& answer);

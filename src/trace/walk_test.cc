@@ -29,6 +29,7 @@ struct World {
   std::string dead_function;
   bool unreachable = false;
   Protocol protocol = Protocol::tcp;
+  std::string from;
   std::vector<std::pair<std::string, std::uint32_t>> tried;  ///< connections and their marks
 
   World() {
@@ -60,7 +61,7 @@ struct World {
         return {};
       };
     }
-    auto answer = walk({*Destination::parse(destination), protocol}, view, looks);
+    auto answer = walk({*Destination::parse(destination), protocol, {}, from}, view, looks);
     EXPECT_TRUE(answer) << answer.error().text();
     return answer ? *answer : Answer{};
   }
@@ -165,6 +166,84 @@ TEST(Walk, AnotherRedirectorsTableIsNotTakenForNginxs) {
   // What answers is neither proxy nor redirector: the routes say who may come.
   tables.back().role = Role::redirector;
   EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"capture", "route", "proxy", "upstream"}));
+}
+
+/// The host of umc/proxy: no guard, the proxy's table alone.
+World on_a_proxys_host() {
+  World world;
+  world.view.guards.clear();
+  world.view.tables.erase(world.view.tables.begin());
+  return world;
+}
+
+TEST(Walk, OnAProxysHostTheWalkBeginsAtTheProxyForEachNodeThatHasARoute) {
+  auto world = on_a_proxys_host();
+  auto& table = world.view.tables[0];
+  table.routes.routes[0].peers = {"umc/node", "umc/second"};
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::passes);
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"proxy", "function", "proxy", "proxy", "function", "proxy"}));
+  EXPECT_NE(answer.hops[0].says.find("Proxy umc/proxy, asked by umc/node, has route r1"), std::string::npos) << answer.hops[0].says;
+  EXPECT_NE(answer.hops[2].says.find("ask there with `epif trace --from umc/proxy`"), std::string::npos) << answer.hops[2].says;
+  EXPECT_NE(answer.hops[3].says.find("asked by umc/second"), std::string::npos) << answer.hops[3].says;
+  world.from = "umc/second";
+  EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"proxy", "function", "proxy"}));
+  world.dead_function = "firewall";
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
+}
+
+TEST(Walk, OnAProxysHostWhoHasNoRouteIsRefused) {
+  auto world = on_a_proxys_host();
+  world.from = "umc/other";
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(answer.verdict, Verdict::refused);
+  EXPECT_NE(answer.hops.back().says.find("no route from umc/other"), std::string::npos) << answer.hops.back().says;
+  world.from.clear();
+  EXPECT_NE(world.ask("10.2.0.99:80").hops.back().says.find("refuses whoever asks"), std::string::npos);
+  world.view.tables[0].routes.refusals = {{*CaptureTarget::parse("10.2.0.21:80"), "app/other", "consent is missing"}};
+  EXPECT_NE(world.ask("10.2.0.21:80").hops.back().says.find("consent is missing"), std::string::npos);
+  world.view.tables[0].answers = false;
+  EXPECT_NE(world.ask("10.2.0.20:80").hops.back().says.find("does not run"), std::string::npos);
+}
+
+TEST(Walk, AProxyInClearIsAskedByAddress) {
+  auto world = on_a_proxys_host();
+  auto& only = world.view.tables[0].routes.routes[0];
+  only.peers.clear();
+  only.sources = {*Cidr::parse("10.1.0.0/24")};
+  only.next.reset();
+  EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"proxy", "function", "upstream"}));
+  world.from = "10.1.0.77";
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::passes);
+  world.from = "10.9.0.77";
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
+}
+
+TEST(Walk, TheNextProxyOnTheSameHostIsReachedByItsNeighboursWalkAlone) {
+  auto world = on_a_proxys_host();
+  auto last = world.view.tables[0];
+  last.routes.node = "research/proxy";
+  last.routes.routes[0].peers = {"umc/proxy"};
+  last.routes.routes[0].next.reset();
+  last.routes.routes[0].chain.clear();
+  world.view.tables.push_back(last);
+  EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"proxy", "function", "proxy", "upstream"}));
+  world.from = "umc/proxy";
+  world.view.tables.erase(world.view.tables.begin());
+  EXPECT_EQ(hops(world.ask("10.2.0.20:80")), (std::vector<std::string>{"proxy", "upstream"}));
+}
+
+TEST(Walk, WhatNginxCarriesIsFollowedFromItsPortOnTheProxysHost) {
+  auto world = on_a_proxys_host();
+  auto& only = world.view.tables[0].routes.routes[0];
+  only.next.reset();
+  only.chain.clear();
+  only.nginx = NginxPort{at("10.1.0.2:21000"), {*IpAddress::parse("10.1.0.33")}, false};
+  const auto answer = world.ask("10.2.0.20:80");
+  EXPECT_EQ(hops(answer), (std::vector<std::string>{"proxy", "upstream"}));
+  EXPECT_NE(answer.hops[0].says.find("lets in 10.1.0.33"), std::string::npos) << answer.hops[0].says;
+  world.from = "umc/other";
+  EXPECT_EQ(world.ask("10.2.0.20:80").verdict, Verdict::refused);
 }
 
 TEST(Walk, AFileThatItsProcessDoesNotServeIsToldAsSuch) {
