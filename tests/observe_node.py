@@ -56,7 +56,9 @@ def observer_of(w, draft):
     """One that watches: the socket stands a moment after the line."""
     made = w.client.start(epif(), "redirect", "--observe", "--out", draft)
     made.wait_for_log("observes")
-    wait_until(lambda: len(w.client.run("cat", "/proc/net/packet").stdout.splitlines()) > 1, "the observer's packet socket stands")
+    def listens():  # the column "R": bound, and not only made
+        return any(line.split()[5] == "1" for line in w.client.run("cat", "/proc/net/packet").stdout.splitlines()[1:])
+    wait_until(listens, "the observer's packet socket stands")
     return made
 
 
@@ -65,6 +67,39 @@ def planned(w, draft):
     done = w.client.run(epif(), "plan", "-f", draft, "-o", "json", check=False)
     check(done.returncode in (0, 3), f"epif plan -f: {done.returncode} {done.stderr}")
     return {(flow["from"], flow["to"]) for flow in json.loads(done.stdout)["flows"]}
+
+
+@promise("a connection that is older than the observer is in the draft, in both directions, and so are a name told over TCP and what cannot be seen")
+def older():
+    with World("observeold", proxy=False) as w, Service(w.server, 4242, echo), Service(w.client, 2222, echo), w.proxy_node.listen(53) as resolver:
+        with w.client.connect(TARGET, 4242) as out, w.server.connect("10.1.0.10", 2222) as into:
+            for one in (out, into):
+                one.sendall(b"hello")
+                equal(read_all(one, 5), b"hello", "the echo before")
+            draft = w.lab.path("draft.yaml")
+            observer = observer_of(w, draft)
+            with w.client.connect(RESOLVER, 53) as asks:
+                answers, _ = resolver.accept()
+                with answers:
+                    asked = question("old.example", A)
+                    asks.sendall(struct.pack(">H", len(asked)) + asked)
+                    read_all(answers, len(asked) + 2)
+                    answer = asked[:2] + b"\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + asked[12:] + struct.pack(
+                        ">HHHIH", 0xc00c, A, 1, 60, 4) + socket.inet_aton(TARGET)
+                    answers.sendall(struct.pack(">H", len(answer)) + answer)
+                    read_all(asks, len(answer) + 2)
+            out.sendall(b"x" * 100_000)  # the server's echo is read, too
+            read_all(out, 100_000)
+            observer.signal(signal.SIGINT)
+            equal(observer.wait(), 0, "exit code after Ctrl-C")
+        with open(draft, encoding="utf-8") as file:
+            text = file.read()
+        lines = {line.split(":")[0][2:]: line for line in text.splitlines() if " bytes to the server" in line}
+        for name, sent in (("to-old.example-4242", "100005"), ("from-old.example-2222", "5")):
+            check(name in lines, f"{name} is not in\n{text}")
+            for words in ("1 connections (1 began before, or unseen)", f"{sent} bytes to the server, {sent} to the client", "user root"):
+                check(words in lines[name], f"{words!r} is not in {lines[name]}")
+        check("# Not seen: " in text, text)
 
 
 @promise("a short TCP connection, its DNS name, its program, an incoming connection and UDP are seen; no rule is made")

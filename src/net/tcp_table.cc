@@ -17,6 +17,8 @@ namespace epif::net {
 namespace {
 
 // enum of net/tcp_states.h, which is not among the headers for programs
+constexpr std::uint8_t state_syn_sent = 2;
+constexpr std::uint8_t state_syn_received = 3;
 constexpr std::uint8_t state_time_wait = 6;
 constexpr std::uint8_t state_listen = 10;
 constexpr std::uint32_t all_states = 0xfff & ~(1u << state_time_wait);
@@ -34,6 +36,7 @@ TcpEntry read_entry(ByteSpan body) {
   entry.local = {address_of(message.idiag_family, message.id.idiag_src), ntohs(message.id.idiag_sport)};
   entry.remote = {address_of(message.idiag_family, message.id.idiag_dst), ntohs(message.id.idiag_dport)};
   entry.listens = message.idiag_state == state_listen;
+  entry.connecting = message.idiag_state == state_syn_sent || message.idiag_state == state_syn_received;
   entry.inode = message.idiag_inode;
   entry.cookie = (std::uint64_t{message.id.idiag_cookie[1]} << 32) | message.id.idiag_cookie[0];
   const auto info = find_attribute(body.subspan(NLMSG_ALIGN(sizeof message)), INET_DIAG_INFO);

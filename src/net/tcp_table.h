@@ -12,6 +12,7 @@ struct TcpEntry {
   SocketAddress local;
   SocketAddress remote;
   bool listens = false;
+  bool connecting = false;     ///< no answer yet, or no acknowledgement of ours
   std::uint64_t inode = 0;     ///< as in /proc/PID/fd; 0: its program has closed it
   std::uint64_t received = 0;  ///< payload bytes from the remote end (RFC 4898 tcpEStatsAppHCThruOctetsReceived)
   std::uint64_t acked = 0;     ///< payload bytes that the remote end has acknowledged

@@ -78,6 +78,7 @@ std::map<Service, FlowSeen> services_of(const Record& record, const Peers& peers
     if (peer == peers.full_name.end()) continue;
     auto& sum = services[{key.outgoing, peer->second, key.port, key.protocol}];
     sum.connections += seen.connections;
+    sum.older += seen.older;
     sum.refused += seen.refused;
     sum.to_server_bytes += seen.to_server_bytes;
     sum.to_client_bytes += seen.to_client_bytes;
@@ -143,15 +144,20 @@ std::string draft(const Record& record, const Observer& observer) {
     flow.port = key.port;
     flow.protocol = key.protocol;
     flow.data = direction_of(seen);
-    fmt::format_to(std::back_inserter(evidence), "# {}: {} {}, {} bytes to the server, {} to the client; {}\n", flow.name, seen.connections,
-                   key.protocol == Protocol::tcp ? "connections" : "exchanges", seen.to_server_bytes, seen.to_client_bytes,
-                   one_line(programs_text(seen)));
+    fmt::format_to(std::back_inserter(evidence), "# {}: {} {}{}, {} bytes to the server, {} to the client; {}\n", flow.name, seen.connections,
+                   key.protocol == Protocol::tcp ? "connections" : "exchanges",
+                   seen.older == 0 ? std::string() : fmt::format(" ({} began before, or unseen)", seen.older), seen.to_server_bytes,
+                   seen.to_client_bytes, one_line(programs_text(seen)));
     application.flows.push_back(std::move(flow));
   }
   auto out = fmt::format(
       "# What {} talked to in {} s, as `epif redirect --observe` saw it. A draft: fill in attributes of each Node, the domains\n"
       "# (here: '{}' and '{}'), the purpose, and a selector where only one program is meant; then `epif plan -f` this file.\n",
       self.metadata.name, observer.seconds, own_domain, other_domain);
+  out +=
+      "# Not seen: what goes over loopback or is forwarded for others, TCP that began and ended before, protocols other than TCP and UDP,\n"
+      "# fragments, and names of DNS over TLS or HTTPS or in answers over TCP that span several segments.\n";
+  if (!observer.blind.empty()) out += fmt::format("# Connections older than the observation are missing, too: {}\n", one_line(observer.blind));
   if (observer.packets_lost != 0) out += fmt::format("# {} packets came too fast to be looked at: something may be missing.\n", observer.packets_lost);
   if (record.left_out() != 0) out += fmt::format("# {} connections to further services are left out.\n", record.left_out());
   out += to_yaml(self);

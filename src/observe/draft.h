@@ -12,6 +12,7 @@ struct Observer {
   std::vector<IpAddress> addresses;
   std::uint64_t seconds = 0;
   std::uint64_t packets_lost = 0;
+  std::string blind{};  ///< why the connections that stood could not be asked for; empty: they were
 };
 
 /// Node and Application documents (YAML) for what was seen; what the user must fill in is said in comments. `epif plan -f` reads

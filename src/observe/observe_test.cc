@@ -58,6 +58,37 @@ TEST(Record, ARefusedConnectionIsSaidToBe) {
   EXPECT_EQ(record.flows().begin()->second.refused, 1u);
 }
 
+TEST(Record, AConnectionThatIsOlderCountsOnceWithTheBytesOfItsLife) {
+  Record record;
+  const Standing before{at("10.1.0.10:4000"), at("10.2.0.20:80"), true, 100, 5000};
+  ASSERT_NE(record.take(before), nullptr);
+  auto after = before;
+  after.sent = 150;
+  EXPECT_EQ(record.take(after), nullptr);
+  record.take(segment(tcp_end, "10.1.0.10:4000", "10.2.0.20:80", 77), true);  // tells no bytes: the first number is unknown
+  const auto& [key, seen] = *record.flows().begin();
+  EXPECT_TRUE(key.outgoing);
+  EXPECT_EQ(key.port, 80);
+  EXPECT_EQ(seen.connections, 1u);
+  EXPECT_EQ(seen.older, 1u);
+  EXPECT_EQ(seen.refused, 0u);
+  EXPECT_EQ(seen.to_server_bytes, 150u);
+  EXPECT_EQ(seen.to_client_bytes, 5000u);
+}
+
+TEST(Record, AConnectionThatGoesOnIsNoOlderOneAndItsEndIsNotCountedTwice) {
+  Record record;
+  record.take(segment(tcp_begin, "10.9.0.9:4002", "10.1.0.10:22", 5), false);
+  record.take(segment(tcp_accept, "10.1.0.10:22", "10.9.0.9:4002", 7), true);
+  record.take(segment(tcp_end, "10.9.0.9:4002", "10.1.0.10:22", 5 + 1 + 40), false);
+  EXPECT_EQ(record.take(Standing{at("10.1.0.10:22"), at("10.9.0.9:4002"), false, 300, 41}), nullptr);
+  const auto& seen = record.flows().begin()->second;
+  EXPECT_EQ(seen.connections, 1u);
+  EXPECT_EQ(seen.older, 0u);
+  EXPECT_EQ(seen.to_server_bytes, 40u);
+  EXPECT_EQ(seen.to_client_bytes, 300u);
+}
+
 TEST(Record, DatagramsBelongToTheSideWithTheHigherPort) {
   Record record;
   record.take(segment(datagram, "10.2.0.53:53", "10.1.0.10:4000", 70), false);  // the question was not seen
@@ -87,6 +118,52 @@ TEST(Record, MemoryIsBounded) {
     one.from.port = static_cast<std::uint16_t>(i);
     record.take(one, true);
   }
+}
+
+/// IPv6 with the extension headers, then a TCP segment with a FIN and three bytes, of sequence number 1000.
+Bytes fin_behind(std::initializer_list<std::uint8_t> kinds, std::uint8_t flags = 0x11) {
+  Bytes packet(40, 0);
+  packet[0] = 0x60;
+  packet[8] = 0xfd;
+  packet[24] = 0xfd;
+  packet[39] = 9;
+  std::size_t next = 6;
+  for (const auto kind : kinds) {
+    packet[next] = kind;
+    next = packet.size();
+    packet.resize(packet.size() + 16);
+    packet[next + 1] = 1;
+  }
+  packet[next] = 6;
+  const Bytes tcp{0x10, 0x92, 0, 53, 0, 0, 3, 0xe8, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0, 'a', 'b', 'c'};
+  packet.insert(packet.end(), tcp.begin(), tcp.end());
+  packet[5] = static_cast<std::uint8_t>(packet.size() - 40);
+  return packet;
+}
+
+TEST(Segment, ExtensionHeadersOfIpv6ArePassedAndDoNotCountAsData) {
+  for (const auto& packet : {fin_behind({}), fin_behind({0}), fin_behind({0, 43, 60})}) {
+    const auto segment = read_segment(packet);
+    ASSERT_TRUE(segment);
+    EXPECT_EQ(segment->kind, tcp_end);
+    EXPECT_EQ(segment->to, at("[fd00::9]:53"));
+    EXPECT_EQ(segment->sequence, 1003u);
+    EXPECT_EQ(as_text(segment->payload), "abc");
+    for (std::size_t length = 0; length + 3 < packet.size(); ++length) {
+      const auto cut = read_segment(ByteSpan(packet).first(length));
+      EXPECT_TRUE(!cut || cut->payload.empty());
+    }
+  }
+  EXPECT_FALSE(read_segment(fin_behind({44}))) << "a fragment";
+}
+
+TEST(Segment, DataOfTcpIsGivenAsFarAsCaptured) {
+  const auto packet = fin_behind({60}, 0x10);
+  const auto segment = read_segment(packet);
+  ASSERT_TRUE(segment);
+  EXPECT_EQ(segment->kind, tcp_data);
+  EXPECT_EQ(as_text(segment->payload), "abc");
+  EXPECT_FALSE(read_segment(ByteSpan(packet).first(packet.size() - 3))) << "an acknowledgement alone";
 }
 
 TEST(Segment, BreachesOfTheFormatAreNothing) {
@@ -149,7 +226,10 @@ TEST(Draft, IsReadBackWithoutAFault) {
   connection(record, "10.9.0.9:4002", "10.1.0.10:22", false, 100, 1'000'000);
   record.take(segment(datagram, "10.1.0.10:4000", "10.2.0.53:53", 30), true);
   record.note_program({true, ip("10.2.0.20"), 80, Protocol::tcp}, {"evil\n- name", "alice"});
-  const auto text = draft(record, {"host.with spaces", {ip("10.1.0.10")}, 5, 0});
+  record.take(Standing{at("10.1.0.10:4009"), at("10.2.0.20:80"), true, 1, 1});
+  const auto text = draft(record, {"host.with spaces", {ip("10.1.0.10")}, 5, 0, "no\nkernel"});
+  EXPECT_NE(text.find("3 connections (1 began before, or unseen), 1000101 bytes"), std::string::npos) << text;
+  EXPECT_NE(text.find("# Connections older than the observation are missing, too: no?kernel\n"), std::string::npos) << text;
   const auto resources = parse_resources(text, "draft");
   ASSERT_TRUE(resources) << resources.error().text() << "\n" << text;
   ResourceSet set;

@@ -41,7 +41,7 @@ const FlowKey* Record::begin(const Ends& ends, bool outgoing) {
     by_age_.pop_front();
   }
   by_age_.push_back(ends);
-  exchanges_[ends] = {key, 0, 0, false, false, false, std::prev(by_age_.end())};
+  exchanges_[ends] = Exchange{.flow = key, .age = std::prev(by_age_.end())};
   return &flow->first;
 }
 
@@ -75,6 +75,8 @@ void Record::end(const Segment& segment) {
   if (!exchange->accepted) {
     ++flow.refused;
     exchange->client_ended = exchange->server_ended = true;
+  } else if (!ended && exchange->older) {
+    ended = true;
   } else if (!ended) {
     ended = true;
     const auto first = by_client ? exchange->client_begin : exchange->server_begin;
@@ -85,10 +87,37 @@ void Record::end(const Segment& segment) {
   exchanges_.erase(by_client ? forward : backward);
 }
 
+const FlowKey* Record::take(const Standing& connection) {
+  const auto& [local, remote, outgoing, sent, received] = connection;
+  if (is_to_many(remote.ip)) return nullptr;
+  const Ends ends{outgoing ? local : remote, outgoing ? remote : local, Protocol::tcp};
+  auto* exchange = find(ends);
+  const FlowKey* begun = nullptr;
+  if (exchange == nullptr) {
+    begun = begin(ends, outgoing);
+    if (begun == nullptr) return nullptr;
+    exchange = &exchanges_[ends];
+    exchange->older = true;
+    ++flows_[*begun].older;
+  }
+  exchange->accepted = true;
+  auto& flow = flows_[exchange->flow];
+  const auto count = [](std::uint64_t& sum, std::uint64_t& known, std::uint64_t all) {
+    if (all <= known) return;
+    sum += all - known;
+    known = all;
+  };
+  // Of one whose beginning and end were both seen, the end has counted.
+  if (!exchange->client_ended || exchange->older) count(flow.to_server_bytes, exchange->to_server, outgoing ? sent : received);
+  if (!exchange->server_ended || exchange->older) count(flow.to_client_bytes, exchange->to_client, outgoing ? received : sent);
+  return begun;
+}
+
 const FlowKey* Record::take(const Segment& segment, bool sent) {
   if (is_to_many(segment.to.ip) || is_to_many(segment.from.ip)) return nullptr;
   switch (segment.kind) {
     case Segment::Kind::datagram: return datagram(segment, sent);
+    case Segment::Kind::tcp_data: return nullptr;
     case Segment::Kind::tcp_end: end(segment); return nullptr;
     case Segment::Kind::tcp_begin: {
       const Ends ends{segment.from, segment.to, Protocol::tcp};

@@ -30,8 +30,16 @@ struct FlowKey {
   friend auto operator<=>(const FlowKey&, const FlowKey&) = default;
 };
 
+/// A connection as the kernel tells of it, whenever it began.
+struct Standing {
+  SocketAddress local, remote;
+  bool outgoing = true;
+  std::uint64_t sent = 0, received = 0;  ///< payload bytes since its beginning
+};
+
 struct FlowSeen {
   std::uint64_t connections = 0;     ///< or exchanges of datagrams
+  std::uint64_t older = 0;           ///< of these, connections whose beginning was not seen
   std::uint64_t refused = 0;         ///< TCP: ended without an answer to the first segment
   std::uint64_t to_server_bytes = 0;
   std::uint64_t to_client_bytes = 0;
@@ -43,6 +51,9 @@ class Record {
   /// Takes a segment that this node sent (`sent`) or received. Gives the flow, if this segment began one; the caller may then
   /// look for its program.
   const FlowKey* take(const Segment& segment, bool sent);
+  /// Takes a connection that stands, at the beginning or the end of the observation: one whose beginning was not seen counts as one,
+  /// and its bytes are those of its whole life. Gives the flow as take() does.
+  const FlowKey* take(const Standing& connection);
   void name(const IpAddress& address, const std::string& host);
   void note_program(const FlowKey& flow, Program program);
 
@@ -62,11 +73,13 @@ class Record {
     std::uint32_t client_begin = 0;
     std::uint32_t server_begin = 0;
     bool accepted = false;
+    bool older = false;                         ///< its first sequence numbers are unknown
+    std::uint64_t to_server = 0, to_client = 0;  ///< bytes that are counted already
     bool client_ended = false;
     bool server_ended = false;
     std::list<Ends>::iterator age;
   };
-  const FlowKey* begin(const Ends& ends, bool outgoing);
+  const FlowKey* begin(const Ends& ends, bool outgoing);  ///< null beyond the limit
   const FlowKey* datagram(const Segment& segment, bool sent);
   void end(const Segment& segment);
   Exchange* find(const Ends& ends);
