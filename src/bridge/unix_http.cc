@@ -5,21 +5,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/buffer_body.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 
 #include "base/fd.h"
-#include "base/limits.h"
 
 namespace epif::bridge {
 namespace {
 
-namespace http = boost::beast::http;
 using Clock = std::chrono::steady_clock;
 
 class Connection {
@@ -80,32 +74,6 @@ class Connection {
   Fd fd_;
 };
 
-Result<HttpAnswer> read_answer(Connection& connection, bool head) {
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(limits::document_max_bytes);
-  parser.eager(true);
-  parser.skip(head);
-  Bytes buffer(64 * 1024);
-  std::size_t held = 0;
-  boost::beast::error_code error;
-  while (!parser.is_done()) {
-    if (held == buffer.size()) return connection.failure("its answer's header is too long");
-    const auto got = connection.read(MutableByteSpan(buffer).subspan(held));
-    if (!got) return fail(got.error());
-    if (*got == 0) {
-      parser.put_eof(error);
-      if (error || !parser.is_done()) return connection.failure("it closed the connection in the middle of an answer");
-      break;
-    }
-    held += *got;
-    const auto used = parser.put(boost::asio::const_buffer(buffer.data(), held), error);
-    if (error && error != http::error::need_more) return connection.failure("its answer is not HTTP: " + error.message());
-    std::memmove(buffer.data(), buffer.data() + used, held - used);
-    held -= used;
-  }
-  return HttpAnswer{static_cast<int>(parser.get().result_int()), std::move(parser.get().body())};
-}
-
 }  // namespace
 
 Result<HttpAnswer> unix_http(const std::filesystem::path& socket, std::string_view method, std::string_view target,
@@ -117,7 +85,9 @@ Result<HttpAnswer> unix_http(const std::filesystem::path& socket, std::string_vi
   head += fmt::format("Content-Length: {}\r\n\r\n", body.size());
   if (auto written = connection.write(as_bytes(head)); !written) return fail(written.error());
   if (auto written = connection.write(body); !written) return fail(written.error());
-  return read_answer(connection, method == "HEAD");
+  auto answer = read_http_answer([&](MutableByteSpan into) { return connection.read(into); }, method == "HEAD");
+  if (!answer && answer.error().where.empty()) return connection.failure(std::move(answer.error().why));  // the connection's say where
+  return answer;
 }
 
 std::string percent_encode(std::string_view text) {

@@ -5,13 +5,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "bridge/http_answer.h"
 
 namespace epif::bridge {
-
-struct HttpAnswer {
-  int status = 0;
-  std::string body;
-};
 
 /// One HTTP/1.1 request on a fresh connection to a Unix socket; blocks until the answer is whole or `deadline_ms` passed.
 /// Errors: engine (nobody listens, no answer in time, broken answer). The answer is at most limits::document_max_bytes.

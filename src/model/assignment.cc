@@ -42,15 +42,16 @@ json::array flows(const std::vector<RequestedFlow>& list) {
   return out;
 }
 
-/// Field access that throws boost::system::system_error on a wrong type; `read` below turns that into an Error. Fields that
+/// Field access that throws on a wrong type or a number out of range; `read` below turns that into an Error. Fields that
 /// are absent or unknown are skipped, so that an agent and an orchestrator of neighbouring versions understand each other.
 std::string text(const json::object& from, std::string_view field) {
   const auto* value = from.if_contains(field);
   return value ? std::string(value->as_string()) : std::string();
 }
-std::uint64_t number(const json::object& from, std::string_view field) {
+template <class Number = std::uint64_t>
+Number number(const json::object& from, std::string_view field) {
   const auto* value = from.if_contains(field);
-  return value ? value->to_number<std::uint64_t>() : 0;
+  return value ? value->to_number<Number>() : Number{};
 }
 bool boolean(const json::object& from, std::string_view field) {
   const auto* value = from.if_contains(field);
@@ -68,7 +69,7 @@ std::vector<PartState> parts(const json::object& from, std::string_view field) {
   if (const auto* value = from.if_contains(field)) {
     for (const auto& item : value->as_array()) {
       const auto& part = item.as_object();
-      out.push_back({text(part, "name"), text(part, "state"), static_cast<std::int64_t>(number(part, "pid")), text(part, "reason")});
+      out.push_back({text(part, "name"), text(part, "state"), number<std::int64_t>(part, "pid"), text(part, "reason")});
     }
   }
   return out;
@@ -84,7 +85,7 @@ Result<T> read(std::string_view document, std::string_view what, Fill fill) {
   T out;
   try {
     if (auto filled = fill(value.get_object(), out); !filled) return fail(filled.error());
-  } catch (const boost::system::system_error& wrong) {
+  } catch (const std::exception& wrong) {  // of which kind depends on the version of Boost.JSON
     return fail(Code::invalid_input, fmt::format("{} has a field of the wrong type", what), {}, wrong.what());
   }
   return out;
@@ -183,7 +184,7 @@ std::optional<Removal> parse_removal(std::string_view document) {
     if (text(from, "role") != removed_role) return fail(Code::invalid_input, "no removal");
     out.node = text(from, "node");
     out.revision = number(from, "revision");
-    out.at = std::chrono::sys_seconds(std::chrono::seconds(number(from, "at")));
+    out.at = std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(from, "at")));
     return {};
   });
   return removal ? std::optional(std::move(*removal)) : std::nullopt;
@@ -213,7 +214,7 @@ Result<DomainRequest> parse_request(std::string_view document) {
       for (const auto& item : asked->as_array()) {
         const auto& flow = item.as_object();
         out.flows.push_back({text(flow, "name"), text(flow, "from"), text(flow, "to"),
-                             static_cast<std::uint16_t>(number(flow, "port")), text(flow, "data"), list(flow, "chain"),
+                             number<std::uint16_t>(flow, "port"), text(flow, "data"), list(flow, "chain"),
                              list(flow, "proxies")});
       }
     }

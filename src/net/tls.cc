@@ -4,36 +4,21 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 
 #include <cassert>
 #include <cerrno>
 
+#include "net/certificate_identity.h"
 #include "net/tls_error.h"
 
 namespace epif::net {
 namespace {
 
 std::string identity_of(SSL* session) {
-  constexpr std::string_view scheme = "epif://";
   std::unique_ptr<X509, decltype(&::X509_free)> certificate(::SSL_get1_peer_certificate(session), ::X509_free);
-  if (!certificate) return {};
-  auto* names = static_cast<GENERAL_NAMES*>(::X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr));
-  std::string identity;
-  for (int i = 0; names != nullptr && i < sk_GENERAL_NAME_num(names); ++i) {
-    const auto* name = sk_GENERAL_NAME_value(names, i);
-    if (name->type != GEN_URI) continue;
-    const auto* uri = name->d.uniformResourceIdentifier;
-    const std::string_view text(reinterpret_cast<const char*>(::ASN1_STRING_get0_data(uri)),
-                                static_cast<std::size_t>(::ASN1_STRING_length(uri)));
-    if (text.starts_with(scheme) && text.find('\0') == std::string_view::npos) {
-      identity = text.substr(scheme.size());
-      break;
-    }
-  }
-  ::GENERAL_NAMES_free(names);
-  return identity;
+  return certificate_identity(certificate.get());
 }
 
 /// A resumed session checks no certificate: the one it began with may have come to its end since.

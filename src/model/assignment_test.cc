@@ -1,0 +1,32 @@
+#include "model/assignment.h"
+
+#include <gtest/gtest.h>
+
+namespace epif {
+namespace {
+
+TEST(Assignment, AFieldOfAWrongTypeIsAFaultOfTheDocumentNotOfTheProgram) {
+  for (const auto* text : {R"({"granted":"yes"})", R"({"question":1})", R"({"granted":null})"}) {
+    const auto answer = parse_answer(text);
+    ASSERT_FALSE(answer) << text;
+    EXPECT_EQ(answer.error().code, Code::invalid_input);
+  }
+  for (const auto* text : {R"({"instances":{}})", R"({"instances":["x"]})", R"({"errors":[1]})", R"({"generation":"1"})", R"({"generation":1.5})"}) {
+    EXPECT_FALSE(parse_report(text)) << text;
+  }
+  EXPECT_FALSE(parse_request(R"({"flows":[1]})"));
+  EXPECT_FALSE(parse_assignment(R"({"node":"umc/pacs","role":"endpoint"})")) << "without routes";
+  EXPECT_FALSE(parse_removal(R"({"role":"removed","revision":"x"})"));
+}
+
+TEST(Assignment, ANumberIsReadAsItStandsThereOrRefused) {
+  EXPECT_EQ(parse_request(R"({"flows":[{"port":65535}]})")->flows.front().port, 65'535);
+  for (const auto* port : {"65536", "65616", "-1", "1e9"}) {
+    EXPECT_FALSE(parse_request(std::string(R"({"flows":[{"port":)") + port + "}]}")) << port;
+  }
+  EXPECT_FALSE(parse_report(R"({"instances":[{"pid":18446744073709551615}]})"));
+  EXPECT_FALSE(parse_removal(R"({"role":"removed","at":18446744073709551615})"));
+}
+
+}  // namespace
+}  // namespace epif
