@@ -1,5 +1,6 @@
 // What a container engine answers, or whoever listens at its socket: no crash, an end, and the same answer or fault for every split. The
 // first byte says whether the request was HEAD.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 

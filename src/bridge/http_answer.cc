@@ -29,6 +29,7 @@ Result<HttpAnswer> read_http_answer(const std::function<Result<std::size_t>(Muta
     const auto got = read(MutableByteSpan(buffer).subspan(held));
     if (!got) return fail(got.error());
     if (*got == 0) {
+      if (!parser.got_some()) return broken("it closed the connection without an answer");  // put_eof() takes that for a mistake of ours
       parser.put_eof(error);
       if (error || !parser.is_done()) return broken("it closed the connection in the middle of an answer");
       break;
