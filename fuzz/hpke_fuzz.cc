@@ -1,5 +1,6 @@
 // Keys and encapsulations of other hospitals. The first byte picks: a public key as text, which is read in one spelling only; or `enc` and
 // a sender's public key, which give the same key each time, or a protocol fault, and never for a peer that was not meant.
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/bytes.h"

@@ -74,6 +74,7 @@ Bytes from_base64(std::string_view text) {
       if (value == std::string_view::npos || padding > 0) return {};
       word = (word << 6) | static_cast<std::uint32_t>(value);
     }
+    if ((word & ((1u << (8 * padding)) - 1)) != 0) return {};  // spare bits: a second spelling of the same bytes
     bytes.push_back(static_cast<std::uint8_t>(word >> 16));
     if (padding < 2) bytes.push_back(static_cast<std::uint8_t>(word >> 8));
     if (padding < 1) bytes.push_back(static_cast<std::uint8_t>(word));

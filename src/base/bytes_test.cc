@@ -15,6 +15,8 @@ TEST(Bytes, Base64AgreesWithRfc4648Section10) {
   EXPECT_TRUE(from_base64("Zg=").empty());
   EXPECT_TRUE(from_base64("Z===").empty());
   EXPECT_TRUE(from_base64("Zg==Zg==").empty());
+  EXPECT_TRUE(from_base64("Zh==").empty()) << "bits that no byte has";
+  EXPECT_TRUE(from_base64("Zm9=").empty());
 }
 
 TEST(Bytes, HexRoundTrips) {
