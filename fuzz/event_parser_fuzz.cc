@@ -1,5 +1,6 @@
 // Server-sent events from another host: no crash, the same events for every split, and one that is written as our server writes it is
 // read again as the same.
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 

@@ -1,6 +1,7 @@
 // What a client and a server say first: the same judgement for every split, made on few bytes and never taken back; the firewall passes
 // all bytes or none, in order, and each direction by itself. The first byte picks the protocol and the direction, or the destination
 // that a client asks for, on a line of its own before two allow-lists.
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 

@@ -1,6 +1,7 @@
 // What another hospital's half of a pair sends: the same plaintext and the same fault for every split, and only what its peer sealed.
 // Bits of the first byte: suite, direction, and whether the rest is the stream itself. Else the second byte says how many changes
 // follow, of three bytes each (place, of the stream's 65,536ths; value), and the rest is sealed and then changed.
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 

@@ -8,7 +8,7 @@
 /// Request targets (RFC 3986): percent-encoding, path segments, query.
 namespace epif::api {
 
-/// Undoes percent-encoding; nothing for a malformed escape or a decoded NUL.
+/// Undoes percent-encoding; nothing for a malformed escape or a NUL, decoded or not.
 [[nodiscard]] std::optional<std::string> decode(std::string_view text);
 /// Encodes all but the unreserved characters, so that a name is one segment.
 [[nodiscard]] std::string encode(std::string_view text);
