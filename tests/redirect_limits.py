@@ -8,7 +8,7 @@ import threading
 import time
 
 from lab import check, equal, promise, run, wait_until
-from redirect_world import Service, World, echo, is_refused, read_all
+from redirect_world import Service, World, certificates, echo, is_refused, read_all
 
 TARGET, PORT = "10.2.0.20", 7001
 
@@ -147,27 +147,57 @@ def pss_kib(process):
         return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
 
 
-@promise("2,000 idle connections in clear that began with 16 KB hold less than 4 KiB each of a redirector's and of a proxy's memory, in a trunk or not")
-def idle_memory():
-    count, warm_up = 2_000, 300
+def held_by_each(w, processes, crowd, count, warm_up=300):
+    """KiB of memory that each of `processes` holds for one connection of a crowd that idles."""
+    for _ in range(warm_up // 50):
+        crowd.served(w, 50)
+    before = [pss_kib(process) for process in processes]
+    for _ in range(count // 50):
+        crowd.served(w, 50)
+    after = [pss_kib(process) for process in processes]
+    equal(w.metric("connections_active"), count + warm_up, "connections held")
+    return [(late - early) / count for early, late in zip(before, after)]
+
+
+@contextlib.contextmanager
+def all_descriptors():
+    """Of this process and of those that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@promise("2,000 idle connections in clear that began with 16 KB hold less than 4 KiB each of a redirector's and of a proxy's memory, in a trunk or not")
+def idle_memory():
+    with all_descriptors():
         for flags in ([], ["--trunk", "off"]):
             with World("limitsidle") as w, Echoes(w.server.listen(PORT)), Crowd(os.urandom(16_000)) as crowd:
                 redirector = w.redirect("--capture", TARGET, *flags)
-                for _ in range(warm_up // 50):
-                    crowd.served(w, 50)
-                before = [pss_kib(process) for process in (redirector, w.proxy)]
-                for _ in range(count // 50):
-                    crowd.served(w, 50)
-                after = [pss_kib(process) for process in (redirector, w.proxy)]
-                equal(w.metric("connections_active"), count + warm_up, "connections held")
-                each = [(late - early) / count for early, late in zip(before, after)]
+                each = held_by_each(w, (redirector, w.proxy), crowd, 2_000)
                 print(f"      {' '.join(flags) or 'in a trunk'}: redirector {each[0]:.2f} KiB, proxy {each[1]:.2f} KiB", flush=True)
                 check(max(each) < 4, f"redirector {each[0]:.2f} KiB, proxy {each[1]:.2f} KiB for each connection with {flags}")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@promise("1,000 idle connections with TLS of their own to the proxy hold less than 32 KiB each of a redirector's and of a proxy's memory")
+def idle_memory_tls():
+    with all_descriptors(), World("limitstls", proxy=False) as w:
+        made, ca = certificates(w.lab, "umc/node", "umc/proxy")
+        words = {name: ("--cert", cert, "--key", key, "--ca", ca) for name, (cert, key) in made.items()}
+        proxy = w.start_proxy("--tls-listen", "10.3.0.30:1083", "--allow-all", *words["umc/proxy"], port=1083)
+        with Echoes(w.server.listen(PORT)), Crowd(os.urandom(16_000)) as crowd:
+            redirector = w.redirect("--capture", TARGET, "--trunk", "off", *words["umc/node"], "--proxy-identity", "umc/proxy",
+                                    proxy="10.3.0.30:1083")
+            handshakes = sum(w.metric(f'tls_handshakes_total{{resumed="{resumed}"}}') for resumed in ("yes", "no"))
+            each = held_by_each(w, (redirector, proxy), crowd, 1_000)
+            more = sum(w.metric(f'tls_handshakes_total{{resumed="{resumed}"}}') for resumed in ("yes", "no")) - handshakes
+            check(more >= 1_000, f"{more} handshakes: not each has TLS of its own")
+            equal(w.metric("trunks"), 0, "trunks")
+            print(f"      redirector {each[0]:.2f} KiB, proxy {each[1]:.2f} KiB", flush=True)
+            check(max(each) < 32, f"redirector {each[0]:.2f} KiB, proxy {each[1]:.2f} KiB for each connection")
+            check(min(each) > 1, "so little that it was not measured")
 
 
 run()
