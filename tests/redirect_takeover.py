@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import socket
+import time
 
-from lab import Again, Failure, check, epif, equal, promise, run, wait_until
+from lab import Again, Failure, check, epif, equal, promise, run, wait_until, write_json
 from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET, ALIAS = "10.2.0.20", "10.2.0.99"
@@ -200,6 +201,57 @@ def revoked():
             write(2, [])
             check(is_reset(out), "the flow outlived its route")
             check(is_refused(w.client, TARGET, 7001), "a connection without a route")
+
+
+def stays_open(out, seconds):
+    try:
+        is_reset(out, seconds)
+    except TimeoutError:
+        return True
+    return False
+
+
+@promise("a process that only drains and cannot read a newer table cuts what it carries within seconds, also if that came before its successor; one that serves goes on")
+def unread():
+    with World("unread") as w, Service(w.server, 7001, echo):
+        first, second = w.lab.path("first.json"), w.lab.path("second.json")
+        granted = {"id": "a", "destination": f"{TARGET}:7001", "next": {"proxy": "10.3.0.30:1080"}}
+
+        def take_over(file):
+            process = w.client.start(epif(), "redirect", "--routes", file, "--take-over", "--state", w.lab.state, "--admin", f"unix:{w.admin}",
+                                     name=f"successor-{len(w.lab.processes)}")
+            process.wait_for_log("captures")
+            return process
+
+        def write_both(generation, **more):
+            for file in (first, second):
+                write_json(file, {"generation": generation, "routes": [{**granted, **more}]})
+        write_both(1)
+        old = w.redirect("--routes", first, proxy=None)
+        with w.client.connect(TARGET, 7001) as drains:
+            said(drains, b"granted")
+            serving = take_over(first)
+            with w.client.connect(TARGET, 7001) as served:
+                said(served, b"granted by the new one")
+                # What is put right in time costs nothing.
+                write_json(first, {"generation": 2, "routes": [{**granted, "not_on_holidays": True}]})
+                old.wait_for_log("not_on_holidays")
+                write_both(3)
+                wait_until(lambda: w.metric("routes_generation") == 3, "the good table serves")
+                check(stays_open(drains, 7), "a flow was cut under a table that permits it")
+                said(drains, b"granted still")
+                began = time.monotonic()
+                write_both(4, not_on_holidays=True)
+                check(is_reset(drains, within=10), "the flow of a process that cannot know what is permitted goes on")
+                print(f"      cut {time.monotonic() - began:.1f} s after the table that cannot be read")
+                equal(old.wait(within=10), 0, "exit code of the one that drained")
+                said(served, b"granted by the one that serves")
+                check(serving.alive(), "the one that serves has ended")
+                # It comes to drain with a table that it could not read before.
+                write_json(second, {"generation": 5, "routes": [granted]})
+                take_over(second)
+                check(is_reset(served, within=10), "an old table that was unreadable before goes on")
+                equal(serving.wait(within=10), 0, "exit code of the next one that drained")
 
 
 def uninstall(w):

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -11,7 +12,7 @@
 namespace epif::proxy {
 
 /// routes.json, watched: read again when it is replaced in its folder, and on reload(). A file that is bad is refused with its
-/// reason, and the table before it keeps serving. On one loop, which outlives it.
+/// reason, and the table before it keeps serving, unless fail_closed_after() said otherwise. On one loop, which outlives it.
 class RoutesFile {
  public:
   using OnTable = std::function<void(std::shared_ptr<const Routing>)>;
@@ -25,6 +26,11 @@ class RoutesFile {
 
   /// Reads now; tells on_table only if the content differs.
   void reload();
+  /// Watches and reads `file` from now on, in the place of the one before. One that cannot be read is a bad file like any other.
+  void follow(std::filesystem::path file);
+  /// For a process that drains, from now on: when the file could not be read for `patience`, now or later, on_table is told a
+  /// table without routes, which ends all flows. A file that can be read again in time, or after it, is taken as ever.
+  void fail_closed_after(std::chrono::milliseconds patience);
   [[nodiscard]] std::shared_ptr<const Routing> routing() const;
   [[nodiscard]] TableState state() const;
   [[nodiscard]] std::filesystem::path file() const;  ///< absolute

@@ -214,10 +214,12 @@ Result<> Service::restore(bool changed) {
 
 void Service::reload() {
   auto routes = load();
+  unread_ = !routes.has_value();
   if (!routes) {
     log::error("redirect", routes.error(), {{"kept", fmt::format("generation {}", routes_->table().generation)}});
-    return;
+    return expect_routes();
   }
+  blind_.cancel();
   if (routes->table() == routes_->table()) return;
   apply(std::move(*routes));
 }

@@ -92,6 +92,7 @@ class Service {
   [[nodiscard]] Result<> install(const Routes& routes, bool with_old_own);
   [[nodiscard]] Result<> restore(bool changed);  ///< after InstalledCapture::restore()
   void reload();
+  void expect_routes();
   net::Task<void> watch_signals();
   net::Task<void> watch_command();
   void finish(int code);
@@ -113,6 +114,8 @@ class Service {
   std::atomic<bool> guarded_ = true;
   net::Loop::Timer retry_;
   net::Loop::Timer expiry_;
+  bool unread_ = false;     ///< the routes file cannot be read since it was changed last
+  net::Loop::Timer blind_;  ///< armed while it cannot, and this process only drains
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   std::unique_ptr<net::FileWatch> file_watch_;

@@ -205,7 +205,18 @@ void Service::step_aside(std::string_view words) {
   net::show_draining();
   const std::chrono::seconds patience(number_in(words, limits::handover_drain_s));
   log::info("redirect", "a successor serves; what is carried here goes on", {{"seconds", std::to_string(patience.count())}});
+  expect_routes();
   drain(net::Clock::now() + patience);
+}
+
+/// What drains is asked by nobody how it is, so a table that it cannot read would let revoked flows go on to their end.
+void Service::expect_routes() {
+  if (stage_ != Stage::handed_over || !unread_ || blind_.armed()) return;
+  blind_ = loop_->after(net::unread_routes_patience, [this] {
+    log::error("redirect", Error{Code::denied, "the routes stay unreadable, and nobody can say what they still permit",
+                                 options_.routes_file, {}, "all flows that drain are cut"});
+    apply(Routes(RouteTable{}));
+  });
 }
 
 void Service::drain(net::TimePoint deadline) {
