@@ -1,5 +1,6 @@
 // A bridging function that breaks every rule it can; EPIF_BF_FUNCTION says which. Plain system calls and no library, so
-// that what it tries is what reaches the kernel. Used by src/functions/hostile_test.cc, in a container and outside of one.
+// that what it tries is what reaches the kernel. Used by src/functions/hostile_test.cc, in a container and outside of one, and by
+// tests/control_orphans.py.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -117,6 +118,29 @@ void on_open(int control, const std::string& conn, const std::string& text) {
     for (int i = 0; i < 100'000; ++i) say(control, "{\"type\":\"cut\",\"conn\":99999999,\"reason\":\"x\"}");
 }
 
+// Carries on for as long as one of the two still may speak, in a process that hears nobody else: not that its proxy died either.
+void carry_on(int control, int client, int server) {
+  if (fork() != 0) {
+    close(client);
+    close(server);
+    return;
+  }
+  close(control);
+  pollfd ends[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
+  while (ends[0].fd >= 0 || ends[1].fd >= 0) {
+    if (poll(ends, 2, -1) < 0) break;
+    for (int from : {0, 1}) {
+      if (ends[from].fd < 0 || ends[from].revents == 0) continue;
+      char buffer[4096];
+      const auto got = recv(ends[from].fd, buffer, sizeof buffer, MSG_DONTWAIT);
+      if (got < 0 && errno == EAGAIN) continue;
+      if (got > 0) send(from == 0 ? server : client, buffer, static_cast<size_t>(got), MSG_NOSIGNAL);
+      else ends[from].fd = -1;
+    }
+  }
+  _exit(0);
+}
+
 void on_start(int control, const std::string& conn, int client, int server) {
   if (mode == "probe") {
     try_new_sockets();
@@ -128,6 +152,7 @@ void on_start(int control, const std::string& conn, int client, int server) {
     say(control, "{\"type\":\"cut\",\"conn\":" + conn + ",\"reason\":\"tried all\"}");
     return;
   }
+  if (mode == "deaf") return carry_on(control, client, server);
   // Half of a transfer, then an end that is a lie.
   char buffer[4096];
   const pollfd waiting{client, POLLIN, 0};
@@ -180,7 +205,13 @@ int main() {
       unlink(socket_path.c_str());
       if (symlink("/proc/self/root/run/other.sock", socket_path.c_str()) != 0) return 1;
     }
+    // One for each thread of the proxy.
+    if (mode == "deaf" && fork() != 0) {
+      close(control);
+      continue;
+    }
     serve(control);
     close(control);
+    if (mode == "deaf") return 0;
   }
 }

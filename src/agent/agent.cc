@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "agent/probe.h"
 #include "base/limits.h"
@@ -174,6 +176,7 @@ void Agent::step() {
     keeper_ = std::make_unique<InstanceKeeper>(keeper_options(*assignment), running_instances(left_running_, written_),
                                                [this] { nudge(); });
   }
+  end_orphans();
   const auto views = as_wished(*assignment, keeper_ ? keeper_->views() : InstanceViews{});
   write_routes(*assignment, views);
   if (keeper_ && wished_ != assignment->instances) {
@@ -185,6 +188,26 @@ void Agent::step() {
   watch_instances(views);
   send_report(*assignment, views);
   renew_certificate();
+}
+
+/// A proxy that died can cut nothing any more, and its functions still hold what it lent them, the peers' very sockets among it.
+/// They are killed before another proxy serves, and its routes are blocked until they run anew.
+void Agent::end_orphans() {
+  if (!keeper_) return;
+  if (!daemon_->gone(settings_.program)) {
+    orphans_ended_ = false;
+    return;
+  }
+  if (std::exchange(orphans_ended_, true)) return;
+  // At once, without asking an engine; the keeper removes what is left of them, and what is not known here.
+  for (const auto& process : instance_fds_) ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+  const auto deadline = Clock::now() + std::chrono::milliseconds(limits::reconcile_interval_ms);
+  for (const auto& process : instance_fds_) {
+    pollfd look{process.get(), POLLIN, 0};
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    ::poll(&look, 1, static_cast<int>(std::max<std::int64_t>(left, 0)));
+  }
+  keeper_->renew();
 }
 
 void Agent::watch_instances(const InstanceViews& views) {

@@ -65,6 +65,7 @@ class Agent {
   void keep_identity();
   void keep_daemon(const Assignment& assignment);
   void end_deaf_daemon();
+  void end_orphans();
   void watch_instances(const InstanceViews& views);
   void send_report(const Assignment& assignment, const InstanceViews& views);
   void step_aside();
@@ -106,6 +107,7 @@ class Agent {
   std::vector<WishedInstance> wished_;
   std::vector<Fd> instance_fds_;
   std::vector<std::int64_t> instance_pids_;
+  bool orphans_ended_ = false;  ///< no proxy serves, and the functions that it lent streams to are gone
   std::string daemon_error_;
   bool withdrawn_ = true;  ///< the routes on disk may take away what redirector or proxy still allow
   std::optional<std::chrono::steady_clock::time_point> deaf_since_;  ///< it is not replaced, and does not follow its routes either

@@ -146,6 +146,25 @@ void Daemon::note_end() {
   forget_failed_successor();
 }
 
+void Daemon::look(const std::string& program) {
+  if (pidfd_ && !running()) note_end();
+  if (pidfd_ && is_draining(pid_)) {  // a successor that somebody else started
+    pid_ = 0;
+    pidfd_.reset();
+  }
+  // Looked for again after each early end: another one may serve, that of a take-over which did not come about.
+  if (!pidfd_ && Clock::now() >= retry_at_) {
+    find();
+    other_program_ = pidfd_ && runs_another_program(pid_, program);
+  }
+}
+
+bool Daemon::gone(const std::string& program) {
+  if (successor_) return false;
+  look(program);
+  return !pidfd_;
+}
+
 Result<> Daemon::ensure(const std::vector<std::string>& command) {
   std::erase_if(replaced_, [](std::int64_t pid) {
     siginfo_t how{};
@@ -156,16 +175,7 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
     if (auto followed = follow_successor(); !followed) note_failed_successor(tried, followed.error());
     if (successor_) return {};  // until it serves, the old one does
   }
-  if (pidfd_ && !running()) note_end();
-  if (pidfd_ && is_draining(pid_)) {  // a successor that somebody else started
-    pid_ = 0;
-    pidfd_.reset();
-  }
-  // Looked for again after each early end: another one may serve, that of a take-over which did not come about.
-  if (!pidfd_ && Clock::now() >= retry_at_) {
-    find();
-    other_program_ = pidfd_ && runs_another_program(pid_, command.front());
-  }
+  look(command.front());
   if (pidfd_ && (command_ != command || other_program_)) {
     const bool failed = !not_replaced_.empty() && failed_command_ == command;
     if (failed && must_not_stay(command)) {

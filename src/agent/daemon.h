@@ -38,6 +38,8 @@ class Daemon {
   /// SIGKILL: the flows are reset, and the capture rules of a redirector stay and refuse. trouble() is `why` until ensure().
   [[nodiscard]] Result<> halt(const std::string& why);
 
+  /// Looks for it: none serves, so that ensure() will start one anew, now or after its back-off.
+  [[nodiscard]] bool gone(const std::string& program);
   [[nodiscard]] bool running() const;
   [[nodiscard]] std::int64_t pid() const { return pid_; }
   /// A successor was started and does not serve yet; the old one does. Soon worth a call of ensure().
@@ -60,6 +62,7 @@ class Daemon {
     std::uintmax_t log_from = 0;  ///< what it writes stands behind this, and what others write
   };
   void find();
+  void look(const std::string& program);
   /// Processes of this kind but the one that serves.
   [[nodiscard]] std::vector<std::int64_t> draining() const;
   void note_end();

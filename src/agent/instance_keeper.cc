@@ -1,6 +1,7 @@
 #include "agent/instance_keeper.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -73,6 +74,17 @@ void InstanceKeeper::wish(std::vector<WishedInstance> wished) {
   wake_.notify_all();
 }
 
+void InstanceKeeper::renew() {
+  const std::lock_guard lock(mutex_);
+  all_doomed_ = true;
+  for (auto& [name, view] : views_) {
+    doomed_.insert(name);
+    view = {"starting", "its proxy died, and it is being replaced", {}, 0};
+  }
+  look_ = true;
+  wake_.notify_all();
+}
+
 void InstanceKeeper::look() {
   const std::lock_guard lock(mutex_);
   look_ = true;
@@ -123,9 +135,38 @@ void InstanceKeeper::pass(const std::vector<WishedInstance>& wished) {
     const std::lock_guard lock(mutex_);
     std::erase_if(views_, [&](const auto& entry) { return std::ranges::find(names, entry.first) == names.end(); });
   }
-  for (const auto& one : wished) {
-    if (engine_) keep(instances, one);
+  {
+    // Those as well that this run has not looked for yet.
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(all_doomed_, false)) doomed_.insert(names.begin(), names.end());
   }
+  remove_doomed(instances);
+  for (const auto& one : wished) {
+    if (engine_ && !is_doomed(one.name)) keep(instances, one);
+  }
+}
+
+void InstanceKeeper::remove_doomed(bridge::Instances& instances) {
+  std::set<std::string> doomed;
+  {
+    const std::lock_guard lock(mutex_);
+    doomed = doomed_;
+  }
+  for (const auto& name : doomed) {
+    if (auto removed = instances.remove(name); !removed) {
+      log::error("agent", removed.error(), {{"instance", name}});
+      if (removed.error().code == Code::engine) engine_.reset();  // the next look asks an engine anew
+      return;
+    }
+    kept_.erase(name);
+    const std::lock_guard lock(mutex_);
+    doomed_.erase(name);
+  }
+}
+
+bool InstanceKeeper::is_doomed(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return doomed_.contains(name);
 }
 
 void InstanceKeeper::keep(bridge::Instances& instances, const WishedInstance& one) {
@@ -165,6 +206,8 @@ void InstanceKeeper::keep(bridge::Instances& instances, const WishedInstance& on
 void InstanceKeeper::set(const std::string& name, InstanceView view) {
   {
     const std::lock_guard lock(mutex_);
+    // What was being started when its proxy died.
+    if (view.state == "running" && (all_doomed_ || doomed_.contains(name))) return;
     auto& now = views_[name];
     if (now == view) return;
     now = std::move(view);

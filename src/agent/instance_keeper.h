@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -48,6 +49,9 @@ class InstanceKeeper {
 
   /// The whole wish; what is not in it is removed. Returns at once.
   void wish(std::vector<WishedInstance> wished);
+  /// The proxy that lent them streams is dead: all are killed and started anew, whatever state they are in. From when this returns
+  /// none is "running" in views() before it is a new one. Returns at once.
+  void renew();
   /// A process ended: look now.
   void look();
   [[nodiscard]] InstanceViews views();
@@ -56,6 +60,8 @@ class InstanceKeeper {
   void run(const std::stop_token& stop);
   void pass(const std::vector<WishedInstance>& wished);
   void keep(bridge::Instances& instances, const WishedInstance& one);
+  void remove_doomed(bridge::Instances& instances);
+  [[nodiscard]] bool is_doomed(const std::string& name);
   void set(const std::string& name, InstanceView view);
 
   KeeperOptions options_;
@@ -66,6 +72,8 @@ class InstanceKeeper {
   bool told_ = false;  ///< a wish was said
   std::vector<WishedInstance> wished_;
   InstanceViews views_;
+  bool all_doomed_ = false;       ///< guarded: renew() was called since the last pass
+  std::set<std::string> doomed_;  ///< to be removed before anything is started under the name; guarded
   std::map<std::string, std::chrono::steady_clock::time_point> retry_at_;
   std::map<std::string, WishedInstance> kept_;  ///< what was made sure of under each name; the keeper's thread alone
   std::optional<bridge::Engine> engine_;

@@ -5,7 +5,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <unistd.h>
+
 #include <chrono>
+#include <thread>
 
 #include "base/fd.h"
 
@@ -68,6 +71,20 @@ TEST_F(Keeping, an_engines_socket_that_is_not_there_fails_its_functions_at_once)
   EXPECT_EQ(view.state, "failed");
   EXPECT_THAT(view.reason, HasSubstr(options.engine + ": the container engine does not answer: No such file or directory"));
   EXPECT_THAT(view.reason, HasSubstr("check that the engine runs"));
+}
+
+TEST_F(Keeping, what_held_streams_of_a_proxy_that_died_is_running_no_more_although_it_lives_as_it_is_wished) {
+  const WishedInstance wished{"audit", "audit", "sha256:" + std::string(64, 'a'), false};
+  InstanceKeeper keeper(options, {{"audit", {"running", {}, "/bf.sock", ::getpid(), wished}}}, [] {});
+  EXPECT_EQ(keeper.views().at("audit").state, "running");
+  keeper.renew();
+  EXPECT_EQ(keeper.views().at("audit").state, "starting");
+  EXPECT_EQ(keeper.views().at("audit").pid, 0);
+  EXPECT_THAT(keeper.views().at("audit").reason, HasSubstr("its proxy died"));
+  keeper.wish({wished});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (keeper.views().at("audit").state == "starting" && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(keeper.views().at("audit").state, "failed") << "without an engine it cannot be known to be gone";
 }
 
 TEST_F(Keeping, an_image_that_is_not_pinned_is_never_asked_for) {
