@@ -88,6 +88,11 @@ def orphans():
                 check(function not in parts(world, "instances").values() and proxy not in parts(world, "processes").values(), "nothing was replaced")
 
 
+def come_back(world, program, *flags):
+    world.agents[PROXY] = world.host(PROXY).start(program, "agent", "--orchestrator", API, "--node", PROXY, "--token-file", world.token_file,
+                                                  "--state", world.state_of(PROXY), *flags, name="agent")
+
+
 @promise("the same if proxy and agent die together, and the agent comes back")
 def orphans_of_both():
     with World("control-orphans2") as world:
@@ -100,10 +105,25 @@ def orphans_of_both():
             world.agents[PROXY].kill()
             os.kill(proxy, signal.SIGKILL)
             check(os.path.exists(f"/proc/{function}"), "the function should have outlived both")
-            world.agents[PROXY] = world.host(PROXY).start(program, "agent", "--orchestrator", API, "--node", PROXY, "--token-file",
-                                                          world.token_file, "--state", world.state_of(PROXY), name="agent")
+            come_back(world, program)
             wait_until(lambda: talks(world), "flows pass again", 20)
             check(not os.path.exists(f"/proc/{function}"), "the function of the dead proxy lives")
+
+
+@promise("the same if the agent has to end its proxy, which is to speak MPTCP from now on")
+def ended_for_mptcp():
+    with World("control-orphans3") as world:
+        program = start(world)
+        Service(world.host("research/pacs").listen(4242), echo)
+        world.wait_phase("imaging", "Running", within=60)
+        with world.connect(4242) as held:
+            check(passes(held), "no echo through the function")
+            [proxy], [function] = parts(world, "processes").values(), parts(world, "instances").values()
+            world.agents[PROXY].kill()
+            come_back(world, program, "--mptcp")
+            wait_until(lambda: not os.path.exists(f"/proc/{proxy}"), "the proxy without MPTCP has ended", 20)
+            wait_until(lambda: talks(world), "flows pass again", 20)
+            check(not os.path.exists(f"/proc/{function}"), "the function of the proxy that was ended lives")
 
 
 if __name__ == "__main__":

@@ -180,6 +180,8 @@ Result<> Daemon::ensure(const std::vector<std::string>& command) {
     const bool failed = !not_replaced_.empty() && failed_command_ == command;
     if (failed && must_not_stay(command)) {
       log::warn("agent", name_ + " is started anew, and its flows are lost", {{"why", not_replaced_}});
+      if (auto ended = end(SIGKILL); !ended) return ended;
+      return fail(Code::io, name_ + " was ended, and is to be started anew", log_);  // after whoever asks has seen that it is gone()
     } else if (failed && Clock::now() < successor_retry_at_) {
       return command_ == command ? Result<>() : fail(Code::io, name_ + " runs as before, not yet as it is to", log_, not_replaced_);
     } else if (takes_over_) {

@@ -27,7 +27,8 @@ class Daemon {
   /// lost flow: it is started at once, and found to serve by a later call (see replacing()). If it does not serve in time, the
   /// old one goes on, not_replaced() says why, and another successor is tried after a back-off (1 s doubled to 30 s) or as soon
   /// as `command` is another. Only an old one that shows another identity, or a proxy that is to begin or end with MPTCP, is
-  /// ended then. An error while what runs was started otherwise than by `command`, but for the program's version.
+  /// ended then, with an error once more, so that gone() can be seen before the next call starts it anew. An error while what
+  /// runs was started otherwise than by `command`, but for the program's version.
   /// What died early is started not more often than once per back-off (0.1 s doubled to 5 s).
   [[nodiscard]] Result<> ensure(const std::vector<std::string>& command);
   /// Runs `command` to its end, for short work; an error with its last words if it fails, or is not done after `patience`.

@@ -168,6 +168,8 @@ TEST_F(Sleeping, an_old_one_that_shows_another_identity_or_speaks_another_protoc
     std::ofstream("broken-now");
     command.resize(3);
     command.insert(command.end(), more.begin(), more.end());
+    EXPECT_FALSE(settle(daemon, command));
+    EXPECT_TRUE(daemon.gone(command.front())) << "nobody could see that it ended";
     ASSERT_TRUE(settle(daemon, command));
     EXPECT_TRUE(daemon.running());
     EXPECT_NE(daemon.pid(), pid);
