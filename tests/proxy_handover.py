@@ -109,5 +109,23 @@ def other_routes():
             check("epif_proxy_connections{" in proxy.get("/metrics"), "the serving process has lost its admin socket")
 
 
+@promise("a process that only drains and cannot read a newer table cuts what it carries within seconds, also if it could not follow its successor's file from the start; one that serves goes on")
+def unread():
+    for same in (True, False):
+        with Server(echo) as server, Table() as first, Table() as second:
+            granted = {"id": "a", "sources": ["127.0.0.1/32"], "destination": f"127.0.0.1:{server.port}"}
+            with Proxy("--routes", first.write(granted)) as proxy, contextlib.ExitStack() as stack:
+                drains = through(proxy, server)
+                process = successor(proxy, instead=None if same else ["--routes", second.write(granted)])
+                stack.callback(process.stop)
+                proxy.process.wait_for_log("proxy stopping")  # whatever is accepted from here on is the successor's
+                served = through(proxy, server)
+                ask(drains, b"granted")
+                (first if same else second).write({**granted, "not_on_holidays": True})
+                check(is_reset(drains), "the flow of a process that cannot know what is permitted goes on")
+                ask(served, b"granted")
+                equal(proxy.process.wait(within=20), 0, "exit code of the one that drained")
+
+
 if __name__ == "__main__":
     run(needs_root=False)

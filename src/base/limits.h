@@ -107,6 +107,7 @@ inline constexpr std::uint32_t warm_pool_short_life_s = 5;           ///< ended 
 inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
 inline constexpr std::uint32_t warm_pool_retry_max_ms = 5'000;       ///< this
 inline constexpr std::size_t handover_message_max_bytes = 160 * 1024;  ///< a flow that moves to a new process, with its route
+inline constexpr std::uint32_t unread_routes_ms = 5'000;              ///< a process that drains and cannot read its routes cuts all then
 inline constexpr std::uint32_t handover_drain_s = 24 * 3'600;         ///< an old process's flows, after a new one has taken over
 inline constexpr std::uint32_t handover_look_ms = 50;                ///< whether the last of them has ended
 inline constexpr std::uint32_t handover_serving_ms = 10'000;         ///< an agent waits this long for a new process to serve

@@ -1,5 +1,4 @@
 #pragma once
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -69,10 +68,6 @@ void announce(SeqPacket& predecessor, std::string_view words = {});
 [[nodiscard]] Task<Result<SeqPacket::Message>> receive_given(SeqPacket& predecessor);
 /// Tells a predecessor that still drains that it is to end now, since this process was asked to stop.
 void dismiss(SeqPacket& predecessor);
-
-/// What drains and cannot read its routes any more (a newer program may write what this one does not know) permits nothing after
-/// this: nobody asks it how it is, and it must not go on with what was withdrawn. Long enough for a file that is put right.
-inline constexpr std::chrono::milliseconds unread_routes_patience{5'000};
 
 /// Shows in the process list (/proc/PID/comm) that this process has handed over and only carries on what it holds. For the main
 /// thread.

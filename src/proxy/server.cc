@@ -213,10 +213,7 @@ Result<std::unique_ptr<RoutesFile>> Server::open_routes(const std::filesystem::p
 /// What drains here obeys the successor's routes: what is withdrawn there ends here, too.
 void Server::follow(const std::filesystem::path& file) {
   if (!routes_ || file.empty() || file == routes_->file()) return;
-  auto routes = open_routes(file);
-  if (!routes) return log::error("proxy", routes.error(), {{"kept", "what drains follows " + routes_->file().string()}});
-  routes_ = std::move(*routes);
-  log::info("proxy", "what drains follows the successor's routes", {{"file", file.string()}});
+  routes_->follow(file);
 }
 
 void Server::step_aside(std::string_view routes) {
@@ -224,6 +221,7 @@ void Server::step_aside(std::string_view routes) {
   draining_ = true;
   enough_signals_ = 1;
   follow(routes);
+  if (routes_) routes_->fail_closed_after(milliseconds(limits::unread_routes_ms));
   net::show_draining();
   if (paths_) paths_->leave();
   team_->hand_over(*loop_, [this](MovedFlows moved) { succession_.give(std::move(moved)); });

@@ -27,6 +27,7 @@ constexpr NamedValue all[] = {
     {"drain_deadline_ms", limits::drain_deadline_ms},
     {"stop_deadline_ms", limits::stop_deadline_ms},
     {"handover_drain_s", limits::handover_drain_s},
+    {"unread_routes_ms", limits::unread_routes_ms},
     {"handover_look_ms", limits::handover_look_ms},
     {"reconcile_interval_ms", limits::reconcile_interval_ms},
     {"accept_backoff_ms", limits::accept_backoff_ms},

@@ -212,7 +212,7 @@ void Service::step_aside(std::string_view words) {
 /// What drains is asked by nobody how it is, so a table that it cannot read would let revoked flows go on to their end.
 void Service::expect_routes() {
   if (stage_ != Stage::handed_over || !unread_ || blind_.armed()) return;
-  blind_ = loop_->after(net::unread_routes_patience, [this] {
+  blind_ = loop_->after(std::chrono::milliseconds(limits::unread_routes_ms), [this] {
     log::error("redirect", Error{Code::denied, "the routes stay unreadable, and nobody can say what they still permit",
                                  options_.routes_file, {}, "all flows that drain are cut"});
     apply(Routes(RouteTable{}));
