@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 
-from lab import check, epif, equal, promise, run, wait_until
+from lab import check, epif, equal, promise, run, wait_until, write_json
 from redirect_world import World
 
 TARGET, CONTROL = "10.2.0.20", "10.3.0.30"
@@ -89,6 +89,37 @@ def planted():
         for way in ("tcp/v4", "udp/v4", "raw-echo/v4", "frame/v4", "frame-unqueued/v4", "tcp-fast-open/v4"):
             equal(found[way][0], "leak", f"{way} ({found[way][1]})")
         check("10.2.0.20" in found["udp/v4"][1], found["udp/v4"][1])
+
+
+@promise("a protected name is asked of no resolver outside, over UDP and TCP; where the rules for DNS are gone that is a LEAK")
+def names():
+    with World("leaknames") as w:
+        file = write_json(w.lab.path("routes.json"), {"routes": [
+            {"id": "one", "flow": "a/one", "destination": TARGET + ":80", "name": "pacs.example", "next": {"proxy": "10.3.0.30:1080"}}]})
+        w.redirect("--routes", file, proxy=None)
+        asked = ("dns-name-udp/v4", "dns-name-tcp/v4")
+        found = leak_test(w, "--only", "node")
+        for way in asked:
+            equal(found[way][0], "held", f"{way} ({found[way][1]})")
+            check("to 10.3.0.30 for pacs.example: " in found[way][1], found[way][1])
+        equal(found["dns-udp/v4"][0], "not possible here", found["dns-udp/v4"][1])
+        for chain in ("capture", "reroute"):
+            w.client.run("nft", "delete", "rule", "inet", "epif_redirect_15001", chain, "handle", rule_handle(w, chain, " dport 53 "))
+        found = leak_test(w, "--only", "node", code=3)
+        for way in asked:
+            equal(found[way][0], "leak", f"{way} ({found[way][1]})")
+            check("10.3.0.30 port 53" in found[way][1], found[way][1])
+
+
+@promise("more destinations than one run takes: how many were not tried is a line of its own, and the exit code is that of what is not proven")
+def untried():
+    with World("leakmany", proxy=False) as w:
+        for number in range(33):
+            w.client.run("ip", "route", "add", "unreachable", f"10.66.{number}.1")
+        targets = [word for number in range(33) for word in ("--target", f"10.66.{number}.1")]
+        found = leak_test(w, "--only", "node", *targets)
+        equal(found["untried"][0], "not proven", found["untried"][1])
+        check("1 of 33 protected destinations" in found["untried"][1], found["untried"][1])
 
 
 @promise("without rules and with a target all ways are LEAKs; without a target there is nothing to test")

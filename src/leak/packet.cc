@@ -167,14 +167,32 @@ Bytes gre(bool v6, ByteSpan packet) {
 
 Bytes dns_query(std::string_view label, bool tcp) {
   assert(label.size() < 64);
+  return dns_question(wire_name(std::string(label) + ".example"), tcp);
+}
+
+Bytes dns_question(std::string_view wire_name, bool tcp) {
   Bytes made{0x6c, 0x6b, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0};
-  made.push_back(static_cast<std::uint8_t>(label.size()));
-  append(made, as_bytes(label));
-  made.push_back(7);
-  append(made, as_bytes("example"));
-  made.insert(made.end(), {0, 0, 1, 0, 1});
-  if (tcp) made.insert(made.begin(), {0, static_cast<std::uint8_t>(made.size())});
+  append(made, as_bytes(wire_name));
+  made.insert(made.end(), {0, 1, 0, 1});
+  if (tcp) made.insert(made.begin(), {static_cast<std::uint8_t>(made.size() >> 8), static_cast<std::uint8_t>(made.size())});
   return made;
+}
+
+std::string wire_name(std::string_view name) {
+  constexpr std::size_t label_most = 63;
+  constexpr std::size_t name_most = 255;
+  if (name.ends_with('.')) name.remove_suffix(1);
+  std::string made;
+  while (true) {
+    const auto label = name.substr(0, name.find('.'));
+    if (label.empty() || label.size() > label_most) return {};
+    made += static_cast<char>(label.size());
+    made += label;
+    if (label.size() == name.size()) break;
+    name.remove_prefix(label.size() + 1);
+  }
+  made += '\0';
+  return made.size() > name_most ? std::string() : made;
 }
 
 Bytes quic_initial(std::string_view id) {

@@ -38,6 +38,10 @@ struct HeaderWish {
 [[nodiscard]] Bytes gre(bool v6, ByteSpan packet);
 /// A DNS question for the address of `<label>.example` (RFC 1035); over TCP with its length in front.
 [[nodiscard]] Bytes dns_query(std::string_view label, bool tcp);
+/// The same question for a whole name, given as it stands in messages.
+[[nodiscard]] Bytes dns_question(std::string_view wire_name, bool tcp);
+/// "pacs.example" as messages write it (RFC 1035, section 3.1): a length before each label, 0 behind the last. Empty if it is no name.
+[[nodiscard]] std::string wire_name(std::string_view name);
 /// A QUIC version 1 Initial of 1200 bytes (RFC 9000, section 17.2.2) whose connection id is `id`. Its payload is noise.
 [[nodiscard]] Bytes quic_initial(std::string_view id);
 /// Options that route over `via` to `last`: IPv4 loose source route, or IPv6 routing header type 4 with one segment.

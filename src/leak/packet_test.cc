@@ -70,6 +70,9 @@ TEST(Packet, TokensDifferAndFitIntoANameLabel) {
   EXPECT_EQ(one.size(), token_bytes);
   EXPECT_NE(one, make_token());
   EXPECT_NE(as_text(dns_query(one, false)).find(one), std::string_view::npos);
+  EXPECT_EQ(wire_name("pacs.example."), std::string("\4pacs\7example\0", 14));
+  for (const auto* bad : {"", ".", "a..b", ".a"}) EXPECT_EQ(wire_name(bad), "") << bad;
+  EXPECT_EQ(wire_name(std::string(64, 'x')), "");
   const auto over_tcp = dns_query(one, true);
   EXPECT_EQ(load_u16(over_tcp.data()) + 2u, over_tcp.size());
 }

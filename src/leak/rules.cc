@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <map>
 #include <optional>
+#include <sstream>
 
 #include "net/nft.h"
 #include "redirect/capture.h"
@@ -96,19 +98,26 @@ void read_line(Guard& guard, std::string_view line, const std::map<std::string, 
   }
 }
 
-void read_list(Guard& guard, const std::string& state_dir) {
+void read_lists(Guard& guard, const std::string& state_dir) {
   struct stat space {};
   if (::stat("/proc/thread-self/ns/net", &space) != 0) return;
-  std::ifstream file(fmt::format("{}/redirect-{}-{}.targets", state_dir, std::uint64_t{space.st_ino}, guard.listen_port));
-  for (std::string line; std::getline(file, line);) {
+  const auto stem = fmt::format("{}/redirect-{}-{}", state_dir, std::uint64_t{space.st_ino}, guard.listen_port);
+  std::ifstream targets(stem + ".targets");
+  for (std::string line; std::getline(targets, line);) {
     if (const auto target = CaptureTarget::parse(line)) guard.targets.push_back(*target);
+  }
+  std::ifstream names(stem + ".names");
+  for (std::string line; std::getline(names, line);) {
+    std::istringstream words(line);
+    std::string kind, alias, name;
+    if (words >> kind >> alias >> name && kind == "name" && std::ranges::find(guard.names, name) == guard.names.end()) guard.names.push_back(name);
   }
 }
 
 }  // namespace
 
 Guard read_guard(std::uint16_t listen_port, std::string_view listing) {
-  Guard guard{listen_port, {}, {}, {}, 0};
+  Guard guard{listen_port, {}, {}, {}, {}, 0};
   const auto chains = chain_ports(listing);
   while (!listing.empty()) {
     auto line = listing.substr(0, listing.find('\n'));
@@ -133,7 +142,7 @@ Result<std::vector<Guard>> guards(const std::string& state_dir) {
     auto listing = net::run_nft("list table inet " + table.name + "\n");
     if (!listing) return fail(std::move(listing.error()));
     found.push_back(read_guard(port, *listing));
-    read_list(found.back(), state_dir);
+    read_lists(found.back(), state_dir);
     redirect::tidy(found.back().targets);
   }
   return found;

@@ -13,6 +13,7 @@ struct Guard {
   std::vector<CaptureTarget> targets;   ///< protected
   std::vector<CaptureTarget> own;       ///< where the redirector's own TCP goes: proxies, and destinations of direct routes
   std::vector<CaptureTarget> excluded;  ///< neither captured nor guarded
+  std::vector<std::string> names{};     ///< of its routes, which the redirector answers itself
   std::uint32_t mark = 0;               ///< of the redirector's own packets; 0: no rule names it
 };
 
@@ -20,7 +21,7 @@ struct Guard {
 /// another rule names it. Pure.
 [[nodiscard]] Guard read_guard(std::uint16_t listen_port, std::string_view listing);
 
-/// All redirectors' guards in the network namespace of the calling thread; each also names what its list in `state_dir` names.
+/// All redirectors' guards in the network namespace of the calling thread; each also names what its lists in `state_dir` name.
 /// Errors: those of nftables.
 [[nodiscard]] Result<std::vector<Guard>> guards(const std::string& state_dir);
 

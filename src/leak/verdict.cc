@@ -40,7 +40,9 @@ bool Exempt::covers(const Header& header) const {
 }
 
 bool is_probe(const Leaving& packet, const Probe& probe, const Attempt& attempt) {
-  if (as_text(packet.bytes).contains(probe.token) || looks_for(packet, probe.to)) return true;
+  if (as_text(packet.bytes).contains(probe.token)) return true;
+  // Others may ask for the link address of a resolver.
+  if (!probe.named && looks_for(packet, probe.to)) return true;
   return attempt.from_port != 0 && packet.header && packet.header->to == probe.to && packet.header->from_port == attempt.from_port;
 }
 

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "base/limits.h"
+#include "leak/ways_out.h"
+
 namespace epif::leak {
 namespace {
 
@@ -25,6 +30,31 @@ TEST(Verdict, AWayIsHeldOnlyIfItsControlWasSeen) {
   EXPECT_EQ(judge("udp", "x", seen).verdict, Verdict::not_proven);
   seen.attempt = refused(EPERM);
   EXPECT_EQ(judge("udp", "x", seen).verdict, Verdict::not_proven);
+}
+
+TEST(Verdict, WhatOneRunLeavesOutIsSaidAndNotProven) {
+  EXPECT_FALSE(untried_of(limits::leak_targets, limits::leak_targets));
+  const auto line = untried_of(limits::leak_targets + 3, 1);
+  ASSERT_TRUE(line);
+  EXPECT_NE(line->why.find("3 of 35 protected destinations"), std::string::npos) << line->why;
+  EXPECT_EQ(exit_code({{"node", "udp/v4", Verdict::held, ""}, *line}), 1);
+  EXPECT_NE(untried_of(1, limits::leak_targets + 1)->why.find("1 of 33 protected names"), std::string::npos);
+}
+
+TEST(Verdict, AQuestionForAProtectedNameIsKnownByTheNameAndNotByWhoLooksForTheResolver) {
+  const Probe probe{.token = wire_name("pacs.example"), .to = ip("10.3.0.30"), .from = {}, .via = {}, .device = {}, .named = true};
+  const auto question = dns_question(probe.token, false);
+  EXPECT_TRUE(is_probe(packet("10.3.0.30", 53, 17, as_text(question)), probe, {}));
+  EXPECT_TRUE(is_probe(packet("10.9.0.9", 53, 17, as_text(question)), probe, {})) << "whoever is asked in the end";
+  EXPECT_FALSE(is_probe(packet("10.3.0.30", 53, 17, as_text(dns_query("other", false))), probe, {}));
+  Leaving arp{1, 0x0806, true, Bytes(28), {}};
+  arp.bytes[2] = 8;
+  arp.bytes[7] = 1;
+  std::ranges::copy(probe.to.bytes(), arp.bytes.begin() + 24);
+  EXPECT_FALSE(is_probe(arp, probe, {}));
+  auto destination = probe;
+  destination.named = false;
+  EXPECT_TRUE(is_probe(arp, destination, {}));
 }
 
 TEST(Verdict, ALeakIsALeakWhateverElseIsUnknown) {

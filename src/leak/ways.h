@@ -19,6 +19,7 @@ struct Probe {
   IpAddress via;       ///< where source routes go first; not protected
   net::Link device;    ///< that leads to `via`
   std::uint32_t mark = 0;  ///< the redirector's own
+  bool named = false;      ///< the token is a protected name, as DNS messages write it; `to` is a resolver that nothing protects
 };
 
 /// What became of it on this side.
@@ -41,6 +42,7 @@ struct Way {
   std::uint16_t port = 0;        ///< the one that it is about (53, 443); 0: any
   bool ports = true;             ///< false: it has none, so that a protected block is closed to it whatever its ports are
   bool bare_control = false;     ///< refused to every destination by design: the control runs in a bare namespace
+  bool named = false;            ///< asks a resolver for a protected name, instead of trying a protected destination
   bool unseen = false;           ///< passes no tap: noticed by the device's counter, so `batch` packets are sent
   std::string_view advice{};     ///< what closes it, if no rule can
 };

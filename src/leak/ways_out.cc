@@ -18,6 +18,7 @@ namespace {
 using std::chrono::milliseconds;
 constexpr milliseconds control_patience{limits::leak_control_patience_ms};
 constexpr int bare_attempts = 3;
+constexpr std::uint8_t udp_protocol = 17;
 
 /// What a probe did, on this side and in the tap.
 struct Trial {
@@ -62,8 +63,8 @@ bool was_seen(const Way& way, const Trial& trial, const Probe& probe) {
 /// One run over all ways, destinations and families.
 class Run {
  public:
-  Run(Tap& tap, Exempt exempt, std::vector<CaptureTarget> targets, std::vector<IpAddress> controls)
-      : tap_(tap), exempt_(std::move(exempt)), targets_(std::move(targets)), controls_(std::move(controls)) {
+  Run(Tap& tap, Exempt exempt, std::vector<CaptureTarget> targets, std::vector<std::string> names, std::vector<IpAddress> controls)
+      : tap_(tap), exempt_(std::move(exempt)), targets_(std::move(targets)), names_(std::move(names)), controls_(std::move(controls)) {
     taken_ = local_addresses();
     for (const auto& own : exempt_.own) taken_.push_back(own.block.address);
   }
@@ -74,8 +75,9 @@ class Run {
       for (const auto& way : ways) {
         for (const bool v6 : {false, true}) {
           if (stop.stop_requested()) return lines;
-          if ((v6 ? !way.v6 : !way.v4) || !has_target(v6)) continue;
-          lines.push_back(try_way(way, v6));
+          if (v6 ? !way.v6 : !way.v4) continue;
+          if (way.named ? names_.empty() || !resolver(v6) : !has_target(v6)) continue;
+          lines.push_back(way.named ? try_names(way, v6) : try_way(way, v6));
           found(lines.back());
         }
       }
@@ -92,6 +94,45 @@ class Run {
   [[nodiscard]] std::optional<IpAddress> control(bool v6) const {
     const auto at = std::ranges::find(controls_, v6, &IpAddress::is_v6);
     return at == controls_.end() ? std::nullopt : std::optional(*at);
+  }
+
+  /// Whom a question for a protected name is sent to: best somebody whom nothing else keeps it from.
+  [[nodiscard]] std::optional<IpAddress> resolver(bool v6) const {
+    if (const auto open = control(v6)) return open;
+    const auto at = std::ranges::find(targets_, v6, [](const CaptureTarget& target) { return target.block.address.is_v6(); });
+    return at == targets_.end() ? std::nullopt : std::optional(address_in(at->block, taken_));
+  }
+
+  /// A question for a protected name tells a stranger what this node is about to do, and its answer leads around the guard.
+  Finding try_names(const Way& way, bool v6) {
+    const auto label = fmt::format("{}/{}", way.name, v6 ? "v6" : "v4");
+    const auto asked = *resolver(v6);
+    const auto route = route_to(asked);
+    if (!route) return {"node", label, Verdict::impossible, "no device leads to " + asked.text()};
+    std::vector<Finding> all;
+    for (const auto& name : names_) {
+      const Probe probe{wire_name(name), asked, way.port, route->from, asked, route->device, 0, true};
+      if (probe.token.empty()) continue;
+      Observation seen;
+      try_control(way, probe, {}, seen);
+      const auto trial = try_once(tap_, way, probe, false);
+      seen.attempt = trial.attempt;
+      for (const auto& packet : trial.left) {
+        // No exemption of relays: they are proxies, and this is no datagram of theirs.
+        const bool leg = packet.header && packet.header->protocol != udp_protocol && exempt_.covers(*packet.header);
+        if (is_probe(packet, probe, trial.attempt) && !leg && seen.leaked.empty()) seen.leaked = describe(packet);
+      }
+      note_others(trial, probe);
+      note_blindness(trial, probe, seen);
+      all.push_back(judge(label, fmt::format("{} for {}", asked.text(), name), seen));
+    }
+    if (all.empty()) return {"node", label, Verdict::impossible, "no route has a name that DNS can ask for"};
+    return worst_by_way(all).front();
+  }
+
+  void note_blindness(const Trial& trial, const Probe& probe, Observation& seen) {
+    if (!trial.settled) seen.blind = "the detector's own mark did not leave by " + probe.device.name;
+    if (const auto lost = tap_.lost(); lost != 0) seen.blind = fmt::format("the detector lost {} packets", lost);
   }
 
   Finding try_way(const Way& way, bool v6) {
@@ -122,8 +163,7 @@ class Run {
     const auto trial = try_once(tap_, way, probe, false);
     seen.attempt = trial.attempt;
     seen.leaked = leaked(way, trial, probe, target);
-    if (!trial.settled) seen.blind = "the detector's own mark did not leave by " + probe.device.name;
-    if (const auto lost = tap_.lost(); lost != 0) seen.blind = fmt::format("the detector lost {} packets", lost);
+    note_blindness(trial, probe, seen);
     return judge(label, probe.to.text(), seen);
   }
 
@@ -219,6 +259,7 @@ class Run {
   Tap& tap_;
   Exempt exempt_;
   std::vector<CaptureTarget> targets_;
+  std::vector<std::string> names_;
   std::vector<IpAddress> controls_;
   std::vector<IpAddress> taken_;
   std::unique_ptr<BareLab> bare_;
@@ -260,12 +301,23 @@ IpAddress address_in(const Cidr& block, const std::vector<IpAddress>& taken) {
   return block.address;
 }
 
+std::optional<Finding> untried_of(std::size_t targets, std::size_t names) {
+  constexpr auto most = limits::leak_targets;
+  if (targets <= most && names <= most) return {};
+  std::string what;
+  if (targets > most) what = fmt::format("{} of {} protected destinations (name them by --target)", targets - most, targets);
+  if (names > most) what += fmt::format("{}{} of {} protected names", what.empty() ? "" : " and ", names - most, names);
+  return Finding{"node", "untried", Verdict::not_proven, fmt::format("{} were not tried: a run takes the first {}", what, most)};
+}
+
 Result<std::vector<Finding>> try_ways_out(const NodeWish& wish, const OnFinding& found, const std::stop_token& stop) {
   auto known = guards(wish.state_dir);
   if (!known) return fail(std::move(known.error()));
   auto targets = wish.targets;
   Exempt exempt;
+  std::vector<std::string> names;
   for (const auto& guard : *known) {
+    names.insert(names.end(), guard.names.begin(), guard.names.end());
     if (wish.targets.empty()) targets.insert(targets.end(), guard.targets.begin(), guard.targets.end());
     for (const auto& target : guard.targets) {
       if (guard.mark != 0) exempt.marks.emplace_back(target, guard.mark);
@@ -281,7 +333,9 @@ Result<std::vector<Finding>> try_ways_out(const NodeWish& wish, const OnFinding&
     // A direct route's destination is protected itself; only a proxy relays datagrams.
     if (std::ranges::find(targets, own) == targets.end()) exempt.relays.push_back(own.block.address);
   }
+  std::optional<Finding> untried = untried_of(targets.size(), names.size());
   if (targets.size() > limits::leak_targets) targets.resize(limits::leak_targets);
+  if (names.size() > limits::leak_targets) names.resize(limits::leak_targets);
   for (const auto& control : wish.controls) {
     if (is_protected(control, targets)) {
       return fail(Code::usage, "a protected destination cannot be the control", "--control " + control.text(), {}, "name one that no rule covers");
@@ -294,7 +348,12 @@ Result<std::vector<Finding>> try_ways_out(const NodeWish& wish, const OnFinding&
   }
   auto tap = Tap::open();
   if (!tap) return fail(std::move(tap.error()));
-  return Run(**tap, std::move(exempt), std::move(targets), std::move(controls)).go(found, stop);
+  auto lines = Run(**tap, std::move(exempt), std::move(targets), std::move(names), std::move(controls)).go(found, stop);
+  if (untried && !stop.stop_requested()) {
+    lines.push_back(*untried);
+    found(lines.back());
+  }
+  return lines;
 }
 
 }  // namespace epif::leak

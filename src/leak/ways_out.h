@@ -21,10 +21,14 @@ struct NodeWish {
 /// Called with each finding as soon as it is known.
 using OnFinding = std::function<void(const Finding&)>;
 
-/// One finding a way and family, and one for the other traffic of the node meanwhile. Sends at most a few hundred probes; those
+/// One finding a way and family, one for the other traffic of the node meanwhile, and one for what was left out, if anything was. Sends at most a few hundred probes; those
 /// that a redirector captures go through its proxy like any connection, with 16 random bytes. Errors: permission (no root),
 /// not_found (nothing is protected here), unsupported, io. Ends early, with what it has, when asked to stop.
 [[nodiscard]] Result<std::vector<Finding>> try_ways_out(const NodeWish& wish, const OnFinding& found, const std::stop_token& stop);
+
+/// The line that says how many were left out, if there are more than one run takes (limits::leak_targets): nothing is proven of
+/// them.
+[[nodiscard]] std::optional<Finding> untried_of(std::size_t targets, std::size_t names);
 
 /// An address of `block` to try that is none of `taken`: its first host.
 [[nodiscard]] IpAddress address_in(const Cidr& block, const std::vector<IpAddress>& taken);

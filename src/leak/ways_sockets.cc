@@ -155,6 +155,21 @@ Attempt dns_over_udp(const Probe& probe) {
   return send_datagram(datagram_socket(family_of(probe)), place_of(probe), dns_query(probe.token, false));
 }
 
+Bytes name_question(const Probe& probe, bool over_tcp) {
+  return probe.named ? dns_question(probe.token, over_tcp) : dns_query(probe.token, over_tcp);
+}
+/// Waits for the answer, as who asks does: to one that comes to a closed port the kernel replies by ICMP, with the name in it.
+Attempt name_over_udp(const Probe& probe) {
+  const auto socket = datagram_socket(family_of(probe));
+  auto made = send_datagram(socket, place_of(probe), name_question(probe, false));
+  pollfd ready{socket.get(), POLLIN, 0};
+  if (made.outcome == Attempt::Outcome::sent) ::poll(&ready, 1, answer_wait_ms);
+  return made;
+}
+Attempt name_over_tcp(const Probe& probe) {
+  return connect_with(probe, stream_socket(family_of(probe)), place_of(probe), name_question(probe, true));
+}
+
 Attempt udp_lite(const Probe& probe) {
   const auto socket = datagram_socket(family_of(probe), IPPROTO_UDPLITE);
   if (!socket) return impossible("the kernel has no UDP-Lite sockets");
@@ -197,6 +212,8 @@ constexpr std::array ways{
     Way{.name = "quic", .send = quic, .port = 443},
     Way{.name = "dns-udp", .send = dns_over_udp, .port = 53},
     Way{.name = "dns-tcp", .send = dns_over_tcp, .port = 53},
+    Way{.name = "dns-name-udp", .send = name_over_udp, .port = 53, .bare_control = true, .named = true},
+    Way{.name = "dns-name-tcp", .send = name_over_tcp, .port = 53, .bare_control = true, .named = true},
     Way{.name = "udp-lite", .send = udp_lite},
     Way{.name = "sctp", .send = sctp},
     Way{.name = "dccp", .send = dccp},
