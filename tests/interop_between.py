@@ -66,7 +66,7 @@ def danted_between():
             redirector = w.redirect(*five, *BY_NAME, proxy="10.1.0.1:1085")
             # danted swallows what reaches it in one piece with the reply of the proxy above it.
             w.keep(f"danted over SOCKS{version}", families=families, without=("server speaks first",))
-            w.by_name(f"danted over SOCKS{version}, by a name that it resolves")
+            w.by_name(f"danted over SOCKS{version}, by a name that it resolves", families)
             w.services.peers.clear()
             redirector.stop()
             server.stop()

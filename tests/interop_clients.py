@@ -6,10 +6,11 @@ import socket
 import time
 
 from interop_table import CLIENTS, Target, table
-from interop_world import (CLOSED, CLOSE_WAIT, ECHO, FIRST, GO, GREETING, HTTP, LATE, LOGIN, WORDS, Talk, World, digest, payload)
+from interop_world import (CLOSED, CLOSE_WAIT, ECHO, FIRST, GO, GREETING, HTTP, LATE, LOGIN, UNTOUCHED, WORDS, Talk, World, digest, payload)
 from lab import Failure, check, equal, promise, repository, run, wait_until
 
 AT_ONCE = 6
+SECRET_WORDS = b"nobody shall read this"
 OPEN, LOCKED = 1080, 1081
 
 
@@ -49,9 +50,10 @@ def server_speaks_first(world, client, scheme, target):
 
 
 def fails(world, client, scheme, target, case):
+    """With an error of the client that says why; nothing of what it wanted to send reaches the server."""
     wanted = (client.says4 if "socks4" in scheme.split()[-1] else client.says5)[case]
     with Talk(world.client, world.named(world.client, *client.words(world, scheme, target)), client.env) as talk:
-        code, out, err = talk.finish(b"nobody shall read this")
+        code, out, err = talk.finish(SECRET_WORDS)
         check(code != 0 and not out, f"it ended with {code} and printed {out[:80]!r}: {err.strip()}")
         check(re.search(wanted, err), f"it should say {wanted!r}, and says {err.strip()!r}")
 
@@ -81,8 +83,8 @@ def keep(world, client, scheme, case):
             "host unreachable": Target(*via, "10.9.0.1", ECHO),
             "network unreachable": Target(*via, "10.8.0.1", ECHO),
             "name unknown": Target(*via, "nobody.invalid", ECHO),
-            "password wrong": Target("10.1.0.1", LOCKED, world.address[4], ECHO, (LOGIN[0], "wrong")),
-            "password missing": Target("10.1.0.1", LOCKED, world.address[4], ECHO),
+            "password wrong": Target("10.1.0.1", LOCKED, world.address[4], UNTOUCHED, (LOGIN[0], "wrong")),
+            "password missing": Target("10.1.0.1", LOCKED, world.address[4], UNTOUCHED),
         }[case], case)
 
 
@@ -105,6 +107,8 @@ def keep_all(name):
                 job.result()
         check(not broken, lambda: f"{len(broken)} of {len(jobs)} cases:\n" + "\n".join(broken))
         world.nothing_left()
+        equal(world.services.touched, [], "who connected to the server without the right password")
+        check(digest(SECRET_WORDS) not in world.services.heard, "the server received what a refused client wanted to send")
         print(f"      {name}: {len(jobs)} cases of {len(client.rows)} schemes", flush=True)
 
 

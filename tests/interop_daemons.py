@@ -7,6 +7,7 @@ import threading
 
 REDSOCKS, SSH = 12345, 2022
 NAME, NAMED = "server.far.example", "10.2.0.20"  # what the servers below resolve, and nobody else
+NAME6, NAMED6 = "server6.far.example", "fd02::20"
 
 
 _writing = threading.Lock()
@@ -60,9 +61,9 @@ def with_user(lab, name, password, command):
 
 
 def with_name(lab, command):
-    """The command line that runs `command` where NAME is known."""
+    """The command line that runs `command` where NAME and NAME6 are known."""
     return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"',
-            write(lab, "hosts-far", f"127.0.0.1 localhost\n{NAMED} {NAME}\n"), *map(str, command)]
+            write(lab, "hosts-far", f"127.0.0.1 localhost\n{NAMED} {NAME}\n{NAMED6} {NAME6}\n"), *map(str, command)]
 
 
 def with_resolver(lab, address, command, options=""):

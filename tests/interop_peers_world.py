@@ -3,15 +3,16 @@ import concurrent.futures
 import os
 import socket
 
-from interop_daemons import NAME, with_name
+from interop_daemons import NAME, NAME6, with_name
 from interop_world import CLOSED, ECHO, FIRST, GO, GREETING, LATE, LOGIN, WORDS, Services, digest, payload, read
 from lab import check, epif, equal, wait_until
 from redirect_world import World, is_refused
 
 PROXY = {4: "10.3.0.30", 6: "fd03::30"}
 NOWHERE = {4: "10.2.0.99", 6: "fd02::99"}  # the proxy's own routes call them unreachable: a gate would say so only a few times a second
-MAPPED = "10.200.0.9"
-BY_NAME = ("--map", f"{NAME}={MAPPED}")
+MAPPED_TO = {4: "10.200.0.9", 6: "10.200.0.10"}
+MAPPED = MAPPED_TO[4]
+BY_NAME = ("--map", f"{NAME}={MAPPED}", "--map", f"{NAME6}={MAPPED_TO[6]}")
 CAPTURE = ("--capture", "10.2.0.0/24", "--capture", "[fd02::/64]:7000-7999")
 
 
@@ -49,15 +50,19 @@ class Peers(World):
         equal(came_from, {PROXY[family] for family in families}, f"{what}: who connected to the server")
         self.services.peers.clear()
 
-    def by_name(self, what):
-        """The redirector answers for NAME with MAPPED, and the proxy is asked for the name, which it alone can resolve."""
-        data = payload(what)
-        with self.client.connect(MAPPED, ECHO) as out, concurrent.futures.ThreadPoolExecutor(1) as sender:
-            out.settimeout(10)
-            sending = sender.submit(out.sendall, data)
-            equal(digest(read(out, len(data))), digest(data), f"{what}: hash of what came back from the server's name")
-            sending.result()
-        self.heard(data, what)
+    def by_name(self, what, families=(4, 6)):
+        """The redirector answers for NAME and NAME6 with MAPPED_TO, and the proxy is asked for the name, which it alone can resolve: one
+        to an IPv4 address, the other to an IPv6 one."""
+        for family in families:
+            reached, data = len(self.services.peers), payload(f"{what}: IPv{family}")
+            with self.client.connect(MAPPED_TO[family], ECHO) as out, concurrent.futures.ThreadPoolExecutor(1) as sender:
+                out.settimeout(10)
+                sending = sender.submit(out.sendall, data)
+                equal(digest(read(out, len(data))), digest(data), f"{what}: hash of what came back from the server's name, IPv{family}")
+                sending.result()
+            self.heard(data, what)
+            equal([peer[0].removeprefix("::ffff:") for peer in self.services.peers[reached:]], [PROXY[family]],
+                  f"{what}: who connected to the server by its name, IPv{family}")
 
     def refuses_passwords(self, flags, proxy, what):
         """A proxy that wants LOGIN is told another password, then none."""
@@ -149,8 +154,3 @@ def password_file(world, password):
     with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
         file.write(f"{LOGIN[0]}:{password}\n")
     return path
-
-
-MAPPED = "10.200.0.9"
-BY_NAME = ("--map", f"{NAME}={MAPPED}")
-CAPTURE = ("--capture", "10.2.0.0/24", "--capture", "[fd02::/64]:7000-7999")

@@ -15,7 +15,7 @@ from lab import Failure, Lab, Service, Setting, epif, repository, wait_until
 DEADLINE_S = 20.0
 MEGABYTE = 1 << 20
 CLOSE_WAIT = 8  # tcp_states.h: the other side has ended
-ECHO, LATE, FIRST, GREETING, HTTP, CLOSED = 7001, 7002, 7003, 7004, 7080, 7009
+ECHO, LATE, FIRST, GREETING, HTTP, CLOSED, UNTOUCHED = 7001, 7002, 7003, 7004, 7080, 7009, 7008
 LOGIN = ("ann", "secret")
 GO, WORDS = b"go\n", b"words of the server\n"
 PROGRAMS = repository / "tests/interop"
@@ -81,14 +81,16 @@ class World(Setting):
 
 class Services:
     """What listens on the server, on both families. `heard` holds the SHA-256 of all that each connection received,
-    `peers` the addresses that connected."""
+    `peers` the addresses that connected, `touched` those that connected to UNTOUCHED, where nobody may."""
 
     def __init__(self, world):
-        self.world, self.heard, self.peers = world, set(), []
-        for port, serve in ((ECHO, self._echo), (LATE, self._late), (FIRST, self._first), (GREETING, self._greeting), (HTTP, self._http)):
+        self.world, self.heard, self.peers, self.touched = world, set(), [], []
+        for port, serve in ((ECHO, self._echo), (LATE, self._late), (FIRST, self._first), (GREETING, self._greeting), (HTTP, self._http),
+                            (UNTOUCHED, self._echo)):
             with world.server.inside():
                 listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=256)
-            service = Service(listener, lambda peer, serve=serve: self._patient(peer, serve), self.peers)
+            service = Service(listener, lambda peer, serve=serve: self._patient(peer, serve),
+                              self.touched if port == UNTOUCHED else self.peers)
             world.lab.at_end(service.close)
 
     def start_udp(self):
