@@ -15,7 +15,7 @@ sys.path.insert(0, str(repository / "bench"))
 import world as benchmark  # noqa: E402
 from campaign import LENGTHS, Step  # noqa: E402
 from competitor import direct, epif_clear, epif_preconnect, nginx_http  # noqa: E402
-from workload import chain, comparison, scale, streams, throughput  # noqa: E402
+from workload import chain, comparison, scale, steady, streams, throughput  # noqa: E402
 from workload.dialogue import dialogue  # noqa: E402
 
 QUICK = LENGTHS["quick"]
@@ -81,6 +81,16 @@ def swallowed():
             check(False, "it was measured")
         finally:
             nginx_http.CONFIG = before
+
+
+@promise("steady: the parts of a run are told in requests a second, of new connections and of kept ones, and fit what wrk counted in all")
+def steady_parts():
+    for setting in ("new, 4", "kept, 4"):
+        with benchmark.World() as world, rival(world, epif_clear.Competitor()) as ours:
+            ours.start(world)
+            seen = steady.minute(world, ours, setting, 3, 1)
+            check(seen["first"] > 100 and seen["last"] > 100 and 0.2 < seen["ratio"] < 5, f"{setting}: {seen}")
+            equal(seen["errors"], 0, f"{setting}: errors")
 
 
 @promise("scale: memory is told for each side, and connections that are dead at the end void the row")
