@@ -24,7 +24,7 @@ class Between(Peers):
         self.start_proxy("--listen", f"10.3.0.30:{LOCKED}", "--allow-all", "--user", ":".join(LOGIN), port=LOCKED)
         self.tls = ["--cert", node_cert, "--key", node_key, "--ca", ca, "--proxy-identity", "umc/proxy"]
 
-    def keep_all(self, name, host, offset=0):
+    def keep_all(self, row, name, host, offset=0):
         """`name` passes the proxy's ports on, at `host` and their number plus `offset`."""
         for port, flags in ((CLEAR, []), (TLS, self.tls), (LOCKED, ["--user-file", password_file(self, LOGIN[1])])):
             what = f"{name} before port {port}"
@@ -33,6 +33,7 @@ class Between(Peers):
             self.by_name(f"{what}, by name")
             redirector.stop()
         self.refuses_passwords(CAPTURE, f"{host}:{LOCKED + offset}", name)
+        self.shows(row)
 
 
 @promise("haproxy and nginx stream between epif redirect and epif proxy pass SOCKS6 in clear, with a password, and under mutual TLS")
@@ -43,8 +44,8 @@ def balancers_between():
         nginx(w.lab, w.gate, "stream { proxy_half_close on; " +
               "".join(f"server {{ listen 10.1.0.1:{port + 100}; proxy_pass 10.3.0.30:{port}; }} " for port in (CLEAR, LOCKED, TLS)) + "}\n",
               TLS + 100)
-        w.keep_all("haproxy", "10.1.0.1")
-        w.keep_all("nginx", "10.1.0.1", 100)
+        w.keep_all("balancers", "haproxy", "10.1.0.1")
+        w.keep_all("balancers", "nginx", "10.1.0.1", 100)
 
 
 @promise("ssh -L between epif redirect and epif proxy passes SOCKS6 in clear, with a password, and under mutual TLS")
@@ -54,7 +55,7 @@ def ssh_between():
         tunnels = [word for port in (CLEAR, LOCKED, TLS) for word in ("-L", f"{port + 100}:10.3.0.30:{port}")]
         forward = w.client.start("ssh", *options, "-N", *tunnels, "-p", SSH, "root@10.1.0.1")
         w.client.wait_for_port(TLS + 100, process=forward)
-        w.keep_all("ssh -L", "127.0.0.1", 100)
+        w.keep_all("ssh -L", "ssh -L", "127.0.0.1", 100)
 
 
 @promise("Dante's server with epif proxy above it, and epif redirect below it, is a chain that carries, over SOCKS5 and SOCKS4")
@@ -67,6 +68,7 @@ def danted_between():
             # danted swallows what reaches it in one piece with the reply of the proxy above it.
             w.keep(f"danted over SOCKS{version}", families=families, without=("server speaks first",))
             w.by_name(f"danted over SOCKS{version}, by a name that it resolves", families)
+            w.shows("danted five" if version == 5 else "danted four", {"wrong password"} if version == 5 else ())
             w.services.peers.clear()
             redirector.stop()
             server.stop()
@@ -88,6 +90,7 @@ def danted_between_with_passwords():
         w.refuses_passwords(five, "10.1.0.1:1085", "danted, below")
         w.redirect(*five, "--user-file", password_file(w, LOGIN[1]), proxy="10.1.0.1:1086")
         w.refuses("the proxy above danted", "refused")  # so says danted when the proxy above it turns it away
+        w.shows("danted five", {"name"})
 
 
 run()

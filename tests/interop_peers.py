@@ -4,10 +4,16 @@ import socket
 import struct
 
 from interop_daemons import NAME, NAMED, SSH, danted, haproxy, microsocks, redsocks, redsocks_settings, sshd, with_resolver, write
+from interop_peers_table import table
 from interop_peers_world import BY_NAME, CAPTURE, NOWHERE, PROXY, Peers, all_of, password_file
 from interop_world import CLOSED, ECHO, FIRST, GREETING, LATE, LOGIN, Talk, digest, payload, read
-from lab import Service, check, equal, promise, run, wait_until
+from lab import Service, check, equal, promise, repository, run, wait_until
 from redirect_world import is_refused
+
+
+@promise("docs/interop.md shows the table of servers, redirectors and balancers that is tested here")
+def shown():
+    check(table() in (repository / "docs/interop.md").read_text(), lambda: "its table of what is before, behind and between should be\n" + table())
 
 
 @promise("epif redirect --socks 5 works with Dante's server, with and without a password")
@@ -23,6 +29,7 @@ def redirect_to_danted():
         w.keep("danted with a password")
         redirector.stop()
         w.refuses_passwords(("--socks", "5", *CAPTURE), "10.3.0.30:1087", "danted")
+        w.shows("danted")
 
 
 @promise("epif redirect --socks 5 works with microsocks, with and without a password; one end is both for it, and that hangs nothing")
@@ -41,6 +48,7 @@ def redirect_to_microsocks():
         w.keep("microsocks with a password", without=one_end)
         redirector.stop()
         w.refuses_passwords(("--socks", "5", *CAPTURE), "10.3.0.30:1088", "microsocks")
+        w.shows("microsocks")
 
 
 @promise("epif redirect --socks 5 works with the SOCKS5 server of ssh -D, which asks for no password")
@@ -55,6 +63,7 @@ def redirect_to_ssh():
         redirector.stop()
         w.redirect("--socks", "5", *CAPTURE, "--user-file", password_file(w, "wrong"), proxy="127.0.0.1:1085")
         w.keep("ssh -D, offered a password that nobody knows")
+        w.shows("ssh -D")
 
 
 @promise("redsocks before epif proxy works, in SOCKS4 and in SOCKS5, with and without a password; its clients resolve through it")
@@ -73,6 +82,8 @@ def redsocks_to_proxy():
         process = redsocks(w.lab, w.client, "socks5", "10.3.0.30:1081", (LOGIN[0], "wrong"))
         check(not is_refused(w.client, w.server.address, ECHO), "redsocks, that ends what it cannot carry, ended it with a reset")
         equal(w.services.peers, [], "connections at the server")
+        w.seen.add("wrong password")
+        w.shows("redsocks")
         for local, proxy in (("::1", "10.3.0.30"), ("127.0.0.1", PROXY[6])):
             settings = write(w.lab, "redsocks-6.conf", redsocks_settings("socks5", proxy, 1080, local))
             done = w.client.run("redsocks", "-t", "-c", settings, check=False)
@@ -89,6 +100,7 @@ def by_resolver(w, what):
     equal((code, digest(out)), (0, digest(data)), f"{what} by name: exit code and hash of the {len(out)} bytes ({err.strip()})")
     equal({peer[0].removeprefix("::ffff:") for peer in w.services.peers}, {PROXY[4]}, f"{what} by name: who connected to the server")
     w.services.peers.clear()
+    w.seen.add("name")
 
 
 def answers_names(peer):

@@ -4,6 +4,7 @@ import os
 import socket
 
 from interop_daemons import NAME, NAME6, with_name
+from interop_peers_table import held_against
 from interop_world import CLOSED, ECHO, FIRST, GO, GREETING, LATE, LOGIN, WORDS, Services, digest, payload, read
 from lab import check, epif, equal, wait_until
 from redirect_world import World, is_refused
@@ -21,7 +22,7 @@ class Peers(World):
 
     def build(self):
         super().build()
-        self.services = Services(self)
+        self.services, self.seen = Services(self), set()
         for address in NOWHERE.values():
             self.proxy_node.ip("route", "add", "unreachable", address)
 
@@ -30,6 +31,13 @@ class Peers(World):
         proxy = self.proxy_node.start(*with_name(self.lab, [epif(), "proxy", *flags]), name=f"proxy-{len(self.lab.processes)}")
         self.proxy_node.wait_for_port(port, process=proxy)
         return proxy
+
+    def shows(self, row, elsewhere=()):
+        """The columns that were seen since the last call are those of a row of docs/interop.md; `elsewhere`: those that another promise
+        sees."""
+        check(self.seen.isdisjoint(elsewhere), f"{row}: {elsewhere} was seen here, too")
+        held_against(row, self.seen.union(elsewhere))
+        self.seen = set()
 
     def addresses(self):
         return {4: self.server.address, 6: self.server.address6}
@@ -49,6 +57,8 @@ class Peers(World):
         came_from = {peer[0].removeprefix("::ffff:") for peer in self.services.peers}
         equal(came_from, {PROXY[family] for family in families}, f"{what}: who connected to the server")
         self.services.peers.clear()
+        self.seen |= {"refused", "unreachable", "1 MB by hash"} | {f"IPv{family}" for family in families}
+        self.seen |= {name for name in ("client ends first", "server ends first") if name not in without}
 
     def by_name(self, what, families=(4, 6)):
         """The redirector answers for NAME and NAME6 with MAPPED_TO, and the proxy is asked for the name, which it alone can resolve: one
@@ -63,6 +73,7 @@ class Peers(World):
             self.heard(data, what)
             equal([peer[0].removeprefix("::ffff:") for peer in self.services.peers[reached:]], [PROXY[family]],
                   f"{what}: who connected to the server by its name, IPv{family}")
+        self.seen.add("name")
 
     def refuses_passwords(self, flags, proxy, what):
         """A proxy that wants LOGIN is told another password, then none."""
@@ -70,6 +81,7 @@ class Peers(World):
             redirector = self.redirect(*flags, *login, proxy=proxy)
             self.refuses(what, "unauthenticated")
             redirector.stop()
+        self.seen.add("wrong password")
 
     def refuses(self, what, reason, address=None):
         """A new connection ends with a reset, is counted with its reason, and nobody reaches the server."""
