@@ -5,51 +5,8 @@ import re
 import socket
 
 from lab import check, epif, equal, promise, run, wait_until, write_json
+from redirect_programs import ALICE, BOB, TARGET, Cgroup, say
 from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
-
-TARGET = "10.2.0.20"
-ALICE, BOB = 64001, 64002
-
-
-def cgroup_mount():
-    with open("/proc/self/mounts", encoding="ascii") as file:
-        return next(line.split()[1] for line in file if line.split()[2] == "cgroup2")
-
-
-class Cgroup:
-    """A cgroup of this test; programs enter it before they start."""
-
-    def __init__(self, w, name):
-        self.name = f"epif-test-{os.getpid()}-{name}"
-        self.path = f"{cgroup_mount()}/{self.name}"
-        os.mkdir(self.path)
-        w.lab.at_end(self.remove)
-
-    def remove(self):
-        if os.path.isdir(self.path):
-            wait_until(self._gone, f"{self.path} is empty")
-
-    def _gone(self):
-        try:
-            os.rmdir(self.path)
-            return True
-        except OSError:
-            return False
-
-
-def say(w, port, *, user=None, cgroup=None, address=TARGET, kind="tcp"):
-    """What a program of that user and cgroup gets for "hello", empty if it is refused."""
-    script = ("import socket,sys\n"
-              "kind = socket.SOCK_STREAM if sys.argv[3] == 'tcp' else socket.SOCK_DGRAM\n"
-              "out = socket.socket(socket.AF_INET, kind); out.settimeout(3.0 if kind == socket.SOCK_STREAM else 1.0)\n"
-              "try:\n    out.connect((sys.argv[1], int(sys.argv[2]))); out.send(b'hello'); print(out.recv(100).decode(), end='')\n"
-              "except OSError as error: print('refused', error, file=sys.stderr)\n")
-    words = ["/usr/bin/python3", "-c", script, address, str(port), kind]
-    if user is not None:
-        words = ["setpriv", f"--reuid={user}", "--clear-groups", *words]
-    if cgroup is not None:
-        words = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', cgroup.path, *words]
-    return w.client.run(*words).stdout
 
 
 @promise("--user carries that user's connections and datagrams, and refuses all other")

@@ -23,7 +23,7 @@ struct RedirectArguments {
   std::string proxy;
   int socks = 6;
   std::string cert, key, ca, proxy_identity;
-  std::vector<std::string> capture, exclude, names, users, cgroups;
+  std::vector<std::string> capture, exclude, names, users, cgroups, exclude_users, exclude_cgroups;
   bool gateway = false;
   bool untracked = false;
   bool dns = false;
@@ -122,30 +122,40 @@ Result<> read_names(const std::vector<std::string>& texts, redirect::ServiceOpti
   return {};
 }
 
-Result<> read_selector(const RedirectArguments& arguments, RouteSelector& selector) {
+Result<> read_cgroups(const std::vector<std::string>& paths, const std::string& flag, std::vector<std::string>& into) {
+  for (std::string_view path : paths) {
+    for (const std::string_view mount : {"/sys/fs/cgroup/unified/", "/sys/fs/cgroup/"}) {
+      if (path.starts_with(mount)) path.remove_prefix(mount.size());
+    }
+    while (path.starts_with('/')) path.remove_prefix(1);
+    while (path.ends_with('/')) path.remove_suffix(1);
+    if (path.empty()) return fail(Code::usage, "the root cgroup holds everything", flag, "", "leave the flag out");
+    into.emplace_back(path);
+  }
+  return {};
+}
+
+Result<> read_selector(const RedirectArguments& arguments, redirect::ServiceOptions& options) {
   for (const auto& user : arguments.users) {
     if (user.empty() || user.contains(':')) {
       return fail(Code::usage, "expected a user's name or number", "--user " + user.substr(0, user.find(':')), "",
                   "name and password for the proxy go into --user-file");
     }
-    selector.users.push_back(user);
+    options.selector.users.push_back(user);
   }
-  for (std::string_view path : arguments.cgroups) {
-    for (const std::string_view mount : {"/sys/fs/cgroup/unified/", "/sys/fs/cgroup/"}) {
-      if (path.starts_with(mount)) path.remove_prefix(mount.size());
-    }
-    while (path.starts_with('/')) path.remove_prefix(1);
-    if (path.empty()) return fail(Code::usage, "the root cgroup holds everything", "--cgroup", "", "leave the flag out");
-    selector.cgroups.emplace_back(path);
+  for (const auto& user : arguments.exclude_users) {
+    if (user.empty()) return fail(Code::usage, "expected a user's name or number", "--exclude-user");
+    options.excluded_users.push_back(user);
   }
-  return {};
+  if (auto read = read_cgroups(arguments.cgroups, "--cgroup", options.selector.cgroups); !read) return read;
+  return read_cgroups(arguments.exclude_cgroups, "--exclude-cgroup", options.excluded_cgroups);
 }
 
 Result<> read_rules(const RedirectArguments& arguments, redirect::ServiceOptions& options) {
   auto read = read_targets(arguments.capture, "capture", options.capture);
   if (read) read = read_targets(arguments.exclude, "exclude", options.excluded);
   if (read) read = read_names(arguments.names, options);
-  if (read) read = read_selector(arguments, options.selector);
+  if (read) read = read_selector(arguments, options);
   if (!read) return read;
   if (!arguments.routes.empty() && (!options.names.empty() || !options.selector.empty())) {
     return fail(Code::usage, "--map, --user and --cgroup belong to --proxy", "epif redirect", "with --routes each route has its own");
@@ -330,6 +340,8 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--turns", arguments->turns, "Scheduling of the threads that carry: batch lets senders finish first, so that one turn serves more; usual is for nodes whose cores other work keeps busy")
       ->check(CLI::IsMember(net::turns_words))->type_name("batch|usual")->capture_default_str();
   command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");
+  command->add_option("--exclude-user", arguments->exclude_users, "Leave this user's programs alone (NAME or number): neither captured nor guarded; repeats");
+  command->add_option("--exclude-cgroup", arguments->exclude_cgroups, "Leave alone what runs in this cgroup or below it: neither captured nor guarded; repeats");
   command->add_option("--user", arguments->users, "Carry this user's traffic alone (NAME or number), refuse all other; repeats");
   command->add_option("--cgroup", arguments->cgroups, "Carry what runs in this cgroup or below it alone, refuse all other; repeats");
   command->add_option("--map", arguments->names, "NAME=ADDRESS: DNS answers the address, the proxy is asked for the name; repeats");

@@ -89,6 +89,7 @@ void read_line(Guard& guard, std::string_view line, const std::map<std::string, 
     return;
   }
   if (const auto chain = after(line, " jump "); !chain.empty()) {
+    if (chain == redirect::programs_chain_name) return;  // who sends is asked there, for all of the block
     const auto known = chains.find(chain);
     add_targets(guard.targets, line, known == chains.end() ? PortRange{} : known->second);
   } else if (line.contains(" redirect to ") || line.contains(" tproxy ")) {

@@ -31,6 +31,7 @@ constexpr std::string_view listing = R"(table inet epif_redirect_15001 {
 		meta mark 0x0000e91f ip daddr 10.3.0.30 tcp dport 1083 accept
 		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 ip6 daddr { fe80::/10, ff02::/16 } accept
 		ip daddr 10.8.0.0/16 accept
+		ip6 daddr fd02::20 jump excluded_programs
 		ip daddr 10.2.0.20 jump target0
 		ip6 daddr fd02::20 jump target1
 	}

@@ -47,6 +47,7 @@ void capture_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain capture {{");
   script.line("    type nat hook output priority -100; policy accept;");
   own_traffic(script, rules, "return");
+  excluded_programs(script, rules, "return");
   // Passed on DNS: harmless where nothing is protected, and the guard stands where something is.
   if (rules.dns_port != 0) {
     script.line("    tcp dport 53 meta mark != {:#x} fib daddr type != local redirect to :{}", rules.mark, rules.dns_port);
@@ -66,6 +67,8 @@ void reroute_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain reroute {{");
   script.line("    type route hook output priority -150; policy accept;");
   script.line("    meta mark {:#x} return", rules.mark);
+  label_programs(script, rules);
+  excluded_programs(script, rules, "return");
   // A resolver on this node asks others itself, and those questions are seen.
   if (rules.dns_port != 0) script.line("    udp dport 53 fib daddr type != local meta mark set {:#x} return", mark);
   excluded_traffic(script, rules, "return");
@@ -111,6 +114,7 @@ void guard_output_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain guard_output {{");
   script.line("    type filter hook output priority {}; policy accept;", last_of_all);
   redirected(script, rules);
+  programs_mark_taken(script, rules);
   own_traffic(script, rules, "accept");
   for (const auto& nginx : rules.retired) {
     script.line("    {} daddr {} tcp dport {} counter drop", family_of(nginx.ip.is_v6()), nginx.ip.text(), nginx.port);
@@ -122,6 +126,7 @@ void guard_output_chain(Script& script, const CaptureRules& rules) {
   diverted_traffic(script, rules, "accept");
   // Rerouted to loopback; whether they are is looked at in postrouting.
   script.line("    meta mark {:#x} meta l4proto udp accept", capture_mark(rules.listen_port));
+  programs_jumps(script, rules);
   target_jumps(script, rules, "target");
   script.line("  }}");
 }
@@ -143,6 +148,7 @@ void guard_postrouting_chain(Script& script, const CaptureRules& rules) {
   own_traffic(script, rules, "accept");
   neighbour_discovery(script);
   excluded_traffic(script, rules, "accept");
+  marked_programs(script, rules, false);
   diverted_traffic(script, rules, "accept");
   target_jumps(script, rules, "leave");
   script.line("  }}");
@@ -152,6 +158,7 @@ void inet_table(Script& script, const CaptureRules& rules, std::string_view name
   script.line("table inet {} {{", name);
   target_chains(script, rules, "target", true);
   target_chains(script, rules, "leave", false);  // a reset cannot be sent from postrouting
+  programs_chain(script, rules);
   if (rules.untracked) untracked_chains(script, rules);
   if (rules.stand_ins) stand_ins_chain(script, rules);
   capture_chain(script, rules);
@@ -163,6 +170,7 @@ void inet_table(Script& script, const CaptureRules& rules, std::string_view name
   // Who connects to the listener itself was not redirected and has no destination. Of stand-ins the redirector knows which have one.
   script.line("  chain direct_connect {{");
   script.line("    type filter hook input priority 0; policy accept;");
+  label_accepted(script, rules);
   const auto mark = capture_mark(rules.listen_port);
   if (rules.stand_ins) script.line("    iif lo ip daddr {} tcp dport {} accept", net::stand_in_block, rules.listen_port);
   for (const auto port : {rules.listen_port, rules.dns_port}) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "redirect/excluded_programs.h"
 
 /// The redirector's nftables rules as text. Pure: the same input gives the same bytes.
 ///
@@ -27,6 +28,8 @@ inline constexpr std::uint32_t own_mark = 0xE91F;
 /// Packets on their way to the redirector over loopback; a routing rule of this node delivers them there.
 [[nodiscard]] std::uint32_t capture_mark(std::uint16_t listen_port);
 inline constexpr std::string_view table_prefix = "epif_redirect_";
+/// Of the chain for excluded programs.
+inline constexpr std::string_view programs_chain_name = "excluded_programs";
 [[nodiscard]] std::string table_name(std::uint16_t listen_port);
 
 /// A flow that NGINX carries: the kernel sends the node's own connections to `server` to NGINX's port, and no program of ours is
@@ -48,6 +51,7 @@ struct CaptureRules {
   std::vector<CaptureTarget> own_datagrams{};
   /// Neither captured nor guarded, though a target may cover them.
   std::vector<CaptureTarget> excluded{};
+  ExcludedPrograms programs{};  ///< whose traffic is neither captured nor guarded
   std::uint32_t mark = own_mark;  ///< of the redirector's own packets
   Names names{};               ///< answered once; no part of the kernel's rules, remembered with them
   std::uint16_t dns_port = 0;  ///< all DNS of the node goes there; 0: none

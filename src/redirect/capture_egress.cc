@@ -77,6 +77,7 @@ void netdev_table(Script& script, const CaptureRules& rules, std::string_view na
   neighbour_discovery(script);
   source_routes_of_frames(script);
   excluded_traffic(script, rules, "accept");
+  marked_programs(script, rules, true);
   diverted_traffic(script, rules, "accept");
   target_jumps(script, rules, "target");
   script.line("  }}");

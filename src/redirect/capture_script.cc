@@ -3,6 +3,9 @@
 namespace epif::redirect {
 namespace {
 
+constexpr unsigned program_label = 113;      // a bit of a connection's label, which few others use
+constexpr std::uint32_t nobody = 0xffffffff;  // what no user's number and no route's class is
+
 std::string ports_text(const PortRange& ports) {
   return ports.first == ports.last ? fmt::format("{}", ports.first) : fmt::format("{}-{}", ports.first, ports.last);
 }
@@ -60,6 +63,62 @@ void strayed(Script& script, const CaptureRules& rules) {
 
 void excluded_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {
   for (const auto& target : rules.excluded) script.line("    {} {}", any_match(target), verdict);
+}
+
+void excluded_programs(Script& script, const CaptureRules& rules, std::string_view verdict) {
+  const auto& [users, cgroups, mark] = rules.programs;
+  if (!users.empty()) script.line("    meta skuid {{ {} }} {}", fmt::join(users, ", "), verdict);
+  for (const auto& cgroup : cgroups) {
+    if (cgroup.number != 0) script.line("    socket cgroupv2 level {} \"{}\" {}", cgroup.level(), cgroup.nft_path(), verdict);
+  }
+}
+
+void label_programs(Script& script, const CaptureRules& rules) {
+  const auto& users = rules.programs.users;
+  if (users.empty()) return;
+  script.line("    meta skuid {{ {} }} tcp flags & syn == syn ct label set {}", fmt::join(users, ", "), program_label);
+}
+
+void label_accepted(Script& script, const CaptureRules& rules) {
+  for (const auto& cgroup : rules.programs.cgroups) {
+    if (cgroup.number == 0) continue;
+    script.line("    meta l4proto tcp ct state new socket cgroupv2 level {} \"{}\" ct label set {}", cgroup.level(), cgroup.nft_path(), program_label);
+  }
+}
+
+void programs_chain(Script& script, const CaptureRules& rules) {
+  if (rules.programs.empty()) return;
+  if (!rules.programs.cgroups.empty()) {
+    // An answer to who connects here has no whole socket yet by which its cgroup would show. A raw one has, and is somebody else's.
+    script.line("  chain excluded_answers {{");
+    script.line("    socket mark != {:#x} return", rules.programs.mark);
+    script.line("    ct direction reply ct label {} meta mark set {:#x} accept", program_label, rules.programs.mark);
+    script.line("  }}");
+  }
+  script.line("  chain {} {{", programs_chain_name);
+  excluded_programs(script, rules, fmt::format("meta mark set {:#x} accept", rules.programs.mark));
+  if (!rules.programs.cgroups.empty()) {
+    script.line("    tcp flags & (syn | ack) == syn | ack jump excluded_answers");
+  }
+  if (!rules.programs.users.empty()) {
+    script.line("    meta skuid != {} return", nobody);  // true wherever a program holds the socket
+    script.line("    meta l4proto tcp ct label {} meta mark set {:#x} accept", program_label, rules.programs.mark);
+  }
+  script.line("  }}");
+}
+
+void programs_mark_taken(Script& script, const CaptureRules& rules) {
+  if (!rules.programs.empty()) script.line("    meta mark {:#x} meta mark set 0", rules.programs.mark);
+}
+
+void programs_jumps(Script& script, const CaptureRules& rules) {
+  if (rules.programs.empty()) return;
+  for (const auto& target : rules.targets) script.line("    {} jump {}", block_match(target), programs_chain_name);
+}
+
+void marked_programs(Script& script, const CaptureRules& rules, bool routed) {
+  if (rules.programs.empty()) return;
+  script.line("    meta mark {:#x} {}accept", rules.programs.mark, routed ? fmt::format("meta rtclassid != {:#x} ", nobody) : std::string{});
 }
 
 void diverted_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {

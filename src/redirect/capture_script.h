@@ -42,6 +42,20 @@ void own_answers(Script& script, const CaptureRules& rules);
 /// and those to an IPv6 link-local address, on their device. Nobody else has reason to bear this mark, since it leads nowhere but here.
 void strayed(Script& script, const CaptureRules& rules);
 void excluded_traffic(Script& script, const CaptureRules& rules, std::string_view verdict);
+/// Traffic of programs that are left alone. In output hooks only: behind them a packet's cgroup does not show.
+void excluded_programs(Script& script, const CaptureRules& rules, std::string_view verdict);
+/// Remembers the connections of excluded users: what the kernel sends for one that its program has closed, or not accepted yet, is
+/// no user's.
+void label_programs(Script& script, const CaptureRules& rules);
+/// The same for connections that come in, to listeners of excluded cgroups.
+void label_accepted(Script& script, const CaptureRules& rules);
+/// The chain that marks and lets pass what such programs send; without programs none.
+void programs_chain(Script& script, const CaptureRules& rules);
+/// The only way to bear their mark is that chain: whoever brings it along loses it first.
+void programs_mark_taken(Script& script, const CaptureRules& rules);
+void programs_jumps(Script& script, const CaptureRules& rules);
+/// Behind the output hooks the mark is all that shows of them. `routed`: only packets that the kernel has routed, no raw frames.
+void marked_programs(Script& script, const CaptureRules& rules, bool routed);
 /// Chains `<name>0`, `<name>1` ...: what may pass towards a protected block returns; the rest ends there.
 void target_chains(Script& script, const CaptureRules& rules, std::string_view name, bool reset);
 void target_jumps(Script& script, const CaptureRules& rules, std::string_view name);

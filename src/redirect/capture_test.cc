@@ -138,6 +138,29 @@ TEST(Capture, WhatIsExcludedIsNeitherCapturedNorGuarded) {
   EXPECT_THAT(chain(script, "netdev", "leaving"), HasSubstr("ip daddr 10.2.0.53/32 meta l4proto { tcp, udp, udplite, sctp, dccp } th dport 53 accept"));
 }
 
+TEST(Capture, ProgramsAreLeftAloneByWhoTheyAreAndThenByAMarkThatNobodyBringsAlong) {
+  auto wish = rules({target("10.0.0.0/8:80")});
+  EXPECT_THAT(install_script(wish, {"eth0"}), Not(HasSubstr("excluded_programs")));
+  wish.programs.users = {7, 9};
+  wish.programs.cgroups = {{"a.slice/b", "/sys/fs/cgroup/unified/a.slice/b", 42}, {"gone", "/sys/fs/cgroup/gone", 0}, {"far", "/mnt/far", 43}};
+  wish.programs.mark = 0xABCD;
+  const auto script = install_script(wish, {"eth0"});
+  for (const auto* name : {"capture", "reroute"}) {
+    const auto text = chain(script, "inet", name);
+    EXPECT_THAT(text, HasSubstr("meta skuid { 7, 9 } return"));
+    EXPECT_THAT(text, HasSubstr("socket cgroupv2 level 2 \"unified/a.slice/b\" return"));
+    EXPECT_THAT(text, HasSubstr("socket cgroupv2 level 1 \"../../../mnt/far\" return"));
+  }
+  EXPECT_THAT(script, Not(HasSubstr("gone")));
+  EXPECT_THAT(chain(script, "inet", "excluded_programs"), HasSubstr("meta skuid { 7, 9 } meta mark set 0xabcd accept"));
+  const auto guard = chain(script, "inet", "guard_output");
+  EXPECT_LT(guard.find("meta mark 0xabcd meta mark set 0"), guard.find("jump excluded_programs"));
+  EXPECT_LT(guard.find("jump excluded_programs"), guard.find("jump target0"));
+  EXPECT_THAT(chain(script, "inet", "guard_postrouting"), HasSubstr("meta mark 0xabcd accept"));
+  EXPECT_THAT(chain(script, "netdev", "leaving"), HasSubstr("meta mark 0xabcd meta rtclassid != 0xffffffff accept"));
+  EXPECT_THAT(chain(script, "inet", "guard_forward"), Not(HasSubstr("abcd")));
+}
+
 TEST(Capture, DiversionsGoToNginxInTheKernelAndRetiredPortsNowhere) {
   auto wish = rules({target("10.0.0.0/8"), target("[fd02::20]:80")});
   wish.diversions = {{*SocketAddress::parse("10.2.0.20:80"), *SocketAddress::parse("10.3.0.30:21000")},

@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::uint32_t delivery_priority = 100;  // after the local table, before all that leads elsewhere
 constexpr std::size_t gone_devices_most = 64;  // names kept for a device's return
-constexpr int commit_attempts = 5;  // a device may vanish between listing and commit
+constexpr int commit_attempts = 5;  // a device or a cgroup may vanish between listing and commit
 
 /// Rules belong to a network namespace; its inode tells apart namespaces that share a state folder.
 std::uint64_t namespace_number() {
@@ -144,8 +144,11 @@ Result<> InstalledCapture::commit(const CaptureRules& wish) {
     for (const auto& device : gone_) {
       if (std::ranges::find(names, device) == names.end()) names.push_back(device);
     }
-    auto done = net::run_nft(install_script(wish, names));
-    if (!done && names.size() > present.size()) done = net::run_nft(install_script(wish, present));
+    // nftables refuses the name of a cgroup that is gone.
+    auto now = wish;
+    now.programs.look_again();
+    auto done = net::run_nft(install_script(now, names));
+    if (!done && names.size() > present.size()) done = net::run_nft(install_script(now, present));
     if (done) {
       devices_ = std::move(*devices);
       rules_ = wish;

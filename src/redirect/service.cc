@@ -79,6 +79,7 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
     for (const auto& alias : aliases) wish.names.emplace_back(name, alias);
   }
   wish.excluded = options_.excluded;
+  wish.programs = programs_;
   wish.gateway = options_.gateway;
   wish.stand_ins = options_.settings.stand_ins != nullptr;
   wish.untracked = options_.untracked;
@@ -102,6 +103,9 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options) {
   // Asked first: without the right to change rules nothing else needs to begin.
   auto allowed = net::nft_tables(table_prefix);
   if (!allowed) return fail(std::move(allowed.error()));
+  auto programs = find_programs(service->options_.excluded_users, service->options_.excluded_cgroups);
+  if (!programs) return fail(std::move(programs.error()));
+  service->programs_ = std::move(*programs);
   const auto set = stop_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   service->signals_ = Fd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
@@ -212,6 +216,18 @@ Result<> Service::restore(bool changed) {
   return {};
 }
 
+/// No event tells of them all: a service that starts again has a new cgroup under its old name.
+void Service::follow_cgroups() {
+  if (programs_.cgroups.empty() || stage_ == Stage::handed_over) return;
+  if (stage_ == Stage::serving && programs_.look_again()) {
+    for (const auto& cgroup : programs_.cgroups) {
+      if (cgroup.number == 0) log::warn("redirect", "an excluded cgroup is gone; nobody is in it", {{"cgroup", cgroup.name}});
+    }
+    settle();
+  }
+  cgroups_look_ = loop_->after(std::chrono::milliseconds(limits::reconcile_interval_ms), [this] { follow_cgroups(); });
+}
+
 void Service::reload() {
   auto routes = load();
   unread_ = !routes.has_value();
@@ -295,6 +311,7 @@ Result<> Service::serve() {
   if (file_watch_) reload();  // a change since the first reading
   // From here on it serves: what fails now is tried again, and the rules stand meanwhile. Timers run as well.
   if (!restore(false) || !capture_.follow_devices() || routes_->next_expiry(wall_now())) settle();
+  follow_cgroups();
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
   if (predecessor_) net::spawn(follow_predecessor());
@@ -308,6 +325,7 @@ Result<> Service::serve() {
   loop_->run();
   retry_.cancel();
   expiry_.cancel();
+  cgroups_look_.cancel();
   return {};
 }
 

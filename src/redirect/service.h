@@ -24,6 +24,8 @@ struct ServiceOptions {
   std::optional<net::TlsFiles> certificate;  ///< read again when renewed; absent: all legs in clear
   std::vector<CaptureTarget> capture;    ///< captured besides the routes' destinations
   std::vector<CaptureTarget> excluded;   ///< neither captured nor guarded
+  std::vector<std::string> excluded_users;    ///< whose programs are left alone: names or numbers
+  std::vector<std::string> excluded_cgroups;  ///< below the hierarchy's root
   bool gateway = false;                  ///< take what the node forwards, too
   bool untracked = false;                ///< own connections stay out of connection tracking
   bool dns = false;                      ///< capture DNS; routes with names ask for it as well
@@ -88,6 +90,7 @@ class Service {
   [[nodiscard]] Result<> serve();
   [[nodiscard]] Result<Routes> load() const;
   void apply(Routes routes);
+  void follow_cgroups();
   void settle();  ///< brings the rules in line with the routes; tries again later if that fails
   [[nodiscard]] Result<> install(const Routes& routes, bool with_old_own);
   [[nodiscard]] Result<> restore(bool changed);  ///< after InstalledCapture::restore()
@@ -116,6 +119,8 @@ class Service {
   net::Loop::Timer expiry_;
   bool unread_ = false;     ///< the routes file cannot be read since it was changed last
   net::Loop::Timer blind_;  ///< armed while it cannot, and this process only drains
+  net::Loop::Timer cgroups_look_;
+  ExcludedPrograms programs_;
   Fd signals_;
   std::unique_ptr<net::Interest> signal_interest_;
   std::unique_ptr<net::FileWatch> file_watch_;
