@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
 
 #include "net/tcp.h"
@@ -64,16 +65,24 @@ std::optional<IcmpError> next_icmp_error(int fd) {
       const bool ours = (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_RECVERR) ||
                         (item->cmsg_level == IPPROTO_IPV6 && item->cmsg_type == IPV6_RECVERR);
       if (!ours) continue;
-      sock_extended_err report;
-      std::memcpy(&report, CMSG_DATA(item), sizeof report);
-      if (report.ee_origin != SO_EE_ORIGIN_ICMP && report.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
-      sockaddr_storage offender{};
-      std::memcpy(&offender, CMSG_DATA(item) + sizeof report,
-                  std::min<std::size_t>(sizeof(sockaddr_in6), item->cmsg_len - CMSG_LEN(sizeof report)));
-      return IcmpError{plain(from_sockaddr(destination)), plain(from_sockaddr(offender)).ip, report.ee_origin == SO_EE_ORIGIN_ICMP6, report.ee_type,
-                       report.ee_code};
+      const auto met = read_icmp_error({CMSG_DATA(item), item->cmsg_len - CMSG_LEN(0)}, from_sockaddr(destination));
+      if (met) return met;
     }
   }
+}
+
+std::optional<IcmpError> read_icmp_error(ByteSpan report, const SocketAddress& destination) {
+  sock_extended_err head;
+  if (report.size() < sizeof head) return std::nullopt;
+  std::memcpy(&head, report.data(), sizeof head);
+  if (head.ee_origin != SO_EE_ORIGIN_ICMP && head.ee_origin != SO_EE_ORIGIN_ICMP6) return std::nullopt;
+  sockaddr_storage offender{};
+  const auto rest = report.subspan(sizeof head);
+  std::memcpy(&offender, rest.data(), std::min(sizeof(sockaddr_in6), rest.size()));
+  // A part of an address would be another one.
+  const auto whole = offender.ss_family == AF_INET6 ? offsetof(sockaddr_in6, sin6_addr) + sizeof(in6_addr) : offsetof(sockaddr_in, sin_addr) + sizeof(in_addr);
+  if (rest.size() < whole) offender = {};
+  return IcmpError{plain(destination), plain(from_sockaddr(offender)).ip, head.ee_origin == SO_EE_ORIGIN_ICMP6, head.ee_type, head.ee_code};
 }
 
 std::optional<Code> ends_attempt(const IcmpError& met) {

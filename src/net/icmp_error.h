@@ -20,6 +20,10 @@ struct IcmpError {
 /// The next one that waits at a UDP socket with icmp_errors, or at a TCP socket that connects. Local refusals are passed over.
 [[nodiscard]] std::optional<IcmpError> next_icmp_error(int fd);
 
+/// The data of one control message of such a socket (struct sock_extended_err, the reporter's address behind it) about a packet to
+/// `destination`. Nothing for local refusals, and for data that is too short. Pure.
+[[nodiscard]] std::optional<IcmpError> read_icmp_error(ByteSpan report, const SocketAddress& destination);
+
 /// What it means for a connection that is being made: net_unreachable, host_unreachable, refused or ttl_expired. Nothing if it
 /// is no end of the attempt.
 [[nodiscard]] std::optional<Code> ends_attempt(const IcmpError& met);

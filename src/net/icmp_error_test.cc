@@ -28,5 +28,23 @@ TEST(IcmpErrorTest, EveryUnreachableOfVersion6EndsAnAttemptWithItsReason) {  // 
   EXPECT_EQ(met(true, 2, 0), std::nullopt) << "packet too big: the connection goes on";
 }
 
+TEST(IcmpErrorTest, AReportIsReadWithinItsBytesAndLocalRefusalsAreNone) {
+  Bytes report(16, 0);
+  report[4] = 2;
+  report[5] = 3;
+  report[6] = 1;
+  const SocketAddress destination{*IpAddress::parse("::ffff:10.2.0.20"), 80};
+  const auto alone = read_icmp_error(report, destination);
+  ASSERT_TRUE(alone);
+  EXPECT_EQ(alone->destination.text(), "10.2.0.20:80");
+  EXPECT_EQ(ends_attempt(*alone), Code::host_unreachable);
+  for (const int byte : {2, 0, 0, 0, 10, 1, 0, 1}) report.push_back(static_cast<std::uint8_t>(byte));
+  EXPECT_EQ(read_icmp_error(report, destination)->reporter, *IpAddress::parse("10.1.0.1"));
+  EXPECT_EQ(read_icmp_error(ByteSpan(report).first(23), destination)->reporter, IpAddress{}) << "a part of an address is none";
+  EXPECT_FALSE(read_icmp_error(ByteSpan(report).first(15), destination));
+  report[4] = 1;
+  EXPECT_FALSE(read_icmp_error(report, destination));
+}
+
 }  // namespace
 }  // namespace epif::net
