@@ -10,8 +10,8 @@ TITLE = "For a minute: the last ten seconds against the first ten"
 PLACE = 22
 SETTING = "requests"
 COLUMNS = {"first": "first 10 s, requests/s", "last": "last 10 s, requests/s", "ratio": "last / first"}
-NOTE = ("`new` is a connection for each request, `kept` is requests on connections that stay; the number is that of connections at once. What a "
-        "part of the minute had is its part of the bytes that reached the client, since all answers are alike. epif alone, one run.")
+NOTE = ("`new` is a connection for each request, `kept` is requests on connections that stay; the number is that of connections at once. "
+        "What a part of the minute had is its part of the bytes that reached the client, since all answers are alike. epif alone, one run.")
 FIGURE = False
 CONNECTIONS = (16, 64)
 WHOLE_S, PART_S = 60, 10

@@ -11,7 +11,8 @@ TEST(Assignment, AFieldOfAWrongTypeIsAFaultOfTheDocumentNotOfTheProgram) {
     ASSERT_FALSE(answer) << text;
     EXPECT_EQ(answer.error().code, Code::invalid_input);
   }
-  for (const auto* text : {R"({"instances":{}})", R"({"instances":["x"]})", R"({"errors":[1]})", R"({"generation":"1"})", R"({"generation":1.5})"}) {
+  for (const auto* text : {R"({"instances":{}})", R"({"instances":["x"]})", R"({"errors":[1]})", R"({"generation":"1"})",
+                           R"({"generation":1.5})"}) {
     EXPECT_FALSE(parse_report(text)) << text;
   }
   EXPECT_FALSE(parse_request(R"({"flows":[1]})"));
