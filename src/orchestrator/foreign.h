@@ -6,7 +6,8 @@
 #include "base/ip.h"
 #include "model/resource.h"
 
-/// What a domain's redirectors refuse where no application was granted a flow: the addresses of all other domains' nodes.
+/// What a domain's redirectors refuse where no application was granted a flow: the addresses of all other domains' nodes, but those
+/// that mean a node of its own there.
 namespace epif::orchestrator {
 
 struct ForeignBlock {
