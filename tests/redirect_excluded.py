@@ -94,6 +94,36 @@ def by_cgroup():
         equal((say(w, 7001, cgroup=lab), service.peers[-1][0]), ("hello", CLIENT), "in the cgroup that was made again")
 
 
+@promise("the connect hook passes over excluded programs, also towards destinations that it knows, and leads all other")
+def hook():
+    with World("xhook") as w, Service(w.server, 7001, echo) as service:
+        lab = Cgroup(w, "hook")
+        os.mkdir(lab.path + "/job")
+        inner = type("Inner", (), {"path": lab.path + "/job"})
+        w.redirect(*CAPTURE, "--exclude-user", str(ALICE), "--exclude-cgroup", lab.path)
+        led = lambda: w.metric("connections_led_total")
+
+        def reach(**program):
+            equal(say(w, 7001, **program), "hello", f"echo for {program}")
+            return service.peers[-1][0]
+        for _ in range(2):
+            equal(reach(user=BOB), PROXY, "who connected for another user")
+        equal(led(), 1, "the second connection was led")
+        for program in ({"user": ALICE}, {"cgroup": lab}, {"cgroup": inner}):
+            equal(reach(**program), CLIENT, f"who connected for {program}")
+        equal(led(), 1, "connections led, after those of excluded programs")
+        equal((reach(user=BOB), led()), (PROXY, 2), "another user again, led")
+        os.rmdir(inner.path)
+        lab.remove()
+        wait_until(lambda: "cgroupv2" not in w.ruleset(), "the rules do without the cgroup")
+        os.mkdir(lab.path)
+        wait_until(lambda: "cgroupv2" in w.ruleset(), "the rules name the new cgroup")
+        for _ in range(2):
+            equal(reach(user=BOB), PROXY, "who connected for another user")
+        before = led()
+        equal((reach(cgroup=lab), led()), (CLIENT, before), "in the cgroup that was made again")
+
+
 @promise("what an excluded program has written before it ends arrives whole: its connection stays excluded although nobody holds it")
 def orphans():
     size = 1_000_000

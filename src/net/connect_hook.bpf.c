@@ -14,6 +14,13 @@ struct {
   __type(value, struct epif_hook_settings);
 } settings SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct epif_hook_excluded);
+} excluded SEC(".maps");
+
 /* Of these two the loader brings its own, with their sizes. Destination to stand-in: */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -40,6 +47,26 @@ static __always_inline const struct epif_hook_settings *settings_for(struct bpf_
 
 static __always_inline int is_loopback(__u32 ip) { return (ip & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000); }
 
+/* The program that connects is one that is left alone. */
+static __always_inline int is_excluded(void) {
+  const __u32 only = 0;
+  const struct epif_hook_excluded *who = bpf_map_lookup_elem(&excluded, &only);
+  if (!who) return 0;
+  const __u32 user = (__u32)bpf_get_current_uid_gid();
+  for (int i = 0; i < EPIF_HOOK_EXCLUDED_MOST; ++i) {
+    if (i < who->user_count && who->users[i] == user) return 1;
+  }
+  if (who->cgroup_count == 0) return 0;
+  for (int level = 1; level <= EPIF_HOOK_DEEPEST; ++level) {
+    const __u64 cgroup = bpf_get_current_ancestor_cgroup_id(level);
+    if (cgroup == 0) return 0;
+    for (int i = 0; i < EPIF_HOOK_EXCLUDED_MOST; ++i) {
+      if (i < who->cgroup_count && who->cgroups[i] == cgroup) return 1;
+    }
+  }
+  return 0;
+}
+
 /* The stand-in of a destination, or 0. */
 static __always_inline __u32 stand_in_for(struct bpf_sock_addr *ctx, const struct epif_hook_settings *set, __u32 ip) {
   struct bpf_sock *sk = ctx->sk;
@@ -48,7 +75,7 @@ static __always_inline __u32 stand_in_for(struct bpf_sock_addr *ctx, const struc
   if (sk->bound_dev_if != 0 || is_loopback(sk->src_ip4)) return 0;
   const struct epif_hook_address wanted = {.ip = ip, .port = (__u16)ctx->user_port, .zero = 0};
   const __u32 *stand_in = bpf_map_lookup_elem(&stand_ins, &wanted);
-  return stand_in ? *stand_in : 0;
+  return stand_in && !is_excluded() ? *stand_in : 0;
 }
 
 SEC("cgroup/connect4")

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -70,10 +71,10 @@ void ConnectHook::LinkEnd::operator()(bpf_link* link) const { bpf_link__destroy(
 
 ConnectHook::~ConnectHook() = default;
 
-Result<std::unique_ptr<ConnectHook>> ConnectHook::attach(const Settings& settings, const StandInMaps& maps) {
+Result<std::unique_ptr<ConnectHook>> ConnectHook::attach(const Settings& settings, const Excluded& excluded, const StandInMaps& maps) {
   libbpf_set_print(to_log);
   std::unique_ptr<ConnectHook> hook(new ConnectHook);
-  if (auto loaded = hook->load(settings, maps); !loaded) return fail(std::move(loaded.error()));
+  if (auto loaded = hook->load(settings, excluded, maps); !loaded) return fail(std::move(loaded.error()));
   auto root = cgroup_root();
   if (!root) return fail(std::move(root.error()));
   // Names first: at no moment is a connection led that would see its stand-in.
@@ -91,7 +92,7 @@ Result<std::unique_ptr<ConnectHook>> ConnectHook::attach(const Settings& setting
   return hook;
 }
 
-Result<> ConnectHook::load(const Settings& settings, const StandInMaps& maps) {
+Result<> ConnectHook::load(const Settings& settings, const Excluded& excluded, const StandInMaps& maps) {
   auto netns = netns_cookie();
   if (!netns) return fail(std::move(netns.error()));
   bpf_object_open_opts options{};
@@ -109,6 +110,23 @@ Result<> ConnectHook::load(const Settings& settings, const StandInMaps& maps) {
   const epif_hook_settings set{*netns, settings.mark, htons(settings.port), 0};
   if (bpf_map_update_elem(bpf_map__fd(map("settings")), &only, &set, BPF_ANY) != 0) {
     return fail(system_error(errno, "cannot set up the program for connect()"));
+  }
+  excluded_ = Fd(::fcntl(bpf_map__fd(map("excluded")), F_DUPFD_CLOEXEC, 0));
+  return exclude(excluded);
+}
+
+Result<> ConnectHook::exclude(const Excluded& excluded) {
+  if (excluded.users.size() > EPIF_HOOK_EXCLUDED_MOST || excluded.cgroups.size() > EPIF_HOOK_EXCLUDED_MOST || excluded.deepest > EPIF_HOOK_DEEPEST) {
+    return fail(Code::limit, "more programs are excluded than connect() can be told");
+  }
+  epif_hook_excluded set{};
+  std::ranges::copy(excluded.users, std::begin(set.users));
+  std::ranges::copy(excluded.cgroups, std::begin(set.cgroups));
+  set.user_count = static_cast<std::uint32_t>(excluded.users.size());
+  set.cgroup_count = static_cast<std::uint32_t>(excluded.cgroups.size());
+  const std::uint32_t only = 0;
+  if (!excluded_ || bpf_map_update_elem(excluded_.get(), &only, &set, BPF_ANY) != 0) {
+    return fail(system_error(errno, "cannot tell the program for connect() who is excluded"));
   }
   return {};
 }

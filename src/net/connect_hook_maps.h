@@ -10,6 +10,17 @@ struct epif_hook_settings {
   __u16 zero;
 };
 
+#define EPIF_HOOK_EXCLUDED_MOST 16
+#define EPIF_HOOK_DEEPEST 16
+
+/* Whose connections are not led. */
+struct epif_hook_excluded {
+  __u64 cgroups[EPIF_HOOK_EXCLUDED_MOST];  /* their kernel numbers; programs below them count */
+  __u32 users[EPIF_HOOK_EXCLUDED_MOST];
+  __u32 cgroup_count;
+  __u32 user_count;
+};
+
 struct epif_hook_address {
   __u32 ip;
   __u16 port;

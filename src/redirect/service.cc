@@ -223,6 +223,7 @@ void Service::follow_cgroups() {
     for (const auto& cgroup : programs_.cgroups) {
       if (cgroup.number == 0) log::warn("redirect", "an excluded cgroup is gone; nobody is in it", {{"cgroup", cgroup.name}});
     }
+    if (options_.settings.stand_ins) options_.settings.stand_ins->exclude(programs_);
     settle();
   }
   cgroups_look_ = loop_->after(std::chrono::milliseconds(limits::reconcile_interval_ms), [this] { follow_cgroups(); });

@@ -95,7 +95,6 @@ void Service::make_stand_ins() {
     if (spare) settings.stand_ins = StandIns::after(net::StandInMaps(std::move(*spare)));
   };
   if (!options_.connect_hook) return by_rules_alone("--connect-hook off");
-  if (!programs_.empty()) return by_rules_alone("programs are excluded");  // whose a socket is, the rules know and the hook does not
   // A predecessor without stand-ins has no listeners for them. One for each thread; where none is inherited one as a trial.
   std::vector<Fd> listeners;
   for (std::size_t n = 0; !shares && n < std::max<std::size_t>(inherited_.size(), 1); ++n) {
@@ -103,7 +102,7 @@ void Service::make_stand_ins() {
     if (!listener) return by_rules_alone(listener.error().text());
     listeners.push_back(std::move(*listener));
   }
-  auto made = StandIns::start({settings.listen_port, settings.mark}, std::move(inherited));
+  auto made = StandIns::start({settings.listen_port, settings.mark}, programs_, std::move(inherited));
   if (!made) return by_rules_alone(made.error().text());
   settings.stand_ins = std::move(*made);
   if (shares) return;

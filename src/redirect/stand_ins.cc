@@ -12,6 +12,16 @@ constexpr std::string_view stand_ins_word = "stand-ins";
 constexpr std::string_view origins_word = "stand-in-origins";
 constexpr std::uint16_t dns_service = 53;
 
+net::ConnectHook::Excluded for_hook(const ExcludedPrograms& programs) {
+  net::ConnectHook::Excluded excluded{programs.users, {}, 0};
+  for (const auto& cgroup : programs.cgroups) {
+    if (cgroup.number == 0) continue;
+    excluded.cgroups.push_back(cgroup.number);
+    excluded.deepest = std::max(excluded.deepest, cgroup.level());
+  }
+  return excluded;
+}
+
 Fd take_one(std::vector<net::Handed>& things, std::string_view word) {
   const auto found = std::ranges::find(things, word, &net::Handed::what);
   if (found == things.end()) return {};
@@ -31,13 +41,14 @@ bool redirects(const CaptureRules& rules, const SocketAddress& destination) {
          std::ranges::find(rules.diversions, destination, &Diversion::server) == rules.diversions.end();
 }
 
-Result<std::shared_ptr<StandIns>> StandIns::start(const net::ConnectHook::Settings& settings, std::optional<net::StandInMaps> inherited) {
+Result<std::shared_ptr<StandIns>> StandIns::start(const net::ConnectHook::Settings& settings, const ExcludedPrograms& excluded,
+                                                   std::optional<net::StandInMaps> inherited) {
   if (!inherited) {
     auto made = net::StandInMaps::make();
     if (!made) return fail(std::move(made.error()));
     inherited = std::move(*made);
   }
-  auto hook = net::ConnectHook::attach(settings, *inherited);
+  auto hook = net::ConnectHook::attach(settings, for_hook(excluded), *inherited);
   if (!hook) return fail(std::move(hook.error()));
   return std::shared_ptr<StandIns>(new StandIns(std::move(*inherited), std::move(*hook)));
 }
@@ -67,6 +78,15 @@ void StandIns::forget_all() {
   if (none) return;
   log::error("redirect", none.error(), {{"next", "connections come by address translation alone"}});
   if (hook_) hook_->stop_leading();
+}
+
+void StandIns::exclude(const ExcludedPrograms& excluded) {
+  const std::lock_guard lock(mutex_);
+  if (!hook_) return;
+  auto told = hook_->exclude(for_hook(excluded));
+  if (told) return;
+  log::error("redirect", told.error(), {{"next", "connections come by address translation alone"}});
+  hook_->stop_leading();
 }
 
 void StandIns::follow(const CaptureRules& rules) {

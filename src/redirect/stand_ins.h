@@ -16,7 +16,7 @@ namespace epif::redirect {
 class StandIns {
  public:
   /// With the hook. Nothing is learned before follow(). Errors: those of StandInMaps::make() and ConnectHook::attach().
-  [[nodiscard]] static Result<std::shared_ptr<StandIns>> start(const net::ConnectHook::Settings& settings,
+  [[nodiscard]] static Result<std::shared_ptr<StandIns>> start(const net::ConnectHook::Settings& settings, const ExcludedPrograms& excluded,
                                                                std::optional<net::StandInMaps> inherited);
   /// Without it: what a predecessor's hook has led, and leads for a moment more, still finds its destination.
   [[nodiscard]] static std::shared_ptr<StandIns> after(net::StandInMaps inherited);
@@ -25,6 +25,8 @@ class StandIns {
   /// For a successor. Errors: no_descriptors.
   [[nodiscard]] Result<std::vector<net::Handed>> copies() const;
 
+  /// These programs are left alone from here on. Where that cannot be done no connection is led any more.
+  void exclude(const ExcludedPrograms& excluded);
   /// What the rules say from here on. If they changed, all is learned anew.
   void follow(const CaptureRules& rules);
   /// All is learned anew.
