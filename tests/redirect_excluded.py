@@ -61,7 +61,8 @@ def by_user():
         w.redirect(*CAPTURE, "--map", f"{NAME}={MAPPED}", "--exclude-user", str(ALICE), "--exclude-user", "daemon")
         all_ways(w, listening, {"user": ALICE}, {"user": BOB})
         raw = ("setpriv", "--inh-caps=+net_raw", "--ambient-caps=+net_raw")
-        ping = lambda user: w.client.run(raw[0], f"--reuid={user}", "--clear-groups", *raw[1:], "/usr/bin/python3", "-c", ECHO_REQUEST, TARGET).stdout
+        ping = lambda user: w.client.run(raw[0], f"--reuid={user}", "--clear-groups", *raw[1:], "/usr/bin/python3", "-c", ECHO_REQUEST,
+                                         TARGET).stdout
         equal(ping(ALICE).strip(), f"answer from {TARGET}", "a ping of the excluded user")
         equal(ping(BOB), "", "a ping of another user")
         w.proxy.kill()
@@ -219,11 +220,13 @@ def unknown():
                                   (["--exclude-cgroup", "no/such/cgroup"], 1, "no/such/cgroup"),
                                   (["--exclude-cgroup", "a\"b"], 1, "nftables"),
                                   (["--exclude-cgroup", "/"], 2, "root cgroup")):
-            done = w.client.run(epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, *flags, "--state", w.lab.state, check=False)
+            done = w.client.run(epif(), "redirect", "--proxy", "10.3.0.30:1080", "--capture", TARGET, *flags, "--state", w.lab.state,
+                                check=False)
             equal((done.returncode, done.stderr.count("\n")), (code, 1), done.stderr)
             check(text in done.stderr, done.stderr)
         equal(w.ruleset(), before, "rules afterwards")
-        equal([one for one in os.listdir(w.lab.state) if one.startswith("redirect-") and not one.endswith((".log", ".sock"))], [], "files in the state folder")
+        left = [one for one in os.listdir(w.lab.state) if one.startswith("redirect-") and not one.endswith((".log", ".sock"))]
+        equal(left, [], "files in the state folder")
 
 
 run()

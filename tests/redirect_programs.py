@@ -46,7 +46,8 @@ def say(w, port, *, user=None, cgroup=None, address=TARGET, kind="tcp"):
     """What a program of that user and cgroup gets for "hello", empty if it is refused."""
     script = ("import socket,sys\n"
               "kind = socket.SOCK_STREAM if sys.argv[3] == 'tcp' else socket.SOCK_DGRAM\n"
-              "out = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, kind); out.settimeout(3.0 if kind == socket.SOCK_STREAM else 1.0)\n"
+              "out = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, kind)\n"
+              "out.settimeout(3.0 if kind == socket.SOCK_STREAM else 1.0)\n"
               "try:\n    out.connect((sys.argv[1], int(sys.argv[2]))); out.send(b'hello'); print(out.recv(100).decode(), end='')\n"
               "except OSError as error: print('refused', error, file=sys.stderr)\n")
     return w.client.run(*words_of(["/usr/bin/python3", "-c", script, address, str(port), kind], user=user, cgroup=cgroup)).stdout

@@ -340,8 +340,10 @@ void add_redirect(CLI::App& root, Exit& exit) {
   command->add_option("--turns", arguments->turns, "Scheduling of the threads that carry: batch lets senders finish first, so that one turn serves more; usual is for nodes whose cores other work keeps busy")
       ->check(CLI::IsMember(net::turns_words))->type_name("batch|usual")->capture_default_str();
   command->add_option("--exclude", arguments->exclude, "ADDRESS or CIDR as above, neither captured nor guarded; repeats");
-  command->add_option("--exclude-user", arguments->exclude_users, "Leave this user's programs alone (NAME or number): neither captured nor guarded; repeats");
-  command->add_option("--exclude-cgroup", arguments->exclude_cgroups, "Leave alone what runs in this cgroup or below it: neither captured nor guarded; repeats");
+  command->add_option("--exclude-user", arguments->exclude_users,
+                      "Leave this user's programs alone (NAME or number): neither captured nor guarded; repeats");
+  command->add_option("--exclude-cgroup", arguments->exclude_cgroups,
+                      "Leave alone what runs in this cgroup or below it: neither captured nor guarded; repeats");
   command->add_option("--user", arguments->users, "Carry this user's traffic alone (NAME or number), refuse all other; repeats");
   command->add_option("--cgroup", arguments->cgroups, "Carry what runs in this cgroup or below it alone, refuse all other; repeats");
   command->add_option("--map", arguments->names, "NAME=ADDRESS: DNS answers the address, the proxy is asked for the name; repeats");

@@ -116,7 +116,8 @@ Result<> ConnectHook::load(const Settings& settings, const Excluded& excluded, c
 }
 
 Result<> ConnectHook::exclude(const Excluded& excluded) {
-  if (excluded.users.size() > EPIF_HOOK_EXCLUDED_MOST || excluded.cgroups.size() > EPIF_HOOK_EXCLUDED_MOST || excluded.deepest > EPIF_HOOK_DEEPEST) {
+  if (excluded.users.size() > EPIF_HOOK_EXCLUDED_MOST || excluded.cgroups.size() > EPIF_HOOK_EXCLUDED_MOST ||
+      excluded.deepest > EPIF_HOOK_DEEPEST) {
     return fail(Code::limit, "more programs are excluded than connect() can be told");
   }
   epif_hook_excluded set{};

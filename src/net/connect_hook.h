@@ -34,7 +34,8 @@ class ConnectHook {
   /// For programs of this thread's network namespace, whatever their cgroup. Nothing outlives this object and its process. Errors:
   /// permission, not_found (no cgroup2 hierarchy), unsupported, io.
   /// `excluded`: as exclude() has it.
-  [[nodiscard]] static Result<std::unique_ptr<ConnectHook>> attach(const Settings& settings, const Excluded& excluded, const StandInMaps& maps);
+  [[nodiscard]] static Result<std::unique_ptr<ConnectHook>> attach(const Settings& settings, const Excluded& excluded,
+                                                                   const StandInMaps& maps);
   ~ConnectHook();
   ConnectHook(const ConnectHook&) = delete;
   ConnectHook& operator=(const ConnectHook&) = delete;

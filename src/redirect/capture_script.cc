@@ -82,7 +82,8 @@ void label_programs(Script& script, const CaptureRules& rules) {
 void label_accepted(Script& script, const CaptureRules& rules) {
   for (const auto& cgroup : rules.programs.cgroups) {
     if (cgroup.number == 0) continue;
-    script.line("    meta l4proto tcp ct state new socket cgroupv2 level {} \"{}\" ct label set {}", cgroup.level(), cgroup.nft_path(), program_label);
+    script.line("    meta l4proto tcp ct state new socket cgroupv2 level {} \"{}\" ct label set {}", cgroup.level(),
+                cgroup.nft_path(), program_label);
   }
 }
 
@@ -118,7 +119,8 @@ void programs_jumps(Script& script, const CaptureRules& rules) {
 
 void marked_programs(Script& script, const CaptureRules& rules, bool routed) {
   if (rules.programs.empty()) return;
-  script.line("    meta mark {:#x} {}accept", rules.programs.mark, routed ? fmt::format("meta rtclassid != {:#x} ", nobody) : std::string{});
+  const auto with_route = routed ? fmt::format("meta rtclassid != {:#x} ", nobody) : std::string{};
+  script.line("    meta mark {:#x} {}accept", rules.programs.mark, with_route);
 }
 
 void diverted_traffic(Script& script, const CaptureRules& rules, std::string_view verdict) {

@@ -142,7 +142,8 @@ TEST(Capture, ProgramsAreLeftAloneByWhoTheyAreAndThenByAMarkThatNobodyBringsAlon
   auto wish = rules({target("10.0.0.0/8:80")});
   EXPECT_THAT(install_script(wish, {"eth0"}), Not(HasSubstr("excluded_programs")));
   wish.programs.users = {7, 9};
-  wish.programs.cgroups = {{"a.slice/b", "/sys/fs/cgroup/unified/a.slice/b", 42}, {"gone", "/sys/fs/cgroup/gone", 0}, {"far", "/mnt/far", 43}};
+  wish.programs.cgroups = {
+      {"a.slice/b", "/sys/fs/cgroup/unified/a.slice/b", 42}, {"gone", "/sys/fs/cgroup/gone", 0}, {"far", "/mnt/far", 43}};
   wish.programs.mark = 0xABCD;
   const auto script = install_script(wish, {"eth0"});
   for (const auto* name : {"capture", "reroute"}) {

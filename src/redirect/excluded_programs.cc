@@ -69,13 +69,16 @@ Result<ExcludedPrograms> find_programs(const std::vector<std::string>& users, co
   for (const auto& user : users) {
     const auto number = user_number(user);
     if (!number) {
-      return fail(Code::not_found, "this node has no such user", "--exclude-user " + user, {}, "give the name of a user of this node, or a number");
+      return fail(Code::not_found, "this node has no such user", "--exclude-user " + user, {},
+                  "give the name of a user of this node, or a number");
     }
     found.users.push_back(*number);
   }
   const auto root = cgroups.empty() ? std::string{} : net::cgroup_mount();
   for (const auto& name : cgroups) {
-    if (name.find_first_of("\"\n") != name.npos) return fail(Code::invalid_input, "nftables cannot be told this name", "--exclude-cgroup " + name);
+    if (name.find_first_of("\"\n") != name.npos) {
+      return fail(Code::invalid_input, "nftables cannot be told this name", "--exclude-cgroup " + name);
+    }
     ExcludedCgroup cgroup{name, root + "/" + name, 0};
     if (root.empty()) cgroup.folder = net::cgroup_mount("1") + "/" + name;  // hidden from this process by a mount of its own
     cgroup.number = number_of(cgroup.folder);
