@@ -96,13 +96,14 @@ def names():
     with World("leaknames") as w:
         file = write_json(w.lab.path("routes.json"), {"routes": [
             {"id": "one", "flow": "a/one", "destination": TARGET + ":80", "name": "pacs.example", "next": {"proxy": "10.3.0.30:1080"}}]})
-        w.redirect("--routes", file, proxy=None)
+        running = w.redirect("--routes", file, proxy=None)
         asked = ("dns-name-udp/v4", "dns-name-tcp/v4")
         found = leak_test(w, "--only", "node")
         for way in asked:
             equal(found[way][0], "held", f"{way} ({found[way][1]})")
             check("to 10.3.0.30 for pacs.example: " in found[way][1], found[way][1])
         equal(found["dns-udp/v4"][0], "not possible here", found["dns-udp/v4"][1])
+        running.kill()  # it would put them back
         for chain in ("capture", "reroute"):
             w.client.run("nft", "delete", "rule", "inet", "epif_redirect_15001", chain, "handle", rule_handle(w, chain, " dport 53 "))
         found = leak_test(w, "--only", "node", code=3)
