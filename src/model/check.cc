@@ -32,23 +32,13 @@ Result<> check_addresses(const ResourceSet& set) {
   struct Owner {
     const Metadata* metadata;
     Kind kind;
-    bool named;
   };
-  // Private ranges of domains overlap; their nodes are told apart by name.
-  const auto told_apart = [](const Owner& left, const Owner& right) {
-    return left.named && right.named && left.metadata->domain != right.metadata->domain;
-  };
-  std::map<IpAddress, std::vector<Owner>> owners;
-  const auto claim = [&](const auto& machine, Kind kind, bool named) -> Result<> {
+  std::map<IpAddress, Owner> owners;
+  const auto claim = [&](const auto& machine, Kind kind) -> Result<> {
     for (const auto& address : machine.addresses) {
-      const Owner owner{&machine.metadata, kind, named};
-      auto& others = owners[address.unmapped()];
-      const auto clash = std::ranges::find_if(others, [&](const Owner& other) { return !told_apart(owner, other); });
-      if (clash == others.end()) {
-        others.push_back(owner);
-        continue;
-      }
-      const auto& other = *clash;
+      const auto [at, free] = owners.try_emplace(address.unmapped(), Owner{&machine.metadata, kind});
+      if (free) continue;
+      const auto& other = at->second;
       if (other.metadata == &machine.metadata) {
         return fault(Code::invalid_input, machine.metadata, kind, "spec.addresses", address.text() + " stands twice");
       }
@@ -56,15 +46,15 @@ Result<> check_addresses(const ResourceSet& set) {
       return fault(Code::conflict, machine.metadata, kind, "spec.addresses",
                    fmt::format("{} belongs to {} '{}' already{}", address.text(), name(other.kind),
                                other.metadata->full_name(), place.empty() ? "" : " (" + place + ")"),
-                   "an address belongs to one machine; of nodes with a hostname, to one in each domain");
+                   "an address belongs to one machine");
     }
     return {};
   };
   for (const auto& [full_name, proxy] : set.proxies) {
-    if (auto done = claim(proxy, Kind::proxy_node, false); !done) return done;
+    if (auto done = claim(proxy, Kind::proxy_node); !done) return done;
   }
   for (const auto& [full_name, node] : set.nodes) {
-    if (auto done = claim(node, Kind::node, !node.hostname.empty()); !done) return done;
+    if (auto done = claim(node, Kind::node); !done) return done;
   }
   return {};
 }

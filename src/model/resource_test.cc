@@ -42,18 +42,6 @@ TEST(ResourceSet, ASoundSetPasses) {
   EXPECT_EQ(fault_of(""), "");
 }
 
-TEST(ResourceSet, NodesOfTwoDomainsMayHaveOneAddressIfBothHaveNames) {
-  const auto node = [](std::string_view name, std::string_view domain, std::string_view more) {
-    return "kind: Node\nmetadata: {name: " + std::string(name) + ", domain: " + std::string(domain) + "}\nspec: {addresses: [10.7.0.1]" +
-           std::string(more) + "}\n---\n";
-  };
-  EXPECT_EQ(fault_of(node("c", "x", ", hostname: c") + node("d", "y", ", hostname: d")), "");
-  for (const auto& bad : {node("c", "x", ", hostname: c") + node("d", "y", ""), node("c", "x", "") + node("d", "y", ", hostname: d"),
-                          node("c", "x", ", hostname: c") + node("d", "x", ", hostname: d")}) {
-    EXPECT_NE(fault_of(bad).find("belongs to Node"), std::string::npos) << bad;
-  }
-}
-
 TEST(ResourceSet, EveryBrokenReferenceIsNamed) {
   const auto expect = [](std::string_view more, std::string_view words) {
     const auto text = fault_of(more);

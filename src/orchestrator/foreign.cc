@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <optional>
-#include <set>
 
 namespace epif::orchestrator {
 namespace {
@@ -38,17 +37,9 @@ Addresses::Addresses(const ResourceSet& resources) {
 }
 
 std::vector<ForeignBlock> Addresses::outside(std::string_view domain) const {
-  std::set<IpAddress> own;
-  for (const auto& [address, node, its_domain] : sorted_) {
-    if (*its_domain == domain) own.insert(address);
-  }
   std::vector<Part> parts;
   for (const auto& [address, node, its_domain] : sorted_) {
-    if (own.contains(address)) continue;
-    if (!parts.empty() && parts.back().block.contains(address)) {  // nodes of several domains have it
-      parts.back().node = parts.back().domain = nullptr;
-      continue;
-    }
+    if (*its_domain == domain) continue;
     parts.push_back({{address, static_cast<std::uint8_t>(address.is_v6() ? 128 : 32)}, node, its_domain});
     // Ascending addresses: whatever can be joined stands at the end.
     while (parts.size() > 1) {

@@ -6,8 +6,7 @@
 #include "base/ip.h"
 #include "model/resource.h"
 
-/// What a domain's redirectors refuse where no application was granted a flow: the addresses of all other domains' nodes, but those
-/// that mean a node of its own there.
+/// What a domain's redirectors refuse where no application was granted a flow: the addresses of all other domains' nodes.
 namespace epif::orchestrator {
 
 struct ForeignBlock {

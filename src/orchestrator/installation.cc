@@ -45,7 +45,6 @@ class Tables {
  public:
   explicit Tables(const InstallationInput& input) : input_(input), ports_(input.nginx_ports), aliases_(input.alias_range, input.aliases, input.resources) {
     for (const auto& [name, node] : input.resources.nodes) {
-      for (const auto& address : node.addresses) domains_[address].insert(node.metadata.domain);
       out_[name].node = out_[name].routes.node = name;
     }
     for (const auto& [name, proxy] : input.resources.proxies) {
@@ -60,8 +59,7 @@ class Tables {
   void add(const planner::Install& install) {
     const auto server = input_.resources.nodes.find(install.to);
     if (server == input_.resources.nodes.end() || (install.feasible && is_local(install))) return;
-    auto reason = refusal(install);
-    if (reason.empty()) reason = unclear(install, server->second);
+    const auto reason = refusal(install);
     for (const auto& address : server->second.addresses) {
       const auto destination = target(address, install.port);
       if (reason.empty()) {
@@ -122,29 +120,6 @@ class Tables {
     return input_.granted.contains(install.application) ? "" : "the application is not ready yet";
   }
 
-  /// Nodes of several domains have it: it means this one inside of the node's own domain alone.
-  bool is_shared(const IpAddress& address) const { return domains_.at(address).size() > 1; }
-
-  /// Why a shared address would lead to another node; empty: it does not.
-  std::string unclear(const planner::Install& install, const Node& server) {
-    const auto shared = std::ranges::find_if(server.addresses, [this](const IpAddress& address) { return is_shared(address); });
-    if (shared == server.addresses.end()) return {};
-    const auto what = "nodes of several domains have the address " + shared->text() + ": ";
-    const auto& last = install.proxies.empty() ? install.from : install.proxies.back();
-    if (domain_of(last) != domain_of(install.to)) return what + install.to + " is reached from its own domain alone, and no proxy there is on the way";
-    if (!alias_of(install, server) && domain_of(install.from) != domain_of(install.to)) {
-      return what + "start the orchestrator with --alias-range, so that " + install.from + " can ask for " + install.to + " by name";
-    }
-    return {};
-  }
-
-  /// By which programs of other domains ask for it.
-  std::optional<IpAddress> alias_of(const planner::Install& install, const Node& server) {
-    const bool elsewhere = !install.proxies.empty() && domain_of(install.from) != domain_of(install.to);
-    const bool four = std::ranges::any_of(server.addresses, &IpAddress::is_v4);
-    return elsewhere && four ? aliases_.take(server.hostname) : std::nullopt;
-  }
-
   Route route_for(const planner::Install& install, const Node& server, const CaptureTarget& destination) const {
     Route route;
     route.id = flow_id(install.application, install.flow, destination.text());
@@ -200,15 +175,15 @@ class Tables {
   /// The name means one address alone: the alias, of the node's first IPv4 address.
   void add_to_client(const planner::Install& install, const Node& server, Route route) {
     auto& routes = out_[install.from].routes.routes;
-    if (const auto alias = alias_of(install, server)) {
-      const auto own = route.destination.block.address;
-      if (own == *std::ranges::find_if(server.addresses, &IpAddress::is_v4)) {
-        add_client_refusal(install, {route.destination, route.flow, install.to + " is asked for by its name, " + server.hostname});
-        route.destination.block = {*alias, 32};
-      } else {
-        if (is_shared(own)) return;
-        route.name.clear();
+    const bool elsewhere = !install.proxies.empty() && domain_of(install.from) != domain_of(install.to);
+    const auto first = std::ranges::find_if(server.addresses, &IpAddress::is_v4);
+    const auto alias = elsewhere && first != server.addresses.end() ? aliases_.take(server.hostname) : std::nullopt;
+    if (alias) {
+      if (route.destination.block.address == *first) {
+        routes.push_back(route);
+        routes.back().destination.block = {*alias, 32};
       }
+      route.name.clear();
     }
     routes.push_back(std::move(route));
   }
@@ -246,21 +221,13 @@ class Tables {
 
   void add_refusals(const planner::Install& install, const CaptureTarget& destination, const std::string& reason) {
     const Refusal refusal{destination, install.application + "/" + install.flow, reason};
-    add_client_refusal(install, refusal);
+    out_[install.from].routes.refusals.push_back(refusal);
     for (const auto& proxy : install.proxies) out_[proxy].routes.refusals.push_back(refusal);
-  }
-
-  /// What means a node of the client's own domain is not refused there.
-  void add_client_refusal(const planner::Install& install, const Refusal& refusal) {
-    const auto& domains = domains_.at(refusal.destination.block.address);
-    const bool own = domains.size() > 1 && domains.contains(domain_of(install.from));
-    if (!own) out_[install.from].routes.refusals.push_back(refusal);
   }
 
   const InstallationInput& input_;
   PortBook ports_;
   AliasBook aliases_;
-  std::map<IpAddress, std::set<std::string>> domains_;  ///< of the nodes that have an address
   std::map<std::string, Assignment> out_;
 };
 

@@ -23,13 +23,6 @@ Landscape::Landscape(const ResourceSet& resources) {
     site_ids_.emplace(full_name, sites_.size());
     sites_.push_back(std::move(site));
   }
-  std::map<IpAddress, std::size_t> owners;
-  for (const auto& site : sites_) {
-    for (const auto& address : site.node->addresses) ++owners[address.unmapped()];
-  }
-  for (auto& site : sites_) {
-    site.shares_address = std::ranges::any_of(site.node->addresses, [&](const IpAddress& one) { return owners[one.unmapped()] > 1; });
-  }
   intern_all(resources);
   number_by_name();
   read_rtt(resources);

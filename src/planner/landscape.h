@@ -28,7 +28,6 @@ class Landscape {
     const Node* node = nullptr;
     Bits attributes;
     std::size_t proxy = nowhere;  ///< index into proxies()
-    bool shares_address = false;  ///< with a node of another domain: only its own domain's proxy knows which is meant
   };
 
   explicit Landscape(const ResourceSet& resources);

@@ -25,8 +25,7 @@ Path make_path(const Catalog& catalog, const Landscape& landscape, const Landsca
   if (!from_client) std::ranges::reverse(path.chain);
   const bool client_has = client.proxy != Landscape::nowhere;
   if (client_has) path.proxies.push_back(landscape.proxy_name(client.proxy));
-  const bool needed = !client_has || (server.shares_address && server.proxy != client.proxy);
-  if (server_holds || (needed && server.proxy != Landscape::nowhere)) {
+  if (server_holds || (!client_has && server.proxy != Landscape::nowhere)) {
     path.proxies.push_back(landscape.proxy_name(server.proxy));
   }
   return path;
@@ -54,7 +53,6 @@ std::string against_nginx(const Flow& flow, const Path& path, const Node& client
                           const AttributeSet& required) {
   if (flow.protocol == Protocol::udp) return "nginx is used for TCP only";
   if (!path.chain.empty()) return "nginx carries no chain";
-  if (path.proxies.size() > 1) return "nginx is one hop, and the server shares its address with a node of another domain";
   if (!flow.selector.empty()) return "nginx knows nodes only, and this flow is of one user or cgroup";
   if (!required.empty()) return fmt::format("nginx carries in clear, and a policy asks for {}", fmt::join(required, ", "));
   for (const bool six : {false, true}) {

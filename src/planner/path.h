@@ -16,8 +16,7 @@ struct Path {
 };
 
 /// Puts steps on proxies. `from_client`: the steps stand in the direction client to server; else the other way round.
-/// The client's proxy is always on the way; the server's if it holds a function, if the client has none, or if the server shares its
-/// address with a node of another domain.
+/// The client's proxy is always on the way; the server's if it holds a function or the client has none.
 [[nodiscard]] Path make_path(const Catalog& catalog, const Landscape& landscape, const Landscape::Site& client,
                              const Landscape::Site& server, const std::vector<Step>& steps, bool from_client);
 
