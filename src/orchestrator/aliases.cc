@@ -18,6 +18,13 @@ IpAddress address(std::uint32_t number) {
   return IpAddress::v4(bytes);
 }
 
+/// As names are compared elsewhere: without case, without the root's dot.
+std::string plain(std::string name) {
+  if (name.ends_with('.')) name.pop_back();
+  std::ranges::transform(name, name.begin(), [](char byte) { return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte; });
+  return name;
+}
+
 std::uint32_t spread(const std::string& name) {
   std::uint32_t hash = 2166136261u;  // FNV-1a
   for (const char byte : name) hash = (hash ^ static_cast<unsigned char>(byte)) * 16777619u;
@@ -40,14 +47,14 @@ AliasBook::AliasBook(const std::optional<Cidr>& range, const Aliases& known, con
   for (const auto& [name, proxy] : resources.proxies) foreign = foreign || std::ranges::any_of(proxy.addresses, inside);
   for (const auto& [name, node] : resources.nodes) {
     foreign = foreign || std::ranges::any_of(node.addresses, inside);
-    if (!node.hostname.empty() && !names.insert(node.hostname).second) ambiguous_.insert(node.hostname);
+    if (!node.hostname.empty() && !names.insert(plain(node.hostname)).second) ambiguous_.insert(plain(node.hostname));
   }
   if (foreign) range_.reset();
   std::erase_if(given_, [&](const auto& entry) { return !inside(entry.second) || !taken_.insert(entry.second).second; });
 }
 
 std::optional<IpAddress> AliasBook::take(const std::string& hostname) {
-  if (!range_ || hostname.empty() || ambiguous_.contains(hostname)) return {};
+  if (!range_ || hostname.empty() || ambiguous_.contains(plain(hostname))) return {};
   if (const auto found = given_.find(hostname); found != given_.end()) return found->second;
   // Neither the first nor the last: programs take them for a network and its broadcast.
   const auto count = (std::uint64_t{1} << (32 - range_->prefix)) - 2;

@@ -172,20 +172,25 @@ class Tables {
     }
   }
 
-  /// The name means one address alone: the alias, of the node's first IPv4 address.
-  void add_to_client(const planner::Install& install, const Node& server, Route route) {
-    auto& routes = out_[install.from].routes.routes;
+  /// By which programs of other domains ask for it.
+  std::optional<IpAddress> alias_of(const planner::Install& install, const Node& server) {
     const bool elsewhere = !install.proxies.empty() && domain_of(install.from) != domain_of(install.to);
-    const auto first = std::ranges::find_if(server.addresses, &IpAddress::is_v4);
-    const auto alias = elsewhere && first != server.addresses.end() ? aliases_.take(server.hostname) : std::nullopt;
-    if (alias) {
-      if (route.destination.block.address == *first) {
-        routes.push_back(route);
-        routes.back().destination.block = {*alias, 32};
+    const bool four = std::ranges::any_of(server.addresses, &IpAddress::is_v4);
+    return elsewhere && four ? aliases_.take(server.hostname) : std::nullopt;
+  }
+
+  /// The name means one address alone: the alias, in place of the node's first IPv4 address.
+  void add_to_client(const planner::Install& install, const Node& server, Route route) {
+    auto& tables = out_[install.from].routes;
+    if (const auto alias = alias_of(install, server)) {
+      if (route.destination.block.address == *std::ranges::find_if(server.addresses, &IpAddress::is_v4)) {
+        tables.refusals.push_back({route.destination, route.flow, install.to + " is asked for by its name, " + server.hostname});
+        route.destination.block = {*alias, 32};
+      } else {
+        route.name.clear();
       }
-      route.name.clear();
     }
-    routes.push_back(std::move(route));
+    tables.routes.push_back(std::move(route));
   }
 
   /// The planner gives NGINX one proxy, no chain and no selector, and the judgement has looked at all addresses.

@@ -34,8 +34,9 @@ struct InstallationInput {
 ///   each proxy      route: peers = the hop before, its part of the chain, next = the following proxy or none
 /// A flow of method nginx has instead, at the client and at its one proxy, the port that its NGINX listens on.
 /// A flow with an empty chain takes the same path. Flows inside of one domain without a proxy need nothing and get nothing.
-/// With an alias range the client has, for a named node of another domain behind a proxy, a route to the name's alias, and its route to the
-/// node's own address bears no name: the name means the alias alone. The proxies' routes hold name and own address.
+/// With an alias range the client has, for a named node of another domain behind a proxy, a route to the name's alias in place of the
+/// one to the node's first IPv4 address; those to its other addresses bear no name there. The proxies' routes hold name and own
+/// address.
 /// A client's table refuses, with the reason, flows that were not granted and every other destination in foreign domains.
 [[nodiscard]] std::map<std::string, Assignment> install(const InstallationInput& input);
 

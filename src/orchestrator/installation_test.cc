@@ -188,12 +188,14 @@ TEST(Installation, a_named_node_has_an_alias_at_the_client_and_its_own_address_a
     ASSERT_EQ(given.size(), 1u);
     const auto by_alias = CaptureTarget{{given.at("pacs.research"), 32}, {4242, 4242}}.text();
     const auto* client = route_to(all.at("umc/modality"), by_alias);
-    const auto* own = route_to(all.at("umc/modality"), "10.2.0.10/32:4242");
+    const auto* own = route_to(all.at("umc/modality"), "[fd02::10/128]:4242");
     const auto* proxy = route_to(all.at("umc/umc-proxy"), "10.2.0.10/32:4242");
     ASSERT_TRUE(client != nullptr && own != nullptr && proxy != nullptr) << profile;
     EXPECT_EQ(client->name, "pacs.research");
     EXPECT_EQ(own->name, "") << "the name means one address alone";
-    EXPECT_EQ(route_to(all.at("umc/modality"), "[fd02::10/128]:4242")->name, "");
+    EXPECT_EQ(route_to(all.at("umc/modality"), "10.2.0.10/32:4242"), nullptr);
+    EXPECT_THAT(all.at("umc/modality").routes.refusals.front().reason, HasSubstr("by its name, pacs.research"));
+    EXPECT_TRUE(parse_assignment(print(all.at("umc/modality"))));
     EXPECT_EQ(proxy->name, "pacs.research");
     EXPECT_EQ(client->id, proxy->id);
     EXPECT_EQ(route_to(all.at("umc/umc-proxy"), by_alias), nullptr);

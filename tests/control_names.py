@@ -1,0 +1,78 @@
+#!/usr/bin/python3
+"""Names of remote nodes, with addresses from a range of the orchestrator's. The topology of control_world.py."""
+from control_world import DOMAINS, World, application, exchange
+from lab import Service, check, epif, equal, promise, run, wait_until
+from redirect_questions import resolve
+
+OWN, RANGE = "10.2.0.10", "198.18.0.0/15"
+NAMED = DOMAINS.replace(f"addresses: [{OWN}], proxy: proxy", f"addresses: [{OWN}], hostname: pacs.example, proxy: proxy")
+
+
+class Named(World):
+    def start_orchestrator(self):
+        host = self.hosts["orchestrator"]
+        self.orchestrator_process = host.start(epif(), "orchestrator", "run", "--dir", self.folder, "--listen", "10.9.0.7:7443", "--alias-range", RANGE,
+                                               name="orchestrator")
+        host.wait_for_port(7443, within=20, process=self.orchestrator_process)
+        return self
+
+
+def names(word):
+    """A server that says who it is, then echoes."""
+    def serve(peer):
+        peer.sendall(word)
+        while data := peer.recv(65536):
+            peer.sendall(data)
+    return serve
+
+
+def aliases(world, wanted):
+    """The one address of each name, where its own server has answered."""
+    found = {}
+    modality = world.host("umc/modality")
+    for name, word in wanted.items():
+        code, addresses = resolve(modality, name)
+        equal((code, len(addresses)), (0, 1), f"the answer to {name}: {addresses}")
+        found[name] = addresses[0]
+        check(addresses[0].startswith(("198.18.", "198.19.")), f"{addresses[0]} is not of the range")
+        with modality.connect(addresses[0], 4242) as out:
+            equal(out.recv(4), word, f"who answers as {name}")
+            check(exchange(out), "no echo")
+    return found
+
+
+def restart(world):
+    """The orchestrator is killed, comes back, and has applied something since."""
+    world.orchestrator_process.kill()
+    world.start_orchestrator()
+    world.apply(application("late", "treatment", 4243))
+    world.wait_phase("late", "Running")
+
+
+def can_connect(node, address):
+    try:
+        with node.connect(address, 4242) as out:
+            return bool(out.recv(1))
+    except OSError:
+        return False
+
+
+@promise("a named node of another domain has an address from the range, which keeps its meaning over a restart and is refused with its route gone")
+def named():
+    with Named("control-named") as world:
+        world.start()
+        world.apply(NAMED)
+        world.apply(application("imaging", "treatment", 4242))
+        with Service(world.host("research/pacs").listen(4242), names(b"pacs")):
+            world.wait_phase("imaging", "Running")
+            before = aliases(world, {"pacs.example": b"pacs"})
+            check(not can_connect(world.host("umc/modality"), OWN), "its own address is an alias, too")
+            restart(world)
+            equal(aliases(world, {"pacs.example": b"pacs"}), before, "the address of the name after a restart of the orchestrator")
+            world.client("stop", "imaging")
+            capture = world.hosts["wan"].capture("umc", f"net {RANGE}")
+            wait_until(lambda: not can_connect(world.host("umc/modality"), before["pacs.example"]), "the address of a withdrawn name is refused")
+            equal(capture.stop().packets(), [], "packets to the range on the wan")
+
+
+run()
