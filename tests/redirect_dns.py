@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """client ── gate ── server, proxy and resolver: names of remote nodes reach the proxy as names."""
 import re
+import signal
 import socket
 import struct
 
@@ -147,6 +148,24 @@ def excluded_resolver():
         equal(resolve(w.client, "www.example.org"), (0, ["192.0.2.1"]), "over UDP")
         equal(resolve_stream(w.client, "www.example.org"), (0, ["192.0.2.1"]), "over TCP")
         equal({peer[0] for peer in resolver.peers + stream.peers}, {"10.1.0.10"}, "who asked the resolver")
+
+
+@promise("the answer to a program that has gone draws no error to the resolver, which would carry the name")
+def gone():
+    with Named("dnsgone") as w:
+        running = w.redirect("--map", f"{NAME}={MAPPED}")
+        leaves = w.gate.capture("client", "icmp[icmptype] == icmp-unreach or icmp6[icmp6type] == icmp6-destinationunreach")
+        running.signal(signal.SIGSTOP)
+        for server in (RESOLVER, "fd04::53"):
+            with datagram_socket(w.client, server) as out:
+                out.sendto(query(NAME, A), (server, 53))
+        running.signal(signal.SIGCONT)
+
+        def dropped():
+            rules = w.client.run("nft", "list", "chain", "inet", "epif_redirect_15001", "guard_output").stdout
+            return [re.search(kind + r" type .* counter packets (\d+) .*drop", rules)[1] for kind in ("icmp", "icmpv6")]
+        wait_until(lambda: dropped() == ["1", "1"], lambda: f"the kernel's errors were made and dropped: {dropped()}")
+        equal(leaves.stop().packets(), [], "errors on the wire")
 
 
 @promise("a question that the kernel keeps on its device is dropped: of a socket bound to it, and to a link-local resolver; others are carried")

@@ -86,7 +86,10 @@ std::shared_ptr<Control> Control::arrived(net::Loop& loop, MovedControl moved) {
   return control;
 }
 
-void Control::hear() { net::spawn(receive(shared_from_this())); }
+void Control::hear() {
+  if (listeners_.empty()) return fail({Code::internal, "none of its connections go on", instance_});
+  net::spawn(receive(shared_from_this()));
+}
 
 Departure depart(ControlPool& pool, std::span<Chain* const> running) {
   std::vector<Chain*> leaving;

@@ -48,9 +48,9 @@ class Control : public std::enable_shared_from_this<Control> {
   void outlive_connections() { ends_with_last_ = false; }
   void leave();
   [[nodiscard]] static std::shared_ptr<Control> arrived(net::Loop& loop, MovedControl moved);
-  [[nodiscard]] bool expects(std::uint64_t conn) const { return conn != 0 && conn < next_conn_ && !listeners_.contains(conn); }
+  [[nodiscard]] bool expects(std::uint64_t conn) const { return alive() && conn != 0 && conn < next_conn_ && !listeners_.contains(conn); }
   void take_up(std::uint64_t conn, ControlListener& listener) { listeners_[conn] = &listener; }
-  void hear();
+  void hear();  ///< one that nobody was added to ends
 
  private:
   Control(net::Loop& loop, std::unique_ptr<net::SeqPacket> socket, std::string instance)

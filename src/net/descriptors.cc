@@ -22,7 +22,7 @@ std::uint32_t connections_that_fit() {
 }
 
 Result<> room_to_serve() {
-  constexpr std::size_t needed = 16;  // netlink questions, an admin's connection, a flow and its proxy, with some to spare
+  constexpr std::size_t needed = 24;  // loops, netlink watches and questions, an admin's connection, a flow and its proxy, with some to spare
   std::vector<Fd> held;
   while (held.size() < needed) {
     held.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));

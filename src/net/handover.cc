@@ -114,7 +114,10 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
   auto given = co_await State::give(*state, *successor);
   Result<SeqPacket::Message> answer = fail(Code::reset, "it went away");
   if (given) answer = co_await successor->receive(message_max_bytes, patience());
-  if (!answer || !as_text(answer->bytes).starts_with(serving)) {
+  // Told first: one that has waited too long is gone, and this process goes on.
+  bool told = answer && as_text(answer->bytes).starts_with(serving);
+  if (told) told = successor->send_now(as_bytes(yours)).value_or(false);
+  if (!told) {
     log::warn("handover", "the new process did not come to serve; this one goes on", {{"pid", std::to_string(who->pid)}});
     state->taken = false;
     State::take_name_back(state);
@@ -127,7 +130,6 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
   // Moved out: it may end this hand-over, and runs once.
   const auto ready = std::exchange(state->calls.serving, nullptr);
   if (ready) ready(words);
-  static_cast<void>(successor->send_now(as_bytes(yours)));
   auto last = co_await successor->receive(message_max_bytes);
   while (last) {
     if (as_text(last->bytes) == stop && state->calls.stopped) state->calls.stopped();
@@ -204,6 +206,7 @@ Result<> announce_and_wait(Loop& loop, SeqPacket& predecessor, std::string_view 
   spawn(hear_consent(predecessor, consents));
   while (!consents) loop.run_once(std::chrono::milliseconds(limits::handshake_deadline_ms));
   if (*consents) return {};
+  ::shutdown(predecessor.fd(), SHUT_RDWR);  // whatever it says now is too late
   return fail(Code::conflict, "the running process goes on itself", {}, "it has waited too long, or ended", "try again");
 }
 

@@ -102,13 +102,15 @@ struct NftWatch::State {
   OnChange on_change;
 
   void drain() {
+    bool torn = false;
     for (;;) {
       const auto buffer = interest.loop().scratch();
       const auto got = ::recv(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
       if (got > 0) news.read({reinterpret_cast<const std::uint8_t*>(buffer.data()), static_cast<std::size_t>(got)});
-      else if (got < 0 && errno == ENOBUFS) news.lost();
+      else if (got < 0 && errno == ENOBUFS) torn = true;
       else break;
     }
+    if (torn) news.lost();  // last: the transaction that was cut short has no end to come
     interest.drained_read();
   }
 
@@ -135,6 +137,11 @@ Result<std::unique_ptr<NftWatch>> NftWatch::start(Loop& loop, std::string table,
   if (!netlink || ::bind(netlink.get(), &generic, sizeof address) != 0 ||
       ::setsockopt(netlink.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
     return fail(system_error(errno, "cannot watch the rules of this node"));
+  }
+  // Our own changes come all at once, while this thread makes them.
+  const int room = 8 * 1024 * 1024;
+  if (::setsockopt(netlink.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0) {
+    ::setsockopt(netlink.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof room);  // as much as is allowed
   }
   auto state = std::make_shared<State>(loop, std::move(netlink), std::move(table), std::move(on_change));
   spawn(State::run(state));

@@ -30,7 +30,10 @@ class NftNews {
   /// Messages as they came; a transaction may lie in several pieces.
   void read(ByteSpan messages);
   /// Messages were lost.
-  void lost() { news_ = std::max(news_, Kind::look); }
+  void lost() {
+    replaced_ = touched_ = false;
+    news_ = std::max(news_, Kind::look);
+  }
   /// Of all whole transactions since the last call.
   [[nodiscard]] Kind take();
 

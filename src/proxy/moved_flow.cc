@@ -18,6 +18,9 @@ constexpr std::string_view end_key = "departed";
 
 constexpr std::size_t descriptors_most = 4 * limits::chain_max_functions + 2;
 
+/// The last message of a thread's flows, whatever else is wrong with it.
+bool is_last(std::string_view text) { return text.starts_with("{\"departed\""); }
+
 std::vector<Fd> take_descriptors(bridge::MovedChain& chain) {
   std::vector<Fd> all;
   const auto take = [&](Fd& one) { all.push_back(std::move(one)); };
@@ -214,14 +217,25 @@ std::vector<Parcel> pack(MovedFlows moved) {
 }
 
 Result<std::optional<MovedFlows>> Unpacking::take(std::string_view text, std::vector<Fd> descriptors) {
+  if (spoiled_) {
+    reset_all(descriptors);
+    if (is_last(text)) spoiled_ = false;
+    return std::nullopt;
+  }
   auto whole = read(text, descriptors);
   if (!whole) {
     reset_all(descriptors);
-    drop();
+    spoil();
+    if (is_last(text)) spoiled_ = false;
     return fail(std::move(whole.error()));
   }
   if (!*whole) return std::nullopt;
   return std::exchange(moved_, {});
+}
+
+void Unpacking::spoil() {
+  drop();
+  spoiled_ = true;
 }
 
 void Unpacking::drop() {

@@ -49,12 +49,16 @@ class Unpacking {
   Unpacking(const Unpacking&) = delete;
   Unpacking& operator=(const Unpacking&) = delete;
 
-  /// Nothing until the last message of a thread's flows is there. Errors: protocol, and what was begun is dropped.
+  /// Nothing until the last message of a thread's flows is there. Errors: protocol. Then all of this thread's flows are reset, with their
+  /// control connections, those still to come as well: a part of what belongs together would run unwatched.
   [[nodiscard]] Result<std::optional<MovedFlows>> take(std::string_view text, std::vector<Fd> descriptors);
+  /// The same for a message that did not arrive whole.
+  void spoil();
 
  private:
   [[nodiscard]] Result<bool> read(std::string_view text, std::vector<Fd>& descriptors);
   void drop();
+  bool spoiled_ = false;
   MovedFlows moved_;
   std::optional<MovedFlow> flow_;  ///< whose descriptors are still to come
   std::vector<Fd> descriptors_;

@@ -106,6 +106,14 @@ TEST(MovedFlow, what_is_not_whole_is_refused_and_forgotten) {
   Unpacking unpacking;
   ASSERT_TRUE(unpacking.take(parcels[0].text, std::move(parcels[0].descriptors)));
   EXPECT_FALSE(unpacking.take("{\"departed\":0}", {}));  // the flow is not whole
+  // What still comes of the same flows is dropped, up to their last message.
+  Unpacking torn;
+  torn.spoil();
+  const auto swallowed = torn.take("{\"control\":1}", {});
+  EXPECT_TRUE(swallowed && !*swallowed);
+  const auto end = torn.take("{\"departed\":0}", {});
+  EXPECT_TRUE(end && !*end);
+  EXPECT_FALSE(torn.take("{\"control\":1}", {}));
   const auto after = unpacking.take("{\"departed\":0}", {});
   ASSERT_TRUE(after && *after);
   EXPECT_TRUE((*after)->flows.empty());

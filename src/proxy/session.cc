@@ -68,7 +68,11 @@ Worker::Session::Session(Worker& worker, SocketAddress peer, net::Limiter::Place
   worker_.flows_.insert(&flow_);
 }
 
-Worker::Session::~Session() { worker_.flows_.erase(&flow_); }
+Worker::Session::~Session() {
+  worker_.flows_.erase(&flow_);
+  // Others may have waited for its control connections.
+  if (chain_) worker_.leave_soon();
+}
 
 std::string Worker::Session::source() const { return flow_.identity.empty() ? flow_.peer.ip.text() : flow_.identity; }
 

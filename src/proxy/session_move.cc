@@ -67,6 +67,7 @@ void Worker::cut_staying(const Error& why) {
   for (auto* flow : before) {
     if (flows_.contains(flow) && (!give_ || flow->chain == nullptr || !flow->chain->may_leave())) flow->cut(why);
   }
+  leave_soon();
 }
 
 net::Task<void> Worker::Session::go_on(MovedFlow moved, bridge::Arrival& arrival) {

@@ -52,7 +52,12 @@ net::Task<void> Succession::take_flows(Succession& self, std::shared_ptr<net::Se
       co_return;
     }
     Result<std::optional<MovedFlows>> moved = fail(Code::protocol, "a message was cut short");
-    if (!message->truncated) moved = unpacking.take(as_text(message->bytes), std::move(message->descriptors));
+    if (message->truncated) {  // descriptors are short, perhaps
+      reset_all(message->descriptors);
+      unpacking.spoil();
+    } else {
+      moved = unpacking.take(as_text(message->bytes), std::move(message->descriptors));
+    }
     if (moved && *moved) {
       auto taken = team.take(std::move(**moved));
       if (!taken) moved = fail(std::move(taken.error()));

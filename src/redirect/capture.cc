@@ -110,6 +110,14 @@ void divert_chain(Script& script, const CaptureRules& rules) {
   script.line("  }}");
 }
 
+/// An answer to a question whose program has gone: the kernel's error to the resolver would carry the name that was asked for. Offsets are
+/// those of the quoted packet behind the 8 bytes of ICMP: version, protocol, UDP source port.
+void errors_about_names(Script& script, const CaptureRules& rules) {
+  if (rules.dns_port == 0) return;
+  script.line("    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} @th,64,8 0x45 @th,136,8 17 @th,224,16 53 counter drop");
+  script.line("    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} @th,112,8 17 @th,384,16 53 counter drop");
+}
+
 void guard_output_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain guard_output {{");
   script.line("    type filter hook output priority {}; policy accept;", last_of_all);
@@ -120,6 +128,7 @@ void guard_output_chain(Script& script, const CaptureRules& rules) {
     script.line("    {} daddr {} tcp dport {} counter drop", family_of(nginx.ip.is_v6()), nginx.ip.text(), nginx.port);
   }
   own_answers(script, rules);
+  errors_about_names(script, rules);
   neighbour_discovery(script);
   source_routes(script);
   excluded_traffic(script, rules, "accept");
@@ -134,6 +143,7 @@ void guard_output_chain(Script& script, const CaptureRules& rules) {
 void guard_forward_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain guard_forward {{");
   script.line("    type filter hook forward priority {}; policy accept;", last_of_all);
+  errors_about_names(script, rules);
   source_routes(script);
   excluded_traffic(script, rules, "accept");
   target_jumps(script, rules, "target");

@@ -97,6 +97,8 @@ void programs_chain(Script& script, const CaptureRules& rules) {
     script.line("  }}");
   }
   script.line("  chain {} {{", programs_chain_name);
+  // Not our own, though our own user be excluded: what we carry for others would leave with it.
+  script.line("    meta mark {:#x} return", rules.mark);
   excluded_programs(script, rules, fmt::format("meta mark set {:#x} accept", rules.programs.mark));
   if (!rules.programs.cgroups.empty()) {
     script.line("    tcp flags & (syn | ack) == syn | ack jump excluded_answers");

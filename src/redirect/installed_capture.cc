@@ -223,7 +223,8 @@ Result<bool> InstalledCapture::restore(bool changed) {
   if (!changed_) {
     auto numbers = net::nft_table_numbers(table_name(rules_.listen_port));
     if (!numbers) return fail(std::move(numbers.error()));
-    if (*numbers == numbers_) return false;
+    // 0: they were gone before they were counted.
+    if (*numbers == numbers_ && numbers->front() != 0) return false;
     changed_ = true;
   }
   if (auto done = commit(Wish(rules_)); !done) return fail(std::move(done.error()));

@@ -299,6 +299,7 @@ Result<> Service::watch() {
   link_watch_ = std::move(*watched);
   auto rules = net::NftWatch::start(*loop_, table_name(options_.settings.listen_port), [this](bool changed) {
     // A successor that prepares changes them rightfully, and one that serves looks after them itself.
+    if (!in_place_) altered_ = altered_ || changed;
     if (!in_place_ || stage_ != Stage::serving) return;
     if (auto back = restore(changed); !back) settle();
   });
@@ -311,7 +312,7 @@ Result<> Service::serve() {
   in_place_ = true;
   if (file_watch_) reload();  // a change since the first reading
   // From here on it serves: what fails now is tried again, and the rules stand meanwhile. Timers run as well.
-  if (!restore(false) || !capture_.follow_devices() || routes_->next_expiry(wall_now())) settle();
+  if (!restore(altered_) || !capture_.follow_devices() || routes_->next_expiry(wall_now())) settle();
   follow_cgroups();
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());

@@ -117,6 +117,7 @@ class Service {
   std::atomic<bool> guarded_ = true;
   net::Loop::Timer retry_;
   net::Loop::Timer expiry_;
+  bool altered_ = false;    ///< somebody else changed the rules before this process served
   bool unread_ = false;     ///< the routes file cannot be read since it was changed last
   net::Loop::Timer blind_;  ///< armed while it cannot, and this process only drains
   net::Loop::Timer cgroups_look_;
