@@ -151,6 +151,7 @@ class Observation {
       blind_ = table.error().text();
       return;
     }
+    take_all();  // a connection of the table that began while we watch is known by its first segment, which may wait here yet
     std::set<std::uint16_t> served;
     for (const auto& entry : *table) {
       if (entry.listens) served.insert(entry.local.port);

@@ -89,6 +89,23 @@ TEST(Record, AConnectionThatGoesOnIsNoOlderOneAndItsEndIsNotCountedTwice) {
   EXPECT_EQ(seen.to_client_bytes, 300u);
 }
 
+TEST(Record, AConnectionWhoseEndWasSeenDoesNotCountAgainWhileTheKernelStillShowsIt) {
+  Record record;
+  const Standing shown{at("10.1.0.10:22"), at("10.9.0.9:4002"), false, 0, 0};
+  const auto begin_and_end = [&] {
+    record.take(segment(tcp_begin, "10.9.0.9:4002", "10.1.0.10:22", 5), false);
+    record.take(segment(tcp_accept, "10.1.0.10:22", "10.9.0.9:4002", 7), true);
+    record.take(segment(tcp_end, "10.9.0.9:4002", "10.1.0.10:22", 6), false);
+    record.take(segment(tcp_end, "10.1.0.10:22", "10.9.0.9:4002", 8), true);
+  };
+  begin_and_end();
+  EXPECT_EQ(record.take(shown), nullptr);
+  EXPECT_EQ(record.flows().begin()->second.connections, 1u);
+  begin_and_end();  // the same ports again are another connection
+  EXPECT_EQ(record.flows().begin()->second.connections, 2u);
+  EXPECT_EQ(record.flows().begin()->second.older, 0u);
+}
+
 TEST(Record, DatagramsBelongToTheSideWithTheHigherPort) {
   Record record;
   record.take(segment(datagram, "10.2.0.53:53", "10.1.0.10:4000", 70), false);  // the question was not seen

@@ -6,6 +6,7 @@ namespace epif::observe {
 namespace {
 
 constexpr std::size_t most_programs = 8;
+constexpr std::size_t most_ended = 4096;
 
 /// Talk of the link itself, to everybody or from nobody yet: no service of a peer.
 bool is_to_many(const IpAddress& address) {
@@ -36,6 +37,7 @@ const FlowKey* Record::begin(const Ends& ends, bool outgoing) {
     flow = flows_.try_emplace(key).first;
   }
   ++flow->second.connections;
+  ended_.erase(ends);
   if (exchanges_.size() >= limits::observed_exchanges) {
     exchanges_.erase(by_age_.front());
     by_age_.pop_front();
@@ -85,6 +87,15 @@ void Record::end(const Segment& segment) {
   if (!exchange->client_ended || !exchange->server_ended) return;
   by_age_.erase(exchange->age);
   exchanges_.erase(by_client ? forward : backward);
+  note_ended(by_client ? forward : backward);
+}
+
+void Record::note_ended(const Ends& ends) {
+  if (!ended_.insert(ends).second) return;
+  ended_by_age_.push_back(ends);
+  if (ended_by_age_.size() <= most_ended) return;
+  ended_.erase(ended_by_age_.front());
+  ended_by_age_.pop_front();
 }
 
 const FlowKey* Record::take(const Standing& connection) {
@@ -94,6 +105,7 @@ const FlowKey* Record::take(const Standing& connection) {
   auto* exchange = find(ends);
   const FlowKey* begun = nullptr;
   if (exchange == nullptr) {
+    if (ended_.contains(ends)) return nullptr;  // the kernel still showed what we know the end of
     begun = begin(ends, outgoing);
     if (begun == nullptr) return nullptr;
     exchange = &exchanges_[ends];
