@@ -233,6 +233,25 @@ def begun_in_an_outage():
         equal(w.metric('mptcp_legs_total{spoke="tcp"}'), 0, "legs without MPTCP")
 
 
+@promise("what stands ready when a link comes is made anew: a flow begun then survives the loss of the other link")
+def begun_after_changes():
+    with TwoLinks("mpanew") as w, Service(w.server, 7001, echo):
+        w.carry("--warm", "4", "--threads", "1")
+        w.client.ip("link", "set", "south", "down")
+        wait_until(lambda: w.metric("pool_idle") == 4 and w.metric("pool_lost_total") >= 4, "the pool is full, with connections over one link alone", 30)
+        w.client.ip("link", "set", "south", "up")
+        w.client.ip("route", "replace", "default", "via", "10.4.0.1", "metric", "200")
+        w.client.route("10.5.0.0/24", "10.4.0.1")
+        with w.client.connect(TARGET, 7001) as out:
+            out.settimeout(20)
+            out.sendall(b"hello")
+            equal(read_all(out, 5), b"hello", "echo")
+            two_paths(w)
+            lose_between(w)
+            out.sendall(b"still")
+            equal(read_all(out, 5), b"still", "echo over the other link")
+
+
 @promise("an upload and a download survive the loss of a link with mutual TLS")
 def with_tls():
     with TwoLinks("mptls") as w:

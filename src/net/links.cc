@@ -82,12 +82,13 @@ struct LinkWatch::State {
   }
 };
 
-Result<std::unique_ptr<LinkWatch>> LinkWatch::start(Loop& loop, OnChange on_change, bool addresses) {
+Result<std::unique_ptr<LinkWatch>> LinkWatch::start(Loop& loop, OnChange on_change, Of of) {
   Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   address.nl_groups = RTMGRP_LINK;
-  if (addresses) address.nl_groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (of != Of::devices) address.nl_groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (of == Of::routes) address.nl_groups |= RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
   sockaddr generic{};
   static_assert(sizeof address <= sizeof generic);
   std::memcpy(&generic, &address, sizeof address);

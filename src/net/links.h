@@ -32,11 +32,16 @@ struct NodeAddress {
 /// Those of all devices, but loopback and link-local ones. Sorted. Errors: io.
 [[nodiscard]] Result<std::vector<NodeAddress>> node_addresses();
 
-/// Calls back on the loop's thread whenever a device (or an address of one) appeared, vanished or changed (rtnetlink), until its destruction.
+/// Calls back on the loop's thread whenever a device appeared, vanished or changed (rtnetlink), until its destruction.
 class LinkWatch {
  public:
   using OnChange = std::function<void()>;
-  [[nodiscard]] static Result<std::unique_ptr<LinkWatch>> start(Loop& loop, OnChange on_change, bool addresses = false);
+  enum class Of {
+    devices,
+    addresses,  ///< and devices
+    routes,     ///< and addresses and devices
+  };
+  [[nodiscard]] static Result<std::unique_ptr<LinkWatch>> start(Loop& loop, OnChange on_change, Of of = Of::devices);
   ~LinkWatch();
   LinkWatch(const LinkWatch&) = delete;
   LinkWatch& operator=(const LinkWatch&) = delete;

@@ -47,12 +47,18 @@ void remove_noted(const MptcpPaths::Noted& noted) {
 
 }  // namespace
 
-MptcpPaths::MptcpPaths(Loop& loop, End end, std::string state_file) : end_(end), state_file_(std::move(state_file)), ours_(read_notes(state_file_)) {
+MptcpPaths::MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_change)
+    : end_(end), state_file_(std::move(state_file)), ours_(read_notes(state_file_)) {
   if (!has_mptcp()) {
     log::warn("mptcp", "this kernel has no MPTCP, or it is switched off (sysctl net.mptcp.enabled); TCP is used");
     return;
   }
-  auto watch = LinkWatch::start(loop, [this] { follow(); }, true);
+  const auto of = on_change ? LinkWatch::Of::routes : LinkWatch::Of::addresses;
+  const auto changed = [this, tell = std::move(on_change)] {
+    follow();
+    if (tell) tell();
+  };
+  auto watch = LinkWatch::start(loop, changed, of);
   if (watch) {
     watch_ = std::move(*watch);
   } else {

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,8 +23,9 @@ class MptcpPaths {
     listens,   ///< tells the peer of each address
   };
   /// `state_file`: empty for none; its folder is made if absent. A node without MPTCP, or without the right to change it, is told of in
-  /// the log, and the rest goes on without further paths.
-  MptcpPaths(Loop& loop, End end, std::string state_file);
+  /// the log, and the rest goes on without further paths. `on_change` is called, on the loop's thread, whenever devices, addresses or
+  /// routes changed and the endpoints follow: connections that were made before may lack a path, or have two over one link.
+  MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_change = {});
   /// Removes what it added, and sets the limits back.
   ~MptcpPaths();
   MptcpPaths(const MptcpPaths&) = delete;

@@ -17,6 +17,9 @@ namespace {
 /// request's way, and where both legs are equally long its TLS handshake computes just when the answer arrives, at both ends.
 constexpr std::chrono::milliseconds refill_pause{3};
 
+/// Links, addresses and routes come and go in groups.
+constexpr std::chrono::milliseconds settle_pause{200};
+
 /// True if nothing has arrived: neither an end nor bytes, which a proxy never sends before a request.
 bool is_silent(Stream& stream) {
   std::uint8_t byte = 0;
@@ -60,6 +63,8 @@ struct WarmPool::State {
   TimePoint next_try{};
   Loop::Timer check{};
   Loop::Timer soon{};       ///< to the next refill
+  Loop::Timer settle{};     ///< while armed, none is made in the background
+  std::uint64_t renewals = 0;
   bool closed = false;
 
   State(Loop& on, Settings wishes) : loop(on), settings(std::move(wishes)), wanted(settings.keep) {}
@@ -127,11 +132,14 @@ Task<void> WarmPool::State::open_idle(std::shared_ptr<State> self) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(limits::handshake_deadline_ms);
   Cancel cancel;
   self->openings.insert(&cancel);
+  const auto renewals = self->renewals;
   auto opened = co_await open(self, {}, deadline, &cancel);
   self->openings.erase(&cancel);
   --self->opening;
   if (self->closed) co_return;
-  if (!opened) {
+  if (renewals != self->renewals) {
+    refill(self);
+  } else if (!opened) {
     self->back_off(opened.error());
   } else if (self->settings.connect.multipath && fell_back_on_loss(opened->stream->fd())) {
     refill(self);  // the next one has MPTCP again, or this end has learned to do without
@@ -142,7 +150,7 @@ Task<void> WarmPool::State::open_idle(std::shared_ptr<State> self) {
 }
 
 void WarmPool::State::refill(const std::shared_ptr<State>& self) {
-  if (self->closed || Clock::now() < self->next_try) return;
+  if (self->closed || self->settle.armed() || Clock::now() < self->next_try) return;
   while (self->idle.size() + self->opening < self->wanted && Clock::now() >= self->next_try) {
     ++self->opening;
     spawn(open_idle(self));
@@ -208,8 +216,26 @@ WarmPool::~WarmPool() {
   state_->closed = true;
   state_->check.cancel();
   state_->soon.cancel();
+  state_->settle.cancel();
   state_->idle.clear();
   for (auto* opening : state_->openings) opening->cancel({Code::internal, "the pool is closed"});
+}
+
+void WarmPool::renew() {
+  auto& state = *state_;
+  if (state.wanted == 0) return;
+  ++state.renewals;
+  state.lost += state.idle.size();
+  state.idle.clear();
+  for (auto* opening : state.openings) opening->cancel({Code::internal, "the ways to the proxy have changed"});
+  state.pause_ms = 0;  // what failed before may do now
+  state.next_try = {};
+  state.settle = state.loop.after(settle_pause, [weak = std::weak_ptr(state_)] {
+    if (const auto strong = weak.lock()) {
+      strong->settle = {};
+      State::refill(strong);
+    }
+  });
 }
 
 void WarmPool::keep_none() {

@@ -65,6 +65,10 @@ void Redirector::renew(const std::shared_ptr<net::TlsContext>& tls) {
   on_all([&](Thread& thread) { thread.worker->renew(tls); });
 }
 
+void Redirector::renew_ready() {
+  on_all([](Thread& thread) { thread.worker->renew_ready(); });
+}
+
 void Redirector::hand_over() {
   on_all([](Thread& thread) { thread.worker->hand_over(); });
 }

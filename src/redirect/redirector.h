@@ -25,6 +25,8 @@ class Redirector {
   void apply(std::shared_ptr<const Routes> routes);
   /// When this returns, every thread uses the renewed certificate.
   void renew(const std::shared_ptr<net::TlsContext>& tls);
+  /// Ready connections to proxies are made anew: the node's links, addresses or routes have changed.
+  void renew_ready();
   /// Copies of all sockets, for a successor. Once.
   [[nodiscard]] std::vector<net::Handed> take_copies() { return std::move(copies_); }
   /// When this returns, no thread takes anything new.

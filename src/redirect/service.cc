@@ -143,7 +143,11 @@ Result<> Service::prepare() {
   }
   // Under rules that are in force, only their own mark reaches a proxy.
   options_.settings.mark = capture_.adopted() ? capture_.rules().mark : random_mark();
-  if (options_.settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::connects, capture_.state_file(".mptcp"));
+  if (options_.settings.multipath) {
+    paths_.emplace(*loop_, net::MptcpPaths::End::connects, capture_.state_file(".mptcp"), [this] {
+      if (redirector_) redirector_->renew_ready();
+    });
+  }
   if (paths_ && options_.take_over) paths_->leave();  // the predecessor's as well, until it has stepped aside
   auto routes = load();
   if (!routes) return fail(std::move(routes.error()));
@@ -294,7 +298,7 @@ Result<> Service::watch() {
     if (!in_place_) return;
     if (stage_ == Stage::serving && !capture_.follow_devices()) settle();
     if (options_.settings.stand_ins) options_.settings.stand_ins->forget_if_addresses_changed();
-  }, true);
+  }, net::LinkWatch::Of::addresses);
   if (!watched) return fail(std::move(watched.error()));
   link_watch_ = std::move(*watched);
   auto rules = net::NftWatch::start(*loop_, table_name(options_.settings.listen_port), [this](bool changed) {

@@ -183,6 +183,10 @@ void Worker::arm_expiry() {
                         });
 }
 
+void Worker::renew_ready() {
+  for (auto& [key, one] : proxies_) one.pool->renew();
+}
+
 void Worker::hand_over() {
   handed_over_ = true;
   acceptors_.clear();

@@ -58,6 +58,8 @@ class Worker {
   void apply(std::shared_ptr<const Routes> routes);
   /// New TLS connections show the renewed certificate; those that carry flows go on.
   void renew(std::shared_ptr<net::TlsContext> tls);
+  /// Connections to proxies that stand ready are made anew.
+  void renew_ready();
   /// A successor has the sockets: nothing new is taken, and what is carried goes on to its end.
   void hand_over();
   /// Cuts every flow. Accepting ends with the worker.
