@@ -1,9 +1,9 @@
 #include "base/limits.h"
 #include "base/log.h"
+#include "model/reverse_allowance.h"
 #include "net/icmp_error.h"
 #include "proxy/association.h"
 #include "proxy/dns_service.h"
-#include "proxy/reverse_limit.h"
 #include "proxy/stack.h"
 #include "proxy/udp_messages.h"
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "model/routing.h"
 #include "net/loop.h"
 #include "proxy/queued_bytes.h"
-#include "proxy/routing.h"
 #include "socks/target.h"
 
 /// Where the datagrams of one association may go: pure, asked for each datagram. A destination is decided once and remembered,

@@ -4,9 +4,9 @@
 
 #include "admission/conversation.h"
 #include "bridge/chain.h"
+#include "model/routing.h"
 #include "net/relay.h"
 #include "net/resolver.h"
-#include "proxy/routing.h"
 
 namespace epif::proxy {
 

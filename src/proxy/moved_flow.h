@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bridge/chain_move.h"
-#include "proxy/routing.h"
+#include "model/routing.h"
 
 /// Flows in the hands of bridging functions, as a proxy gives them to its successor: what they are, and the words in which they cross the
 /// hand-over's socket (docs/proxy-tcp.md). Pure, but for the descriptors that it holds.

@@ -4,8 +4,8 @@
 #include "admission/conversation.h"
 #include "bridge/chain.h"
 #include "bridge/hpke.h"
+#include "model/routing.h"
 #include "proxy/next_hop.h"
-#include "proxy/routing.h"
 
 namespace epif::proxy {
 

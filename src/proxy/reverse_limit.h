@@ -1,16 +1,8 @@
 #pragma once
-#include "base/limits.h"
-#include "model/route.h"
+#include "model/reverse_allowance.h"
 #include "net/relay.h"
 
 namespace epif::proxy {
-
-/// How many bytes the direction that carries no data may hold when the other has carried `forward`: the route's own number, or
-/// the larger of 1 MiB and 5 % of the other direction (interface.md).
-[[nodiscard]] inline std::uint64_t reverse_allowance(const Route& route, std::uint64_t forward) {
-  if (route.limits.reverse_bytes != 0) return route.limits.reverse_bytes;
-  return std::max<std::uint64_t>(limits::reverse_bytes_min, forward / 100 * limits::reverse_percent);
-}
 
 [[nodiscard]] inline Error reverse_error(const Route& route) {
   return {Code::limit, "the direction that carries no data carried too much", route.id, {},

@@ -4,10 +4,10 @@
 #include <functional>
 #include <memory>
 
+#include "model/routing.h"
 #include "net/loop.h"
 #include "net/task.h"
 #include "proxy/counters.h"
-#include "proxy/routing.h"
 
 namespace epif::proxy {
 

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include "model/routing.h"
 #include "net/tcp.h"
-#include "proxy/routing.h"
 
 namespace epif::proxy {
 namespace {

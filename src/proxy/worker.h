@@ -8,6 +8,7 @@
 #include "admission/users.h"
 #include "bridge/chain.h"
 #include "bridge/hpke.h"
+#include "model/routing.h"
 #include "net/limiter.h"
 #include "net/resolver.h"
 #include "net/tcp.h"
@@ -20,7 +21,6 @@
 #include "proxy/moved_flow.h"
 #include "proxy/pair_keys.h"
 #include "proxy/port_reservations.h"
-#include "proxy/routing.h"
 #include "proxy/trunks.h"
 #include "proxy/upstream.h"
 

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "model/routing.h"
 #include "nginx/served.h"
-#include "proxy/routing.h"
 
 namespace epif::trace {
 namespace {
@@ -195,10 +195,10 @@ class Walk {
       asked_.host = question_.destination.host;
       answer_.destination = asked_.text();
     }
-    const auto routing = proxy::Routing::of(table.routes);
+    const auto routing = Routing::of(table.routes);
     bool known = false;
     for (const auto& route : table.routes.routes) {
-      if (route.protocol != question_.protocol || !proxy::leads_to(route, asked_)) continue;
+      if (route.protocol != question_.protocol || !leads_to(route, asked_)) continue;
       for (const auto& asker : askers(route)) {
         known = true;
         if (question_.from.empty() && is_seen_proxy(asker.identity)) continue;  // that one's walk leads here
@@ -212,19 +212,19 @@ class Walk {
                                                           : fmt::format("Proxy {} has no route there: it refuses whoever asks.", label), {}});
   }
 
-  [[nodiscard]] proxy::Asker named_asker() const {
+  [[nodiscard]] Asker named_asker() const {
     if (const auto address = IpAddress::parse(question_.from)) return {{}, *address, {}, question_.protocol};
     return {question_.from, {}, {}, question_.protocol};
   }
 
   /// Who may come by this route, or the one that was named if it may.
-  [[nodiscard]] std::vector<proxy::Asker> askers(const Route& route) const {
-    std::vector<proxy::Asker> all;
+  [[nodiscard]] std::vector<Asker> askers(const Route& route) const {
+    std::vector<Asker> all;
     if (!question_.from.empty()) {
       auto asker = named_asker();
       asker.flow = route.id;
       const bool by_nginx = route.nginx && std::ranges::find(route.peers, asker.identity) != route.peers.end();
-      if (by_nginx || proxy::admits(route, asker)) all.push_back(std::move(asker));
+      if (by_nginx || admits(route, asker)) all.push_back(std::move(asker));
       return all;
     }
     for (const auto& peer : route.peers) all.push_back({peer, {}, route.id, question_.protocol});
@@ -238,7 +238,7 @@ class Walk {
     });
   }
 
-  void for_asker(const proxy::Routing& routing, const Route& route, const proxy::Asker& asker, const std::string& label) {
+  void for_asker(const Routing& routing, const Route& route, const Asker& asker, const std::string& label) {
     if (route.nginx) {
       const auto& nginx = route.nginx->listen;
       if (const auto* served = served_by_nginx(routing.table(), nginx, {})) upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
@@ -252,7 +252,7 @@ class Walk {
   }
 
   /// The route by which the proxy takes the connection, once its functions answer; nothing if it is refused there.
-  std::optional<Route> taken_by(const proxy::Routing& routing, const proxy::Asker& asker, const std::string& label) {
+  std::optional<Route> taken_by(const Routing& routing, const Asker& asker, const std::string& label) {
     auto found = routing.find(asker, asked_, view_.now);
     if (!found) {
       refuse({"proxy", State::refuses, fmt::format("Proxy {} refuses it: {}.", label, found.error().text()), {{"reason", std::string(name(found.error().code))}}});
@@ -340,8 +340,8 @@ class Walk {
       if (!in_force(*table, "proxy", "proxy " + label)) return;
       if (!tried("proxy", next.proxy, label)) return;
       const auto address = looks_.address_towards(next.proxy.ip).value_or(next.proxy.ip);
-      const proxy::Asker asker{next.identity.empty() ? Identity{} : from, address, route.id, question_.protocol};
-      auto taken = taken_by(*proxy::Routing::of(table->routes), asker, label);
+      const Asker asker{next.identity.empty() ? Identity{} : from, address, route.id, question_.protocol};
+      auto taken = taken_by(*Routing::of(table->routes), asker, label);
       if (!taken) return;
       from = table->routes.node;
       route = std::move(*taken);

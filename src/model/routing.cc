@@ -1,11 +1,11 @@
-#include "proxy/routing.h"
+#include "model/routing.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cassert>
 
-namespace epif::proxy {
+namespace epif {
 namespace {
 
 /// Host names compare without case and without the root's dot (RFC 4343).
@@ -162,4 +162,4 @@ RoutePtr open_route() {
   return route;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif

@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
-#include "proxy/routing.h"
+#include "model/routing.h"
 
-namespace epif::proxy {
+namespace epif {
 namespace {
 
 const std::chrono::sys_seconds now{std::chrono::seconds(1'700'000'000)};
@@ -55,4 +55,4 @@ TEST(RoutingOfBind, NeedsTheCertificateAndObeysExpiryBlockAndFlowId) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif

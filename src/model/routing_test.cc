@@ -1,10 +1,10 @@
-#include "proxy/routing.h"
+#include "model/routing.h"
 
 #include <gtest/gtest.h>
 
-#include "proxy/reverse_limit.h"
+#include "model/reverse_allowance.h"
 
-namespace epif::proxy {
+namespace epif {
 namespace {
 
 using std::chrono::seconds;
@@ -185,4 +185,4 @@ TEST(ReverseLimit, IsTheLargerOfAMebibyteAndFivePercent) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif

@@ -11,7 +11,7 @@
 #include "model/route.h"
 
 /// Which route a connection takes: pure, from one immutable table.
-namespace epif::proxy {
+namespace epif {
 
 /// Who asks. In clear there is no identity and the address must stand in the route's `sources`; with TLS the certificate's
 /// identity must stand in its `peers`, and the address does not matter.
@@ -83,4 +83,4 @@ class Routing : public std::enable_shared_from_this<Routing> {
 /// The route of --allow-all: every destination, for everyone, honouring the client's stack options.
 [[nodiscard]] RoutePtr open_route();
 
-}  // namespace epif::proxy
+}  // namespace epif
