@@ -7,12 +7,13 @@
 #include "model/routing.h"
 #include "net/relay.h"
 #include "net/resolver.h"
+#include "proxy/attempt.h"
 
 namespace epif::proxy {
 
 /// One connection from accept to end, registered with its worker all the time, so that a change of routes, a stop or an
 /// expiry finds it in whatever stage it is. Lives in its session's coroutine frame.
-struct Flow {
+struct Flow final : Attempt {
   enum class Stage { handshake, deciding, open };
 
   std::uint64_t id = 0;
@@ -47,11 +48,12 @@ struct Flow {
     if (client != nullptr) client->abort(why);
   }
   /// Asked after each wait before the flow is open: neither cut, nor has one of its functions died since it accepted.
-  [[nodiscard]] Result<> still_granted() const {
+  [[nodiscard]] Result<> still_granted() const override {
     if (cut_reason) return fail(*cut_reason);
     if (accepted != nullptr && accepted->failure()) return fail(*accepted->failure());
     return {};
   }
+  void waits_for(net::Stream* stream) override { upstream = stream; }
   [[nodiscard]] std::uint64_t bytes_to_server() const { return chain != nullptr ? chain->from_client() : to_server.bytes; }
   [[nodiscard]] std::uint64_t bytes_to_client() const { return chain != nullptr ? chain->from_server() : to_client.bytes; }
 };

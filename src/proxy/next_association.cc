@@ -9,7 +9,7 @@ void NextAssociation::start(net::WarmPool& pool, NextRequest request) { net::spa
 
 net::Task<void> NextAssociation::run(std::shared_ptr<NextAssociation> self, net::WarmPool& pool, NextRequest request) {
   const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::connect_deadline_ms);
-  auto made = co_await connect_next(pool, std::move(request), {}, self->flow_, deadline);
+  auto made = co_await connect_next(pool, std::move(request), {}, self->making_, deadline);
   if (!made) {
     self->finish(made.error());
     co_return;
@@ -86,7 +86,7 @@ void NextAssociation::close() {
     // A reader that does not wait at this moment looks at closed_ by itself.
     if (queue_ && queue_->blocked()) stream_->abort(over);
   } else {
-    flow_.cut(over);
+    making_.cut(over);
   }
 }
 

@@ -32,6 +32,17 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
   [[nodiscard]] std::size_t queued_bytes() const { return queued_.bytes(); }
 
  private:
+  /// Carries a cut to a connection that is being made.
+  struct Making final : Attempt {
+    net::Stream* stream = nullptr;
+    std::optional<Error> cut_reason{};
+    void cut(const Error& why) {
+      cut_reason = why;
+      if (stream != nullptr) stream->abort(why);
+    }
+    [[nodiscard]] Result<> still_granted() const override { return cut_reason ? fail(*cut_reason) : Result<>{}; }
+    void waits_for(net::Stream* one) override { stream = one; }
+  };
   static net::Task<void> run(std::shared_ptr<NextAssociation> self, net::WarmPool& pool, NextRequest request);
   static net::Task<void> read(NextAssociation& self, Bytes received);
   [[nodiscard]] Result<> take(const socks6::UdpMessage& message);
@@ -40,7 +51,7 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
   void finish(const Error& why);
 
   Listener listener_;
-  Flow flow_{};  ///< carries a cut to a connection that is being made
+  Making making_{};
   QueuedBytes queued_;
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<StreamQueue> queue_;

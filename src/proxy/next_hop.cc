@@ -90,24 +90,24 @@ net::Task<Result<>> converse(net::Stream& stream, Upstream& made, Dialect dialec
 
 }  // namespace
 
-net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Flow& flow,
+net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Attempt& attempt,
                                          net::TimePoint deadline) {
   if (request.dialect == Dialect::socksx) first = {};  // it may read more than its request at once
   auto bytes = opening(request, first);
   if (!bytes) co_return fail(std::move(bytes.error()));
   auto taken = co_await pool.take(*bytes, deadline);
   if (!taken) co_return fail(std::move(taken.error()));
-  auto granted = flow.still_granted();
+  auto granted = attempt.still_granted();
   if (!granted) co_return fail(std::move(granted.error()));
   if (taken->stream->clear_socket() >= 0) net::reset_on_close(taken->stream->fd(), true);
   Upstream made;
   made.stream = std::move(taken->stream);
   made.sent = first.size();
-  flow.upstream = made.stream.get();
+  attempt.waits_for(made.stream.get());
   auto outcome = co_await net::write_all(*made.stream, ByteSpan(*bytes).subspan(taken->sent), deadline);
   // A refusal may have arrived although the write failed: it is read in both cases.
   auto replied = co_await converse(*made.stream, made, request.dialect, deadline);
-  flow.upstream = nullptr;
+  attempt.waits_for(nullptr);
   if (!replied && !outcome) co_return fail(std::move(outcome.error()));
   if (!replied) {
     auto error = std::move(replied.error());

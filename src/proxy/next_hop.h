@@ -1,6 +1,7 @@
 #pragma once
+#include "model/route.h"
 #include "net/warm_pool.h"
-#include "proxy/flow.h"
+#include "proxy/attempt.h"
 #include "proxy/upstream.h"
 
 namespace epif::proxy {
@@ -17,9 +18,9 @@ struct NextRequest {
 };
 
 /// Takes a connection from `pool`, asks for the target by SOCKS6, and returns when the next proxy has agreed. `first` follows
-/// the request without waiting (false start); all of it counts as sent then. While it waits, `flow.upstream` points to the
+/// the request without waiting (false start); all of it counts as sent then. While it waits, `attempt` knows the
 /// stream, so that a cut reaches it. With UDP ASSOCIATE the messages follow in Upstream::early and the stream. With BIND its second reply follows, for read_next_reply(). Errors: the pool's; the next proxy's refusal as our code; protocol, timeout.
-[[nodiscard]] net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Flow& flow,
+[[nodiscard]] net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Attempt& attempt,
                                                        net::TimePoint deadline);
 
 /// One more Operation Reply of the next proxy, the second one of a BIND: changes `made.bound`, `stack` and `early`. Errors: as
