@@ -4,9 +4,9 @@
 
 #include "base/limits.h"
 #include "base/log.h"
-#include "proxy/dns_service.h"
+#include "onward/dns_service.h"
+#include "onward/stack.h"
 #include "proxy/port_pair.h"
-#include "proxy/stack.h"
 
 namespace epif::proxy {
 namespace {
@@ -62,7 +62,7 @@ Result<> Worker::Association::open() {
   if (!opened) return opened;
   if (request_.protocol == admission::Protocol::socks6) {
     number_ = worker_.datagrams_->give_number(*this);
-    client_facts_ = client_leg_facts(request_.stack, client_.fd());
+    client_facts_ = onward::client_leg_facts(request_.stack, client_.fd());
     ++worker_.counters_.udp.associations_socks6;
     return {};
   }
@@ -153,12 +153,12 @@ socks6::StackOptions Worker::Association::facts() const {
     const bool met = has_parity(remote_->address().port, wish->parity);
     facts.add(socks6::PortParity{met ? wish->parity : std::uint8_t{0}, static_cast<bool>(reserved_)});
   }
-  return with_denials(std::move(facts), wishes);
+  return onward::with_denials(std::move(facts), wishes);
 }
 
 Result<RoutePtr> Worker::Association::decide(const Destination& destination) {
   const auto* ip = std::get_if<IpAddress>(&destination.host);
-  if (ip != nullptr && ip->is_any() && !is_dns_service(destination)) {
+  if (ip != nullptr && ip->is_any() && !onward::is_dns_service(destination)) {
     return fail(Code::denied, "no host has this address", destination.text());
   }
   if (worker_.shared_.allow_all) return worker_.open_route_;

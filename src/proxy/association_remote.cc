@@ -2,9 +2,9 @@
 #include "base/log.h"
 #include "model/reverse_allowance.h"
 #include "net/icmp_error.h"
+#include "onward/dns_service.h"
+#include "onward/stack.h"
 #include "proxy/association.h"
-#include "proxy/dns_service.h"
-#include "proxy/stack.h"
 #include "proxy/udp_messages.h"
 
 namespace epif::proxy {
@@ -16,7 +16,7 @@ std::chrono::sys_seconds wall_clock() { return std::chrono::floor<std::chrono::s
 
 /// As the client knows this host: the DNS service has no other address than the one it is asked at.
 socks::Target known_as(const Destinations::Entry& entry, const SocketAddress& host) {
-  return is_dns_service(entry.asked) ? socks::Target::of(entry.asked) : socks::Target::of(host);
+  return onward::is_dns_service(entry.asked) ? socks::Target::of(entry.asked) : socks::Target::of(host);
 }
 
 }  // namespace
@@ -96,7 +96,7 @@ void Worker::Association::to_server(const socks::Target& target, ByteSpan payloa
   const bool stale = entry.asked.is_name() && now - entry.resolved > std::chrono::seconds(limits::udp_name_valid_s);
   if (entry.at && !stale) return send(entry, payload);
   const auto* ip = std::get_if<IpAddress>(&entry.asked.host);
-  if (ip != nullptr && !is_dns_service(entry.asked)) {
+  if (ip != nullptr && !onward::is_dns_service(entry.asked)) {
     destinations_.set_address(entry, {*ip, entry.asked.port}, now);
     return send(entry, payload);
   }
@@ -112,8 +112,8 @@ void Worker::Association::send(Destinations::Entry& entry, ByteSpan payload) {
 
 void Worker::Association::resolve(Destinations::Entry& entry) {
   entry.resolving = true;
-  if (is_dns_service(entry.asked)) {
-    const auto servers = name_servers_or_system(worker_.shared_.name_servers);
+  if (onward::is_dns_service(entry.asked)) {
+    const auto servers = onward::name_servers_or_system(worker_.shared_.name_servers);
     entry.resolving = false;
     if (servers.empty()) {
       worker_.counters_.udp.drop(UdpDrop::unresolved, destinations_.take_waiting(entry).size());
@@ -133,7 +133,7 @@ net::Task<void> Worker::Association::find_address(std::shared_ptr<Association*> 
   auto& worker = (*alive)->worker_;
   net::Resolver::Asking asking((*alive)->flow_.peer.ip, net::Clock::now() + std::chrono::milliseconds(limits::connect_deadline_ms));
   (*alive)->asking_.insert(&asking);
-  auto found = co_await addresses_of(worker.loop_, worker.shared_.resolver, asked, *route, asking);
+  auto found = co_await onward::addresses_of(worker.loop_, worker.shared_.resolver, asked, *route, asking);
   if (*alive == nullptr) co_return;
   (*alive)->asking_.erase(&asking);
   (*alive)->resolved(asked, std::move(found));
@@ -225,10 +225,10 @@ NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
   }
   place->handshake_over();
   next.association = std::make_shared<NextAssociation>(listener(route->id), std::move(*place));
-  NextRequest request{{IpAddress{}, 0}, route->id};
+  onward::NextRequest request{{IpAddress{}, 0}, route->id};
   request.command = socks::Command::udp_associate;
   for (const auto& option : request_.stack) {
-    if (socks6::leg_of(option) != socks6::Leg::client_proxy) request.stack.add(on_remote_leg(option));
+    if (socks6::leg_of(option) != socks6::Leg::client_proxy) request.stack.add(onward::on_remote_leg(option));
   }
   next.association->start(worker_.pool_to(*route->next), std::move(request));
   return next.association.get();

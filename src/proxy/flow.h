@@ -7,13 +7,13 @@
 #include "model/routing.h"
 #include "net/relay.h"
 #include "net/resolver.h"
-#include "proxy/attempt.h"
+#include "onward/attempt.h"
 
 namespace epif::proxy {
 
 /// One connection from accept to end, registered with its worker all the time, so that a change of routes, a stop or an
 /// expiry finds it in whatever stage it is. Lives in its session's coroutine frame.
-struct Flow final : Attempt {
+struct Flow final : onward::Attempt {
   enum class Stage { handshake, deciding, open };
 
   std::uint64_t id = 0;

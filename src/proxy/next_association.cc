@@ -5,11 +5,13 @@
 
 namespace epif::proxy {
 
-void NextAssociation::start(net::WarmPool& pool, NextRequest request) { net::spawn(run(shared_from_this(), pool, std::move(request))); }
+void NextAssociation::start(net::WarmPool& pool, onward::NextRequest request) {
+  net::spawn(run(shared_from_this(), pool, std::move(request)));
+}
 
-net::Task<void> NextAssociation::run(std::shared_ptr<NextAssociation> self, net::WarmPool& pool, NextRequest request) {
+net::Task<void> NextAssociation::run(std::shared_ptr<NextAssociation> self, net::WarmPool& pool, onward::NextRequest request) {
   const auto deadline = net::Clock::now() + std::chrono::milliseconds(limits::connect_deadline_ms);
-  auto made = co_await connect_next(pool, std::move(request), {}, self->making_, deadline);
+  auto made = co_await onward::connect_next(pool, std::move(request), {}, self->making_, deadline);
   if (!made) {
     self->finish(made.error());
     co_return;

@@ -2,7 +2,7 @@
 #include <functional>
 #include <memory>
 
-#include "proxy/next_hop.h"
+#include "onward/next_hop.h"
 #include "proxy/stream_queue.h"
 #include "socks/socks6_udp.h"
 
@@ -23,7 +23,7 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
   NextAssociation(Listener listener, net::Limiter::Place place) : listener_(std::move(listener)), queued_(std::move(place)) {}
 
   /// Begins to connect. `request` is for UDP ASSOCIATE; `pool` leads to the next proxy.
-  void start(net::WarmPool& pool, NextRequest request);
+  void start(net::WarmPool& pool, onward::NextRequest request);
   /// False if there is no room. Until the next proxy has agreed, a bounded amount waits.
   [[nodiscard]] bool send(const socks::Target& target, ByteSpan payload);
   void flush();
@@ -33,7 +33,7 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
 
  private:
   /// Carries a cut to a connection that is being made.
-  struct Making final : Attempt {
+  struct Making final : onward::Attempt {
     net::Stream* stream = nullptr;
     std::optional<Error> cut_reason{};
     void cut(const Error& why) {
@@ -43,7 +43,7 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
     [[nodiscard]] Result<> still_granted() const override { return cut_reason ? fail(*cut_reason) : Result<>{}; }
     void waits_for(net::Stream* one) override { stream = one; }
   };
-  static net::Task<void> run(std::shared_ptr<NextAssociation> self, net::WarmPool& pool, NextRequest request);
+  static net::Task<void> run(std::shared_ptr<NextAssociation> self, net::WarmPool& pool, onward::NextRequest request);
   static net::Task<void> read(NextAssociation& self, Bytes received);
   [[nodiscard]] Result<> take(const socks6::UdpMessage& message);
   void send_waiting();

@@ -5,7 +5,7 @@
 #include "bridge/chain.h"
 #include "bridge/hpke.h"
 #include "model/routing.h"
-#include "proxy/next_hop.h"
+#include "onward/next_hop.h"
 
 namespace epif::proxy {
 

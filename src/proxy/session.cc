@@ -4,10 +4,10 @@
 
 #include "base/limits.h"
 #include "base/log.h"
-#include "proxy/dns_service.h"
-#include "proxy/next_hop.h"
+#include "onward/dns_service.h"
+#include "onward/next_hop.h"
+#include "onward/stack.h"
 #include "proxy/reverse_limit.h"
-#include "proxy/stack.h"
 
 namespace epif::proxy {
 namespace {
@@ -169,7 +169,7 @@ net::Task<bool> Worker::Session::begin_request(Listener kind, Dialect dialect, n
   if (!opened) {
     refused(opened.error());
     if (!flow_.cut_reason) {
-      const auto told = apply_stack(*request, failure_facts(request->stack, request->target.is_name(), upstream_.raced));
+      const auto told = apply_stack(*request, onward::failure_facts(request->stack, request->target.is_name(), upstream_.raced));
       auto answered = co_await talk.answer(reply_to(*request, flow_.route.get(), opened.error().code), {}, told);
       if (answered) co_await admission::close_after_answer(*client_);
     }
@@ -192,7 +192,9 @@ Result<RoutePtr> Worker::Session::decide(const admission::ClientRequest& request
   const Asker asker{flow_.identity, flow_.peer.ip, request.flow};
   if (request.command == socks::Command::connect) {
     auto route = worker_.routing_->find(asker, request.target, wall_clock());
-    if (!route && is_dns_service(request.target)) return fail(Code::refused, "the DNS service is not offered", {}, route.error().text());
+    if (!route && onward::is_dns_service(request.target)) {
+      return fail(Code::refused, "the DNS service is not offered", {}, route.error().text());
+    }
     return route;
   }
   return worker_.routing_->find_bind(asker, expected_host(request), wall_clock());
@@ -211,7 +213,7 @@ Result<> Worker::Session::take_route(Result<RoutePtr> route) {
 net::Task<Result<>> Worker::Session::open(admission::Conversation& talk, const admission::ClientRequest& request) {
   if (!offers(request)) co_return fail(Code::unsupported, fmt::format("command {} is not offered", static_cast<int>(request.command)));
   if (request.command == socks::Command::noop) {
-    const auto told = apply_stack(request, probed_facts(request.stack, request.target.is_name()));
+    const auto told = apply_stack(request, onward::probed_facts(request.stack, request.target.is_name()));
     auto answered = co_await talk.answer(socks::Reply::success, {}, told);
     co_return answered;
   }
@@ -268,19 +270,20 @@ net::Task<Result<>> Worker::Session::open_chain(const admission::ClientRequest& 
   co_return Result<>{};
 }
 
-net::Task<Result<Upstream>> Worker::Session::connect(admission::Conversation& talk, const admission::ClientRequest& request) {
+net::Task<Result<onward::Upstream>> Worker::Session::connect(admission::Conversation& talk, const admission::ClientRequest& request) {
   const RoutePtr route = flow_.route;  // kept, whatever happens to the table meanwhile
   if (!route->next) {
     auto made = co_await connect_server(talk, request);
     co_return made;
   }
-  NextRequest next{request.target, route->id};
+  onward::NextRequest next{request.target, route->id};
   const auto first = chain_ ? ByteSpan() : ByteSpan(talk.peek_early());  // the application's bytes go through the functions first
   auto made = co_await ask_next(std::move(next), request, first);
   co_return made;
 }
 
-net::Task<Result<Upstream>> Worker::Session::ask_next(NextRequest request, const admission::ClientRequest& by, ByteSpan first) {
+net::Task<Result<onward::Upstream>> Worker::Session::ask_next(onward::NextRequest request, const admission::ClientRequest& by,
+                                                                    ByteSpan first) {
   const RoutePtr route = flow_.route;
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms);
   if (!route->next->identity.empty() && !worker_.certified_.client) {
@@ -292,57 +295,61 @@ net::Task<Result<Upstream>> Worker::Session::ask_next(NextRequest request, const
   for (const auto& option : by.stack) {
     // A backlog belongs to a session, and ours is the client's alone.
     const bool ours = socks6::leg_of(option) == socks6::Leg::client_proxy || std::holds_alternative<socks6::ListenBacklog>(option);
-    if (!ours) request.stack.add(on_remote_leg(option));
+    if (!ours) request.stack.add(onward::on_remote_leg(option));
   }
-  auto made = co_await connect_next(worker_.pool_to(*route->next), std::move(request), first, flow_, deadline);
+  auto made = co_await onward::connect_next(worker_.pool_to(*route->next), std::move(request), first, flow_, deadline);
   co_return made;
 }
 
-net::Task<Result<Upstream>> Worker::Session::connect_server(admission::Conversation& talk, const admission::ClientRequest& request) {
+net::Task<Result<onward::Upstream>> Worker::Session::connect_server(admission::Conversation& talk,
+                                                                          const admission::ClientRequest& request) {
   const RoutePtr route = flow_.route;
   const auto deadline = net::Clock::now() + milliseconds(limits::connect_deadline_ms * 2);
-  if (is_dns_service(request.target)) {
-    auto made = co_await connect_name_server(worker_.loop_, name_servers_or_system(worker_.shared_.name_servers), remote_options(request.stack, false), deadline);
+  if (onward::is_dns_service(request.target)) {
+    auto servers = onward::name_servers_or_system(worker_.shared_.name_servers);
+    auto made = co_await onward::connect_name_server(worker_.loop_, std::move(servers), onward::remote_options(request.stack, false),
+                                                     deadline);
     co_return made;
   }
   auto addresses = co_await resolve(talk, request.target);
   if (!addresses) co_return fail(std::move(addresses.error()));
   auto granted = flow_.still_granted();
   if (!granted) co_return fail(std::move(granted.error()));
-  if (route->preconnect > 0 && addresses->size() == 1 && served_by_any_connection(request.stack)) {
+  if (route->preconnect > 0 && addresses->size() == 1 && onward::served_by_any_connection(request.stack)) {
     const SocketAddress server{addresses->front(), request.target.port};
     // Where none is ready, one is made as without them, with Fast Open where that is wished.
     if (auto ready = worker_.preconnected(server, route->preconnect).take_ready()) {
       net::reset_on_close(ready->fd(), true);
-      Upstream made;
+      onward::Upstream made;
       made.bound = net::local_address(ready->fd());
       made.stream = std::move(ready);
       co_return made;
     }
   }
   auto first = chain_ ? ByteSpan() : ByteSpan(talk.peek_early());
-  auto options = remote_options(request.stack, route->replay_safe || request.token_spent);
+  auto options = onward::remote_options(request.stack, route->replay_safe || request.token_spent);
   if (const auto* wish = request.stack.find<socks6::FastOpen>(); wish != nullptr && wish->payload_bytes != 0) {
     first = first.first(std::min<std::size_t>(first.size(), wish->payload_bytes));
   }
   options.speaks_at_once = !first.empty() && route->chain.empty();
   const auto* eyeballs = request.stack.find<socks6::HappyEyeballs>();
-  const auto attempts = eyeballs != nullptr && !eyeballs->wanted ? Attempts::one_by_one : Attempts::race;
+  const auto attempts = eyeballs != nullptr && !eyeballs->wanted ? onward::Attempts::one_by_one : onward::Attempts::race;
   // Whoever asks for the race gets it: data in a SYN would go to one address only.
   if (eyeballs != nullptr && eyeballs->wanted && addresses->size() > 1) options.fast_open = false;
-  upstream_.raced = attempts == Attempts::race && !options.fast_open;  // told also if it comes to nothing
-  auto made = co_await connect_any(worker_.loop_, std::move(*addresses), request.target.port, options, first, deadline, attempts);
+  upstream_.raced = attempts == onward::Attempts::race && !options.fast_open;  // told also if it comes to nothing
+  auto made = co_await onward::connect_any(worker_.loop_, std::move(*addresses), request.target.port, options, first, deadline,
+                                           attempts);
   co_return made;
 }
 
 socks6::StackOptions Worker::Session::apply_stack(const admission::ClientRequest& request) const {
   if (request.stack.empty()) return {};
-  if (flow_.route->next) return apply_stack(request, with_denials(upstream_.stack, request.stack));
-  return apply_stack(request, remote_leg_facts(request.stack, upstream_, request.target.is_name()));
+  if (flow_.route->next) return apply_stack(request, onward::with_denials(upstream_.stack, request.stack));
+  return apply_stack(request, onward::remote_leg_facts(request.stack, upstream_, request.target.is_name()));
 }
 
 socks6::StackOptions Worker::Session::apply_stack(const admission::ClientRequest& request, const socks6::StackOptions& remote) const {
-  auto facts = client_leg_facts(request.stack, client_->fd());
+  auto facts = onward::client_leg_facts(request.stack, client_->fd());
   for (const auto& option : remote) facts.add(option);
   return facts;
 }

@@ -1,5 +1,5 @@
 #pragma once
-#include "proxy/next_hop.h"
+#include "onward/next_hop.h"
 #include "proxy/peer_listener.h"
 #include "proxy/worker.h"
 
@@ -70,9 +70,10 @@ class Worker::Session {
   [[nodiscard]] net::Task<void> look_up(Lookup& lookup, const Destination& host, RoutePtr route);
   [[nodiscard]] net::Task<void> watch_client(admission::Conversation& talk, Lookup& lookup) const;
 
-  [[nodiscard]] net::Task<Result<Upstream>> connect(admission::Conversation& talk, const admission::ClientRequest& request);
-  [[nodiscard]] net::Task<Result<Upstream>> ask_next(NextRequest request, const admission::ClientRequest& by, ByteSpan first);
-  [[nodiscard]] net::Task<Result<Upstream>> connect_server(admission::Conversation& talk, const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<onward::Upstream>> connect(admission::Conversation& talk, const admission::ClientRequest& request);
+  [[nodiscard]] net::Task<Result<onward::Upstream>> ask_next(onward::NextRequest request, const admission::ClientRequest& by,
+                                                                ByteSpan first);
+  [[nodiscard]] net::Task<Result<onward::Upstream>> connect_server(admission::Conversation& talk, const admission::ClientRequest& request);
   /// From accept to an upstream that stands and an answered client; false if it ends there.
   [[nodiscard]] net::Task<bool> begin(Fd connection, Listener kind, Dialect dialect);
   /// The same from where client_ stands. `from_first_byte` as of Conversation::read_request().
@@ -102,7 +103,7 @@ class Worker::Session {
   Flow flow_;
   std::unique_ptr<net::Stream> client_;
   Bytes early_;  ///< of the client, read with its request
-  Upstream upstream_;
+  onward::Upstream upstream_;
   ConnectionKeys keys_;
   std::unique_ptr<bridge::Chain> chain_;
   net::Loop::Timer reverse_timer_;

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include "base/limits.h"
+#include "onward/stack.h"
 #include "proxy/session.h"
-#include "proxy/stack.h"
 #include "proxy/waiting.h"
 
 namespace epif::proxy {
@@ -68,7 +68,7 @@ Result<SocketAddress> Worker::Session::wanted_port(const admission::ClientReques
 }
 
 Result<OpenPort> Worker::Session::bind_port(const admission::ClientRequest& request, const ExpectedPeer& expected, int backlog) const {
-  auto options = listener_options(request.stack);
+  auto options = onward::listener_options(request.stack);
   options.backlog = std::max(1, backlog);
   auto at = wanted_port(request);
   if (!at) return fail(std::move(at.error()));
@@ -118,8 +118,8 @@ net::Task<Result<>> Worker::Session::await_peer(admission::Conversation& talk, P
 }
 
 net::Task<Result<>> Worker::Session::serve_port(admission::Conversation& talk, const admission::ClientRequest& request, OpenPort port, ExpectedPeer expected) {
-  const auto facts = client_leg_facts(request.stack, client_->fd());
-  auto told = listener_facts(request.stack, port.socket.get(), 0);
+  const auto facts = onward::client_leg_facts(request.stack, client_->fd());
+  auto told = onward::listener_facts(request.stack, port.socket.get(), 0);
   for (const auto& fact : facts) told.add(fact);
   PeerListener listener(std::move(port.socket), std::move(expected), *client_);
   auto answered = co_await talk.answer(socks::Reply::success, port.bound, told);
@@ -129,12 +129,12 @@ net::Task<Result<>> Worker::Session::serve_port(admission::Conversation& talk, c
   if (!there) co_return there;
   auto peer = *listener.take();
   net::reset_on_close(peer.connection.get(), true);
-  set_remote(request.stack, peer.connection.get());
+  onward::set_remote(request.stack, peer.connection.get());
   flow_.target = {peer.address.ip, peer.address.port};
   upstream_.stream = std::make_unique<net::SocketStream>(worker_.loop_, std::move(peer.connection));
   upstream_.bound = peer.address;
   flow_.upstream = upstream_.stream.get();
-  told = remote_leg_facts(request.stack, upstream_, false);
+  told = onward::remote_leg_facts(request.stack, upstream_, false);
   for (const auto& fact : facts) told.add(fact);
   answered = co_await talk.answer(socks::Reply::success, peer.address, told);
   if (!answered) upstream_.stream.reset(), flow_.upstream = nullptr;
@@ -142,8 +142,8 @@ net::Task<Result<>> Worker::Session::serve_port(admission::Conversation& talk, c
 }
 
 net::Task<Result<>> Worker::Session::keep_port(admission::Conversation& talk, const admission::ClientRequest& request, OpenPort port, std::uint16_t backlog) {
-  auto told = listener_facts(request.stack, port.socket.get(), backlog);
-  for (const auto& fact : client_leg_facts(request.stack, client_->fd())) told.add(fact);
+  auto told = onward::listener_facts(request.stack, port.socket.get(), backlog);
+  for (const auto& fact : onward::client_leg_facts(request.stack, client_->fd())) told.add(fact);
   const auto bound = port.bound;
   const KeptPort kept(request.session,
                       std::make_shared<const admission::SharedListener>(admission::SharedListener{std::move(port.socket), bound, flow_.route->id}));

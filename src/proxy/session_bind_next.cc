@@ -1,7 +1,7 @@
 #include "base/limits.h"
-#include "proxy/next_hop.h"
+#include "onward/next_hop.h"
+#include "onward/stack.h"
 #include "proxy/session.h"
-#include "proxy/stack.h"
 #include "proxy/waiting.h"
 
 namespace epif::proxy {
@@ -10,9 +10,9 @@ namespace {
 /// What is told about the client's stack options: by the next proxy about its leg to the peer, by us about the other. A backlog
 /// is not granted here.
 socks6::StackOptions told(const admission::ClientRequest& request, const socks6::StackOptions& by_next, int client_fd) {
-  auto facts = client_leg_facts(request.stack, client_fd);
+  auto facts = onward::client_leg_facts(request.stack, client_fd);
   for (const auto& option : by_next) facts.add(option);
-  return with_denials(std::move(facts), request.stack);
+  return onward::with_denials(std::move(facts), request.stack);
 }
 
 }  // namespace
@@ -21,7 +21,7 @@ net::Task<Result<>> Worker::Session::open_bind_next(admission::Conversation& tal
   auto at = wanted_port(request);
   if (!at) co_return fail(std::move(at.error()));
   const RoutePtr route = flow_.route;
-  NextRequest next{{at->ip, at->port}, route->id};
+  onward::NextRequest next{{at->ip, at->port}, route->id};
   next.command = socks::Command::bind;
   next.expected_peer = expected_host(request);
   auto made = co_await ask_next(std::move(next), request, {});
@@ -67,7 +67,7 @@ net::Task<Result<>> Worker::Session::serve_next_port(admission::Conversation& ta
 }
 
 net::Task<void> Worker::Session::await_second(SecondReply& second, net::TimePoint deadline) {
-  auto outcome = co_await read_next_reply(upstream_, deadline);
+  auto outcome = co_await onward::read_next_reply(upstream_, deadline);
   if (second.outcome) second.outcome = std::move(outcome);
   second.there = true;
   client_->nudge_reader();

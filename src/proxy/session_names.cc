@@ -17,7 +17,7 @@ net::Task<Result<std::vector<IpAddress>>> Worker::Session::resolve(admission::Co
 }
 
 net::Task<void> Worker::Session::look_up(Lookup& lookup, const Destination& host, RoutePtr route) {
-  auto found = co_await addresses_of(worker_.loop_, worker_.shared_.resolver, host, *route, lookup.asking);
+  auto found = co_await onward::addresses_of(worker_.loop_, worker_.shared_.resolver, host, *route, lookup.asking);
   lookup.found = std::move(found);
   lookup.over = true;
   client_->nudge_reader();

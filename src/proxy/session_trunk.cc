@@ -1,7 +1,7 @@
 #include "base/limits.h"
 #include "base/log.h"
+#include "onward/stack.h"
 #include "proxy/session.h"
-#include "proxy/stack.h"
 
 // A connection that becomes a trunk, or that goes on with a stream of one. Neither has a right to anything by that: each
 // stream of a trunk makes its own request, and is decided on like a connection of the same client.
@@ -29,7 +29,7 @@ net::Task<Result<>> Worker::Session::become_trunk(admission::Conversation& talk,
   auto token = all.add({&worker_.loop_, {}, flow_.identity, flow_.peer.ip});
   if (!token) co_return fail(std::move(token.error()));
   talk.consent({What::open, *token});
-  const auto told = apply_stack(request, probed_facts(request.stack, request.target.is_name()));
+  const auto told = apply_stack(request, onward::probed_facts(request.stack, request.target.is_name()));
   auto served = co_await talk.answer(socks::Reply::success, {}, told);
   if (served && !flow_.cut_reason) co_await carry_trunk(*token, talk.take_early(), kind, dialect);
   all.remove(*token);
@@ -60,7 +60,7 @@ net::Task<Result<>> Worker::Session::join_stream(admission::Conversation& talk, 
   auto place = worker_.shared_.trunks.find(wish.token, flow_.identity, flow_.peer.ip);
   if (!place) co_return fail(std::move(place.error()));
   talk.consent({What::join});
-  const auto told = apply_stack(request, probed_facts(request.stack, request.target.is_name()));
+  const auto told = apply_stack(request, onward::probed_facts(request.stack, request.target.is_name()));
   auto answered = co_await talk.answer(socks::Reply::success, {}, told);
   if (!answered || flow_.cut_reason) co_return Result<>{};
   flow_.client = nullptr;

@@ -1,7 +1,7 @@
 #include "base/log.h"
+#include "onward/stack.h"
 #include "proxy/association.h"
 #include "proxy/session.h"
-#include "proxy/stack.h"
 
 namespace epif::proxy {
 
@@ -20,7 +20,7 @@ net::Task<void> Worker::Session::associate(admission::Conversation& talk, const 
   }
   if (!opened) {
     refused(opened.error());
-    auto answered = co_await talk.answer(reply, {}, apply_stack(request, failure_facts(request.stack, false, false)));
+    auto answered = co_await talk.answer(reply, {}, apply_stack(request, onward::failure_facts(request.stack, false, false)));
     if (answered) co_await admission::close_after_answer(*client_);
     co_return;
   }

@@ -15,6 +15,7 @@
 #include "net/tls.h"
 #include "net/turns.h"
 #include "net/warm_pool.h"
+#include "onward/upstream.h"
 #include "proxy/certificate_files.h"
 #include "proxy/counters.h"
 #include "proxy/flow.h"
@@ -22,7 +23,6 @@
 #include "proxy/pair_keys.h"
 #include "proxy/port_reservations.h"
 #include "proxy/trunks.h"
-#include "proxy/upstream.h"
 
 namespace epif::proxy {
 

@@ -409,7 +409,7 @@ class Walk {
     const auto& block = route.destination.block;
     const bool one = block.prefix == (block.address.is_v6() ? 128 : 32);
     const auto server = one ? SocketAddress{block.address, wanted_.port} : wanted_;
-    const bool resolves = by_proxy && !one && asked_.is_name();  // as the proxy does (proxy/upstream.h)
+    const bool resolves = by_proxy && !one && asked_.is_name();  // as the proxy does (onward/upstream.h)
     std::string_view how = "that was not tried";
     if (resolves) {
       how = "at the address that its own resolver gives, which was not asked";

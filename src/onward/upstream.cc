@@ -1,4 +1,4 @@
-#include "proxy/upstream.h"
+#include "onward/upstream.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "base/limits.h"
 #include "net/icmp_error.h"
 
-namespace epif::proxy {
+namespace epif::onward {
 namespace {
 
 using std::chrono::milliseconds;
@@ -144,4 +144,4 @@ net::Task<Result<Upstream>> connect_any(net::Loop& loop, std::vector<IpAddress> 
   co_return std::move(*race->winner);
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

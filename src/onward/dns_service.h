@@ -2,11 +2,11 @@
 #include <vector>
 
 #include "base/ip.h"
-#include "proxy/upstream.h"
+#include "onward/upstream.h"
 
 /// DNS offered by the proxy (draft-12 section 11): port 53 of 0.0.0.0 or ::, for connections (RFC 7766) and datagrams, is the
 /// system's own resolver. What it is asked passes unchanged.
-namespace epif::proxy {
+namespace epif::onward {
 
 [[nodiscard]] bool is_dns_service(const Destination& destination);
 
@@ -22,4 +22,4 @@ namespace epif::proxy {
 [[nodiscard]] net::Task<Result<Upstream>> connect_name_server(net::Loop& loop, std::vector<SocketAddress> servers,
                                                               net::ConnectOptions options, net::TimePoint deadline);
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

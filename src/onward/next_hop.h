@@ -1,10 +1,10 @@
 #pragma once
 #include "model/route.h"
 #include "net/warm_pool.h"
-#include "proxy/attempt.h"
-#include "proxy/upstream.h"
+#include "onward/attempt.h"
+#include "onward/upstream.h"
 
-namespace epif::proxy {
+namespace epif::onward {
 
 /// What the next proxy is asked for. The views of `encapsulations` must outlive the call.
 struct NextRequest {
@@ -18,8 +18,9 @@ struct NextRequest {
 };
 
 /// Takes a connection from `pool`, asks for the target by SOCKS6, and returns when the next proxy has agreed. `first` follows
-/// the request without waiting (false start); all of it counts as sent then. While it waits, `attempt` knows the
-/// stream, so that a cut reaches it. With UDP ASSOCIATE the messages follow in Upstream::early and the stream. With BIND its second reply follows, for read_next_reply(). Errors: the pool's; the next proxy's refusal as our code; protocol, timeout.
+/// the request without waiting (false start); all of it counts as sent then. While it waits, `attempt` knows the stream, so that
+/// a cut reaches it. With UDP ASSOCIATE the messages follow in Upstream::early and the stream. With BIND its second reply follows,
+/// for read_next_reply(). Errors: the pool's; the next proxy's refusal as our code; protocol, timeout.
 [[nodiscard]] net::Task<Result<Upstream>> connect_next(net::WarmPool& pool, NextRequest request, ByteSpan first, Attempt& attempt,
                                                        net::TimePoint deadline);
 
@@ -27,4 +28,4 @@ struct NextRequest {
 /// above.
 [[nodiscard]] net::Task<Result<>> read_next_reply(Upstream& made, net::TimePoint deadline);
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

@@ -1,4 +1,4 @@
-#include "proxy/upstream.h"
+#include "onward/upstream.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -6,7 +6,7 @@
 #include "model/routing.h"
 #include "net/tcp.h"
 
-namespace epif::proxy {
+namespace epif::onward {
 namespace {
 
 using std::chrono::milliseconds;
@@ -107,4 +107,4 @@ TEST(ConnectAny, ARefusedAddressGivesWayAtOnceAlsoToOneWithoutDataInItsSyn) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::onward

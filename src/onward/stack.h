@@ -1,7 +1,7 @@
 #pragma once
 #include "model/route.h"
 #include "net/tcp.h"
-#include "proxy/upstream.h"
+#include "onward/upstream.h"
 #include "socks/stack_option.h"
 
 /// SOCKS6 stack options (draft-12 section 7.1): what we do of what a client wishes, and what we tell about it. Each option that a
@@ -13,7 +13,7 @@
 /// attempted, or is served: its answer has no way to say no. And where no connection to a remote host stands, options without a
 /// value that says so tell what a connection from here would have: see probed_facts() and failure_facts(). Only a request that could
 /// not be read, or for whose reading there was no place, is refused without.
-namespace epif::proxy {
+namespace epif::onward {
 
 /// The same wish about the proxy-remote leg alone, as it is passed on to a next proxy.
 [[nodiscard]] socks6::StackOption on_remote_leg(const socks6::StackOption& option);
@@ -46,4 +46,4 @@ namespace epif::proxy {
 [[nodiscard]] socks6::StackOptions listener_facts(const socks6::StackOptions& wishes, int listener_fd, std::uint16_t backlog);
 void set_remote(const socks6::StackOptions& wishes, int fd);
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

@@ -8,7 +8,7 @@
 #include "net/tcp.h"
 #include "socks/socks6.h"
 
-namespace epif::proxy {
+namespace epif::onward {
 
 /// A connection to the server or to the next proxy, ready for application bytes.
 struct Upstream {
@@ -40,4 +40,4 @@ enum class Attempts {
                                                       net::ConnectOptions options, ByteSpan first, net::TimePoint deadline,
                                                       Attempts attempts = Attempts::race);
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

@@ -1,4 +1,4 @@
-#include "proxy/stack.h"
+#include "onward/stack.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <fstream>
 
-namespace epif::proxy {
+namespace epif::onward {
 namespace {
 
 using socks6::Leg;
@@ -188,4 +188,4 @@ socks6::StackOptions listener_facts(const socks6::StackOptions& wishes, int list
 
 void set_remote(const socks6::StackOptions& wishes, int fd) { set_ip(wishes, Leg::proxy_remote, fd); }
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

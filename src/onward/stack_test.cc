@@ -1,10 +1,10 @@
-#include "proxy/stack.h"
+#include "onward/stack.h"
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-namespace epif::proxy {
+namespace epif::onward {
 namespace {
 
 using socks6::Leg;
@@ -145,4 +145,4 @@ TEST(Stack, WhatIsAnsweredIsNotDenied) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::onward

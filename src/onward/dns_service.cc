@@ -1,9 +1,9 @@
-#include "proxy/dns_service.h"
+#include "onward/dns_service.h"
 
 #include <fstream>
 #include <sstream>
 
-namespace epif::proxy {
+namespace epif::onward {
 namespace {
 
 constexpr std::uint16_t dns_port = 53;
@@ -52,4 +52,4 @@ net::Task<Result<Upstream>> connect_name_server(net::Loop& loop, std::vector<Soc
   co_return fail(std::move(why));
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

@@ -1,11 +1,11 @@
-#include "proxy/next_hop.h"
+#include "onward/next_hop.h"
 
 #include <fmt/format.h>
 
 #include "base/limits.h"
 #include "socks/socksx.h"
 
-namespace epif::proxy {
+namespace epif::onward {
 namespace {
 
 /// A proxy of the EPI project knows neither flows nor keys nor commands but CONNECT.
@@ -123,4 +123,4 @@ net::Task<Result<>> read_next_reply(Upstream& made, net::TimePoint deadline) {
   co_return outcome;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::onward

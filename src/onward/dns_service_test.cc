@@ -1,8 +1,8 @@
-#include "proxy/dns_service.h"
+#include "onward/dns_service.h"
 
 #include <gtest/gtest.h>
 
-namespace epif::proxy {
+namespace epif::onward {
 namespace {
 
 TEST(DnsService, IsPort53OfNoAddress) {
@@ -23,4 +23,4 @@ TEST(DnsService, ReadsResolvConf) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::onward
