@@ -17,67 +17,69 @@ std::chrono::sys_seconds wall_clock() { return std::chrono::floor<seconds>(std::
 
 }  // namespace
 
-Worker::Association::Association(Worker& worker, Flow& flow, net::Stream& client, const admission::ClientRequest& request)
-    : worker_(worker),
-      flow_(flow),
-      client_(client),
+Association::Association(Datagrams& datagrams, Client client, const admission::ClientRequest& request)
+    : datagrams_(datagrams),
+      loop_(datagrams.loop()),
+      shared_(datagrams.shared()),
+      around_(datagrams.surroundings()),
+      client_(std::move(client)),
       request_(request),
       destinations_([this](const Destination& to) { return decide(to); }, [this](const Destinations::Entry& entry) { settle(entry); },
                     queued_),
-      queue_(client, queued_),
+      queue_(client_.stream, queued_),
       alive_(std::make_shared<Association*>(this)),
-      used_(worker.loop_.now()) {
-  worker_.datagrams_->enter(*this);
+      used_(loop_.now()) {
+  datagrams_.enter(*this);
 }
 
-Worker::Association::~Association() {
+Association::~Association() {
   *alive_ = nullptr;
   for (auto* asking : asking_) asking->cancel({Code::truncated, "the association is over"});
   for (auto& [route, next] : next_) next.close();
   destinations_.clear();
-  worker_.datagrams_->leave(*this);
+  datagrams_.leave(*this);
 }
 
-Asker Worker::Association::asker() const {
-  return {flow_.identity, flow_.peer.ip.unmapped(), request_.flow, epif::Protocol::udp};
+Asker Association::asker() const {
+  return {client_.identity, client_.peer.ip.unmapped(), request_.flow, epif::Protocol::udp};
 }
 
-std::string Worker::Association::owner() const {
+std::string Association::owner() const {
   return request_.session ? "session " + to_hex(request_.session->id()) : client_name();
 }
 
-std::string Worker::Association::client_name() const {
-  return flow_.identity.empty() ? flow_.peer.ip.unmapped().text() : flow_.identity;
+std::string Association::client_name() const {
+  return client_.identity.empty() ? client_.peer.ip.unmapped().text() : client_.identity;
 }
 
-Result<> Worker::Association::open() {
-  if (!worker_.shared_.allow_all && !worker_.routing_->entitles(asker(), wall_clock())) {
+Result<> Association::open() {
+  if (!around_.route_for_all() && !around_.routing().entitles(asker(), wall_clock())) {
     return fail(Code::no_route, "no route permits this client any datagram", {}, {}, "add a route with protocol udp");
   }
-  auto place = worker_.shared_.associations.enter(flow_.peer.ip);
+  auto place = shared_.associations.enter(client_.peer.ip);
   if (!place) return fail(Code::limit, "too many UDP associations", {}, place.error().what);
   place->handshake_over();
   queued_.count_at(std::move(*place));
   auto opened = open_remote();
   if (!opened) return opened;
   if (request_.protocol == admission::Protocol::socks6) {
-    number_ = worker_.datagrams_->give_number(*this);
-    client_facts_ = onward::client_leg_facts(request_.stack, client_.fd());
-    ++worker_.counters_.udp.associations_socks6;
+    number_ = datagrams_.give_number(*this);
+    client_facts_ = onward::client_leg_facts(request_.stack, client_.stream.fd());
+    ++datagrams_.counts().associations_socks6;
     return {};
   }
-  auto relay = net::DatagramSocket::open(worker_.loop_, {net::local_address(client_.fd()).ip.unmapped(), 0}, {});
+  auto relay = net::DatagramSocket::open(loop_, {net::local_address(client_.stream.fd()).ip.unmapped(), 0}, {});
   if (!relay) return fail(std::move(relay.error()));
   relay_ = std::move(*relay);
   // A client that does not name the address that we see it at may not know its port there, either (a NAT on the way): the first
   // datagram tells. RFC 1928 section 7 lets us limit access by what the request says, and does not make us.
   const auto* ip = std::get_if<IpAddress>(&request_.target.host);
-  if (ip != nullptr && ip->unmapped() == flow_.peer.ip.unmapped()) client_port_ = request_.target.port;
-  ++worker_.counters_.udp.associations_socks5;
+  if (ip != nullptr && ip->unmapped() == client_.peer.ip.unmapped()) client_port_ = request_.target.port;
+  ++datagrams_.counts().associations_socks5;
   return {};
 }
 
-net::DatagramOptions Worker::Association::remote_options() const {
+net::DatagramOptions Association::remote_options() const {
   net::DatagramOptions options{.dual_stack = true};
   const auto& wishes = request_.stack;
   if (const auto* tos = wishes.find<socks6::Tos>()) options.tos = tos->value;
@@ -87,14 +89,14 @@ net::DatagramOptions Worker::Association::remote_options() const {
   return options;
 }
 
-Result<> Worker::Association::open_remote() {
+Result<> Association::open_remote() {
   auto fd = bind_remote();
   if (!fd) return fail(std::move(fd.error()));
-  remote_ = std::make_unique<net::DatagramSocket>(worker_.loop_, std::move(*fd));
+  remote_ = std::make_unique<net::DatagramSocket>(loop_, std::move(*fd));
   return {};
 }
 
-Result<Fd> Worker::Association::bind_remote() {
+Result<Fd> Association::bind_remote() {
   const auto options = remote_options();
   SocketAddress at;  // SOCKS5 tells where the client sends from, not where we should
   if (request_.protocol == admission::Protocol::socks6) {
@@ -103,11 +105,11 @@ Result<Fd> Worker::Association::bind_remote() {
     at = {ip->unmapped(), request_.target.port};
   }
   if (at.port != 0) {
-    if (auto kept = worker_.shared_.reservations.claim(at, owner())) {
+    if (auto kept = shared_.reservations.claim(at, owner())) {
       net::set_options(kept->get(), options);
       return std::move(*kept);
     }
-    if (at.port < limits::bind_port_min && !worker_.shared_.allow_all) {
+    if (at.port < limits::bind_port_min && !around_.route_for_all()) {
       return fail(Code::denied, "UDP ASSOCIATE at a port below 1024", at.text());
     }
   }
@@ -122,19 +124,19 @@ Result<Fd> Worker::Association::bind_remote() {
   if (!pair) return fail(std::move(pair.error()));
   if (pair->counterpart) {
     const auto kept = net::local_address(pair->counterpart.get());
-    reserved_ = worker_.shared_.reservations.keep(std::move(pair->counterpart), {kept.ip.unmapped(), kept.port}, owner());
+    reserved_ = shared_.reservations.keep(std::move(pair->counterpart), {kept.ip.unmapped(), kept.port}, owner());
   }
   return std::move(pair->socket);
 }
 
-SocketAddress Worker::Association::bound() const {
+SocketAddress Association::bound() const {
   if (relay_) return relay_->address();
   auto at = remote_->address();
-  if (at.ip.is_any()) at.ip = net::local_address(client_.fd()).ip.unmapped();
+  if (at.ip.is_any()) at.ip = net::local_address(client_.stream.fd()).ip.unmapped();
   return at;
 }
 
-socks6::StackOptions Worker::Association::facts() const {
+socks6::StackOptions Association::facts() const {
   using socks6::Leg;
   auto facts = client_facts_;
   const auto& wishes = request_.stack;
@@ -156,25 +158,25 @@ socks6::StackOptions Worker::Association::facts() const {
   return onward::with_denials(std::move(facts), wishes);
 }
 
-Result<RoutePtr> Worker::Association::decide(const Destination& destination) {
+Result<RoutePtr> Association::decide(const Destination& destination) {
   const auto* ip = std::get_if<IpAddress>(&destination.host);
   if (ip != nullptr && ip->is_any() && !onward::is_dns_service(destination)) {
     return fail(Code::denied, "no host has this address", destination.text());
   }
-  if (worker_.shared_.allow_all) return worker_.open_route_;
-  auto route = worker_.routing_->find(asker(), destination, wall_clock());
+  if (auto route = around_.route_for_all()) return route;
+  auto route = around_.routing().find(asker(), destination, wall_clock());
   if (!route) return route;
   auto& place = route_places_[(*route)->id];
   if (!place) {
-    auto entered = worker_.shared_.limiter.enter_route((*route)->id, (*route)->limits.connections);
+    auto entered = shared_.limiter.enter_route((*route)->id, (*route)->limits.connections);
     if (!entered) return fail(std::move(entered.error()));
     place = std::move(*entered);
-    ++worker_.counters_.routes[(*route)->id].flows;
+    around_.route_taken((*route)->id);
   }
   return route;
 }
 
-net::Task<Result<>> Worker::Association::run(Bytes early) {
+net::Task<Result<>> Association::run(Bytes early) {
   watch_idle();
   if (!relay_) {
     std::array<std::uint8_t, socks6::udp_common_bytes> init{};
@@ -188,7 +190,7 @@ net::Task<Result<>> Worker::Association::run(Bytes early) {
   co_return std::move(outcome_);
 }
 
-seconds Worker::Association::patience() const {
+seconds Association::patience() const {
   if (!used_once_) return seconds(limits::udp_first_datagram_s);
   std::uint32_t longest = 0;
   destinations_.each([&](const Destinations::Entry& entry) {
@@ -198,16 +200,16 @@ seconds Worker::Association::patience() const {
   return seconds(longest != 0 ? longest : limits::udp_idle_s);
 }
 
-void Worker::Association::watch_idle() {
+void Association::watch_idle() {
   const auto patience = this->patience();
-  if (worker_.loop_.now() - used_ >= patience) {
+  if (loop_.now() - used_ >= patience) {
     end({});
     return;
   }
-  idle_ = worker_.loop_.at(used_ + patience, [this] { watch_idle(); });
+  idle_ = loop_.at(used_ + patience, [this] { watch_idle(); });
 }
 
-void Worker::Association::end(Result<> outcome) {
+void Association::end(Result<> outcome) {
   if (over_) return;
   over_ = true;
   outcome_ = std::move(outcome);
@@ -216,23 +218,23 @@ void Worker::Association::end(Result<> outcome) {
   remote_->interest().fail(why);
   if (relay_) relay_->interest().fail(why);
   queue_.close();
-  if (queue_.blocked()) client_.abort(why);
-  client_.nudge_reader();
+  if (queue_.blocked()) client_.stream.abort(why);
+  client_.stream.nudge_reader();
 }
 
-void Worker::Association::adopt() {
+void Association::adopt() {
   if (!remote_) return;
-  if (worker_.shared_.allow_all) return;
+  if (around_.route_for_all()) return;
   const auto now = wall_clock();
-  if (!worker_.routing_->entitles(asker(), now)) {
-    flow_.cut({Code::revoked, "no route permits this client any datagram"});
+  if (!around_.routing().entitles(asker(), now)) {
+    client_.cut({Code::revoked, "no route permits this client any datagram"});
   }
   const auto lost = destinations_.adopt([&](const Destinations::Entry& entry) {
-    if (!request_.flow.empty()) return worker_.routing_->successor(*entry.route, now);
-    return worker_.routing_->successor(*entry.route, asker(), {false, entry.asked}, now);
+    if (!request_.flow.empty()) return around_.routing().successor(*entry.route, now);
+    return around_.routing().successor(*entry.route, asker(), {false, entry.asked}, now);
   });
   for (const auto& destination : lost) {
-    worker_.counters_.ended.add(Code::revoked);
+    around_.destination_cut(Code::revoked);
     log::warn("proxy", "datagrams cut", {{"from", client_name()}, {"to", destination.text()}, {"reason", "revoked"}});
   }
   std::erase_if(route_places_, [&](const auto& entry) { return !destinations_.uses(entry.first); });
@@ -243,23 +245,19 @@ void Worker::Association::adopt() {
   });
 }
 
-void Worker::Association::settle(const Destinations::Entry& entry) {
-  auto& counts = worker_.counters_.routes[entry.route->id];
-  counts.to_server_bytes += entry.to_server_bytes;
-  counts.to_client_bytes += entry.to_client_bytes;
+void Association::settle(const Destinations::Entry& entry) {
+  around_.route_carried(entry.route->id, entry.to_server_bytes, entry.to_client_bytes);
 }
 
-void Worker::Association::add_to(Counters& counters) const {
-  counters.udp.destinations += destinations_.size();
-  counters.udp.queued_bytes += queued_.bytes();
+void Association::add_to(UdpCounts& counts, const Datagrams::Carried& carried) const {
+  counts.destinations += destinations_.size();
+  counts.queued_bytes += queued_.bytes();
   for (const auto& [route, next] : next_) {
     if (next.ended()) continue;
-    ++counters.udp.next_proxies;
-    counters.udp.queued_bytes += next.association->queued_bytes();
+    ++counts.next_proxies;
+    counts.queued_bytes += next.association->queued_bytes();
   }
-  destinations_.each([&](const Destinations::Entry& entry) {
-    counters.routes[entry.route->id] += {0, entry.to_server_bytes, entry.to_client_bytes};
-  });
+  destinations_.each([&](const Destinations::Entry& entry) { carried(entry.route->id, entry.to_server_bytes, entry.to_client_bytes); });
 }
 
 }  // namespace epif::proxy

@@ -3,6 +3,8 @@
 #include <set>
 #include <variant>
 
+#include "admission/conversation.h"
+#include "net/relay.h"
 #include "proxy/datagrams.h"
 #include "proxy/destinations.h"
 #include "proxy/next_association.h"
@@ -10,12 +12,22 @@
 
 namespace epif::proxy {
 
+/// The client of an association, as its connection has shown it. All that is referred to outlives the association.
+struct Client {
+  net::Stream& stream;
+  SocketAddress peer;
+  Identity identity;  ///< empty in clear
+  net::Carried& to_server;
+  net::Carried& to_client;
+  std::function<void(const Error& why)> cut;  ///< ends the connection now, with an error to the client
+};
+
 /// One UDP association: SOCKS5 with a relay port of its own towards the client, SOCKS6 over the proxy's UDP port or inside of
 /// its connection. It lives as long as its connection. A datagram goes out only to a destination that a UDP route grants, and
 /// comes in only from one. Lives in its session's coroutine frame.
-class Worker::Association {
+class Association {
  public:
-  Association(Worker& worker, Flow& flow, net::Stream& client, const admission::ClientRequest& request);
+  Association(Datagrams& datagrams, Client client, const admission::ClientRequest& request);
   ~Association();
   Association(const Association&) = delete;
   Association& operator=(const Association&) = delete;
@@ -37,13 +49,14 @@ class Worker::Association {
     IpAddress local;
     friend bool operator==(const UdpPath&, const UdpPath&) = default;
   };
-  /// A SOCKS6 datagram that came over UDP. The caller flushes the worker's sender, then this.
+  /// A SOCKS6 datagram that came over UDP. The caller flushes the shared sender, then this.
   void take(const UdpPath& path, const socks6::UdpMessage& message);
   void flush();
 
-  /// The worker's routes have changed.
+  /// The routes have changed.
   void adopt();
-  void add_to(Counters& counters) const;
+  /// As of Datagrams.
+  void add_to(UdpCounts& counts, const Datagrams::Carried& carried) const;
 
  private:
   struct InStream {
@@ -104,9 +117,11 @@ class Worker::Association {
     }
   };
 
-  Worker& worker_;
-  Flow& flow_;
-  net::Stream& client_;
+  Datagrams& datagrams_;
+  net::Loop& loop_;
+  const Datagrams::Shared& shared_;
+  Surroundings& around_;
+  const Client client_;
   const admission::ClientRequest request_;
   QueuedBytes queued_;  ///< at this association's place
   std::map<std::string, net::Limiter::Place> route_places_;

@@ -21,32 +21,32 @@ socks::Target known_as(const Destinations::Entry& entry, const SocketAddress& ho
 
 }  // namespace
 
-net::Task<void> Worker::Association::serve_remote() {
+net::Task<void> Association::serve_remote() {
   for (unsigned batches = 1; !over_; ++batches) {
     auto ready = co_await remote_->interest().readable();
     if (!ready || over_) co_return;
     const auto* errors = request_.stack.find<socks6::UdpError>();
     if (errors != nullptr && errors->wanted) report_icmp();
-    for (const auto& packet : worker_.datagrams_->reader().read(*remote_)) take_answer(packet);
+    for (const auto& packet : datagrams_.reader().read(*remote_)) take_answer(packet);
     flush_to_client();
-    if (batches % batches_in_a_row == 0) co_await net::Yield{worker_.loop_};
+    if (batches % batches_in_a_row == 0) co_await net::Yield{loop_};
   }
 }
 
-bool Worker::Association::may_answer(Destinations::Entry& entry, std::size_t bytes) const {
+bool Association::may_answer(Destinations::Entry& entry, std::size_t bytes) const {
   const auto& route = *entry.route;
   if (route.data == DataDirection::push && entry.to_client_bytes + bytes > reverse_allowance(route, entry.to_server_bytes)) {
-    worker_.counters_.udp.drop(UdpDrop::limit);
+    datagrams_.counts().drop(UdpDrop::limit);
     return false;
   }
   entry.to_client_bytes += bytes;
-  flow_.to_client.bytes += bytes;
+  client_.to_client.bytes += bytes;
   return true;
 }
 
-void Worker::Association::take_answer(const net::Packet& packet) {
-  auto& counts = worker_.counters_.udp;
-  used_ = worker_.loop_.now();
+void Association::take_answer(const net::Packet& packet) {
+  auto& counts = datagrams_.counts();
+  used_ = loop_.now();
   auto* entry = destinations_.answered_by(packet.from, wall_clock());
   if (entry != nullptr) {
     if (may_answer(*entry, packet.payload.size())) to_client(known_as(*entry, packet.from), packet.payload);
@@ -56,12 +56,12 @@ void Worker::Association::take_answer(const net::Packet& packet) {
   if (relay_) return counts.drop(UdpDrop::unasked);
   const auto route = decide({packet.from.ip, packet.from.port});
   if (!route || (*route)->next || (*route)->data == DataDirection::push) return counts.drop(UdpDrop::unasked);
-  worker_.counters_.routes[(*route)->id].to_client_bytes += packet.payload.size();
-  flow_.to_client.bytes += packet.payload.size();
+  around_.route_carried((*route)->id, 0, packet.payload.size());
+  client_.to_client.bytes += packet.payload.size();
   to_client(socks::Target::of(packet.from), packet.payload);
 }
 
-void Worker::Association::report_icmp() {
+void Association::report_icmp() {
   while (const auto met = net::next_icmp_error(remote_->fd())) {
     const auto code = udp_error_code(met->six, met->type, met->code);
     const auto* entry = destinations_.answered_by(met->destination, wall_clock());
@@ -70,16 +70,16 @@ void Worker::Association::report_icmp() {
   }
 }
 
-void Worker::Association::to_server(const socks::Target& target, ByteSpan payload) {
-  auto& counts = worker_.counters_.udp;
-  const auto now = worker_.loop_.now();
+void Association::to_server(const socks::Target& target, ByteSpan payload) {
+  auto& counts = datagrams_.counts();
+  const auto now = loop_.now();
   used_ = now;
   used_once_ = true;
   auto admission = destinations_.admit(target, now, wall_clock());
   if (admission.entry == nullptr) {
     counts.drop(admission.for_limit ? UdpDrop::limit : UdpDrop::denied);
     if (admission.news && !admission.for_limit) {
-      worker_.counters_.note({{}, client_name(), target.destination().text(), admission.news->code, admission.news->text()});
+      around_.destination_refused(client_name(), target.destination(), *admission.news);
       log::warn("proxy", "datagrams refused",
                 {{"from", client_name()}, {"to", target.destination().text()}, {"reason", std::string(epif::name(admission.news->code))},
                  {"why", admission.news->text()}});
@@ -104,44 +104,44 @@ void Worker::Association::to_server(const socks::Target& target, ByteSpan payloa
   if (!entry.resolving) resolve(entry);
 }
 
-void Worker::Association::send(Destinations::Entry& entry, ByteSpan payload) {
+void Association::send(Destinations::Entry& entry, ByteSpan payload) {
   entry.to_server_bytes += payload.size();
-  flow_.to_server.bytes += payload.size();
-  worker_.datagrams_->sender().add(*remote_, *entry.at, 0, payload);
+  client_.to_server.bytes += payload.size();
+  datagrams_.sender().add(*remote_, *entry.at, 0, payload);
 }
 
-void Worker::Association::resolve(Destinations::Entry& entry) {
+void Association::resolve(Destinations::Entry& entry) {
   entry.resolving = true;
   if (onward::is_dns_service(entry.asked)) {
-    const auto servers = onward::name_servers_or_system(worker_.shared_.name_servers);
+    const auto servers = onward::name_servers_or_system(shared_.name_servers);
     entry.resolving = false;
     if (servers.empty()) {
-      worker_.counters_.udp.drop(UdpDrop::unresolved, destinations_.take_waiting(entry).size());
+      datagrams_.counts().drop(UdpDrop::unresolved, destinations_.take_waiting(entry).size());
       return;
     }
-    destinations_.set_address(entry, servers.front(), worker_.loop_.now());
+    destinations_.set_address(entry, servers.front(), loop_.now());
     for (const auto& [since, payload] : destinations_.take_waiting(entry)) {
       send(entry, payload);
-      worker_.datagrams_->flush(Datagrams::Direction::to_server);
+      datagrams_.flush(Datagrams::Direction::to_server);
     }
     return;
   }
   net::spawn(find_address(alive_, entry.asked, entry.route));
 }
 
-net::Task<void> Worker::Association::find_address(std::shared_ptr<Association*> alive, Destination asked, RoutePtr route) {
-  auto& worker = (*alive)->worker_;
-  net::Resolver::Asking asking((*alive)->flow_.peer.ip, net::Clock::now() + std::chrono::milliseconds(limits::connect_deadline_ms));
+net::Task<void> Association::find_address(std::shared_ptr<Association*> alive, Destination asked, RoutePtr route) {
+  auto& datagrams = (*alive)->datagrams_;
+  net::Resolver::Asking asking((*alive)->client_.peer.ip, net::Clock::now() + std::chrono::milliseconds(limits::connect_deadline_ms));
   (*alive)->asking_.insert(&asking);
-  auto found = co_await onward::addresses_of(worker.loop_, worker.shared_.resolver, asked, *route, asking);
+  auto found = co_await onward::addresses_of(datagrams.loop(), datagrams.shared().resolver, asked, *route, asking);
   if (*alive == nullptr) co_return;
   (*alive)->asking_.erase(&asking);
   (*alive)->resolved(asked, std::move(found));
 }
 
-void Worker::Association::resolved(const Destination& asked, Result<std::vector<IpAddress>> found) {
+void Association::resolved(const Destination& asked, Result<std::vector<IpAddress>> found) {
   // What was granted before the wait may not be any more.
-  auto admission = destinations_.admit(socks::Target::of(asked), worker_.loop_.now(), wall_clock());
+  auto admission = destinations_.admit(socks::Target::of(asked), loop_.now(), wall_clock());
   if (admission.entry == nullptr) return;
   auto& entry = *admission.entry;
   entry.resolving = false;
@@ -149,35 +149,35 @@ void Worker::Association::resolved(const Destination& asked, Result<std::vector<
   const bool usable = found && (entry.route->destination.block.prefix == 0 ||
                                 entry.route->destination.block.contains(found->front().unmapped()));
   if (!usable) {
-    worker_.counters_.udp.drop(UdpDrop::unresolved, waiting.size());
+    datagrams_.counts().drop(UdpDrop::unresolved, waiting.size());
     log::warn("proxy", "datagrams refused",
               {{"from", client_name()}, {"to", asked.text()}, {"why", found ? "the name leads out of the route" : found.error().text()}});
     return;
   }
-  const auto now = worker_.loop_.now();
+  const auto now = loop_.now();
   destinations_.set_address(entry, {found->front().unmapped(), asked.port}, now);
   for (const auto& [since, payload] : waiting) {
     if (now - since > std::chrono::milliseconds(limits::udp_queued_ms)) {
-      worker_.counters_.udp.drop(UdpDrop::unresolved);
+      datagrams_.counts().drop(UdpDrop::unresolved);
     } else {
       send(entry, payload);
     }
   }
-  worker_.datagrams_->flush(Datagrams::Direction::to_server);
+  datagrams_.flush(Datagrams::Direction::to_server);
 }
 
-void Worker::Association::send_to_next(Destinations::Entry& entry, ByteSpan payload) {
-  auto& counts = worker_.counters_.udp;
+void Association::send_to_next(Destinations::Entry& entry, ByteSpan payload) {
+  auto& counts = datagrams_.counts();
   if (!next_.contains(entry.route->id) && !room_for_next()) return counts.drop(UdpDrop::limit);
   auto* next = next_for(entry.route);
   if (next == nullptr) return counts.drop(UdpDrop::unreachable);
   if (!next->send(socks::Target::of(entry.asked), payload)) return counts.drop(UdpDrop::congested);
   entry.to_server_bytes += payload.size();
-  flow_.to_server.bytes += payload.size();
+  client_.to_server.bytes += payload.size();
   ++counts.to_server;
 }
 
-NextAssociation::Listener Worker::Association::listener(const std::string& route_id) {
+NextAssociation::Listener Association::listener(const std::string& route_id) {
   NextAssociation::Listener made;
   made.datagram = [this, route_id](const socks::Target& source, ByteSpan payload) { take_from_next(route_id, source, payload); };
   made.error = [this](const socks6::UdpMessage& error) {
@@ -189,13 +189,13 @@ NextAssociation::Listener Worker::Association::listener(const std::string& route
   return made;
 }
 
-void Worker::Association::lost_next(const std::string& route_id, const Error& why) const {
+void Association::lost_next(const std::string& route_id, const Error& why) const {
   log::warn("proxy", "datagrams lost their next proxy", {{"from", client_name()}, {"route", route_id}, {"why", why.text()}});
 }
 
-bool Worker::Association::room_for_next() {
+bool Association::room_for_next() {
   if (next_.size() < limits::udp_next_proxies) return true;
-  const auto now = worker_.loop_.now();
+  const auto now = loop_.now();
   // One that failed is not asked again for a while: until then its place is not free either.
   std::erase_if(next_, [&](const auto& entry) { return entry.second.ended() && now >= entry.second.retry; });
   if (next_.size() < limits::udp_next_proxies) return true;
@@ -206,19 +206,19 @@ bool Worker::Association::room_for_next() {
   return true;
 }
 
-NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
+NextAssociation* Association::next_for(const RoutePtr& route) {
   auto& next = next_[route->id];
-  const auto now = worker_.loop_.now();
+  const auto now = loop_.now();
   next.used = now;
   if (!next.ended()) return next.association.get();
   if (now < next.retry) return nullptr;
   next.retry = now + std::chrono::milliseconds(limits::udp_next_retry_ms);
-  if (!route->next->identity.empty() && !worker_.certified_.client) {
+  if (!route->next->identity.empty() && !around_.certified()) {
     lost_next(route->id, {Code::unauthenticated, "the next proxy wants a certificate", route->next->proxy.text(), {},
                           "start this proxy with --cert, --key and --ca"});
     return nullptr;
   }
-  auto place = worker_.shared_.next_associations.enter(flow_.peer.ip);
+  auto place = shared_.next_associations.enter(client_.peer.ip);
   if (!place) {
     lost_next(route->id, {Code::limit, "too many associations with next proxies", {}, place.error().what});
     return nullptr;
@@ -230,20 +230,20 @@ NextAssociation* Worker::Association::next_for(const RoutePtr& route) {
   for (const auto& option : request_.stack) {
     if (socks6::leg_of(option) != socks6::Leg::client_proxy) request.stack.add(onward::on_remote_leg(option));
   }
-  next.association->start(worker_.pool_to(*route->next), std::move(request));
+  next.association->start(around_.pool_to(*route->next), std::move(request));
   return next.association.get();
 }
 
-void Worker::Association::take_from_next(const std::string& route_id, const socks::Target& source, ByteSpan payload) {
-  used_ = worker_.loop_.now();
+void Association::take_from_next(const std::string& route_id, const socks::Target& source, ByteSpan payload) {
+  used_ = loop_.now();
   if (const auto next = next_.find(route_id); next != next_.end()) next->second.used = used_;
   auto* entry = destinations_.answered_on(route_id, source, wall_clock());
   const bool inside = entry != nullptr && leads_to(*entry->route, source.destination());
-  if (!inside) return worker_.counters_.udp.drop(UdpDrop::unasked);
+  if (!inside) return datagrams_.counts().drop(UdpDrop::unasked);
   if (may_answer(*entry, payload.size())) to_client(source, payload);
 }
 
-void Worker::Association::flush() {
+void Association::flush() {
   for (auto& [route, next] : next_) {
     if (next.association) next.association->flush();
   }

@@ -19,18 +19,18 @@ std::uint64_t random_number() {
 }  // namespace
 
 /// A shared UDP port. Outlives the worker's interest in it until its coroutine has ended.
-struct Worker::Datagrams::Port {
+struct Datagrams::Port {
   Port(Datagrams& owner, net::Loop& loop, Fd fd) : datagrams(&owner), socket(std::make_shared<net::DatagramSocket>(loop, std::move(fd))) {}
   Datagrams* datagrams;  ///< null: over
   std::shared_ptr<net::DatagramSocket> socket;  ///< associations whose clients send to it hold it, too
 };
 
-Worker::Datagrams::~Datagrams() {
+Datagrams::~Datagrams() {
   assert(associations_.empty());
   close_ports();
 }
 
-void Worker::Datagrams::close_ports() {
+void Datagrams::close_ports() {
   for (const auto& port : ports_) {
     port->datagrams = nullptr;
     port->socket->interest().fail({Code::internal, "the port is closed"});
@@ -38,14 +38,14 @@ void Worker::Datagrams::close_ports() {
   ports_.clear();
 }
 
-void Worker::Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sharing) {
+void Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sharing) {
   index_ = index;
   sharing_ = sharing;
-  ports_.push_back(std::make_shared<Port>(*this, worker_.loop_, std::move(socket)));
+  ports_.push_back(std::make_shared<Port>(*this, loop_, std::move(socket)));
   net::spawn(serve(ports_.back()));
 }
 
-net::Task<void> Worker::Datagrams::serve(std::shared_ptr<Port> port) {
+net::Task<void> Datagrams::serve(std::shared_ptr<Port> port) {
   for (unsigned batches = 1;; ++batches) {
     auto ready = co_await port->socket->interest().readable();
     if (!ready || port->datagrams == nullptr) co_return;
@@ -55,19 +55,18 @@ net::Task<void> Worker::Datagrams::serve(std::shared_ptr<Port> port) {
   }
 }
 
-void Worker::Datagrams::serve_batch(const std::shared_ptr<net::DatagramSocket>& socket) {
-  auto& counts = worker_.counters_.udp;
+void Datagrams::serve_batch(const std::shared_ptr<net::DatagramSocket>& socket) {
   std::vector<Association*> touched;
   for (const auto& packet : reader().read(*socket)) {
     const auto decoded = socks6::decode_udp_message(packet.payload);
     const auto* complete = socks::done(decoded);
     if (complete == nullptr) {
-      counts.drop(UdpDrop::malformed);
+      counts_.drop(UdpDrop::malformed);
       continue;
     }
     const auto found = by_number_.find(complete->message.association);
     if (found == by_number_.end()) {
-      counts.drop(UdpDrop::no_association);
+      counts_.drop(UdpDrop::no_association);
       continue;
     }
     found->second->take({socket, packet.from, packet.local}, complete->message);
@@ -77,7 +76,7 @@ void Worker::Datagrams::serve_batch(const std::shared_ptr<net::DatagramSocket>& 
   for (auto* association : touched) association->flush();
 }
 
-void Worker::Datagrams::adopt() {
+void Datagrams::adopt() {
   // A cut may end an association here and now, which leaves the set: look at a copy.
   const std::vector<Association*> before(associations_.begin(), associations_.end());
   for (auto* association : before) {
@@ -85,14 +84,15 @@ void Worker::Datagrams::adopt() {
   }
 }
 
-void Worker::Datagrams::add_to(Counters& counters) const {
-  counters.udp.open += associations_.size();
-  for (const auto* association : associations_) association->add_to(counters);
+void Datagrams::add_to(UdpCounts& counts, const Carried& carried) const {
+  counts += counts_;
+  counts.open += associations_.size();
+  for (const auto* association : associations_) association->add_to(counts, carried);
 }
 
-void Worker::Datagrams::enter(Association& association) { associations_.insert(&association); }
+void Datagrams::enter(Association& association) { associations_.insert(&association); }
 
-std::uint64_t Worker::Datagrams::give_number(Association& association) {
+std::uint64_t Datagrams::give_number(Association& association) {
   for (;;) {
     auto number = random_number();
     // The first two bytes lead datagrams to this thread (net::steer_by_number).
@@ -104,20 +104,19 @@ std::uint64_t Worker::Datagrams::give_number(Association& association) {
   }
 }
 
-void Worker::Datagrams::leave(Association& association) {
+void Datagrams::leave(Association& association) {
   associations_.erase(&association);
   std::erase_if(by_number_, [&](const auto& entry) { return entry.second == &association; });
 }
 
-void Worker::Datagrams::flush(Direction direction) {
+void Datagrams::flush(Direction direction) {
   if (!buffers_) return;
-  auto& counts = worker_.counters_.udp;
   sender().flush();
   const auto outcome = sender().take_outcome();
-  (direction == Direction::to_server ? counts.to_server : counts.to_client) += outcome.sent;
-  counts.drop(UdpDrop::congested, outcome.congested);
-  counts.drop(UdpDrop::too_big, outcome.too_big);
-  counts.drop(UdpDrop::unreachable, outcome.unreachable);
+  (direction == Direction::to_server ? counts_.to_server : counts_.to_client) += outcome.sent;
+  counts_.drop(UdpDrop::congested, outcome.congested);
+  counts_.drop(UdpDrop::too_big, outcome.too_big);
+  counts_.drop(UdpDrop::unreachable, outcome.unreachable);
 }
 
 }  // namespace epif::proxy

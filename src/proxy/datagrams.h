@@ -1,29 +1,51 @@
 #pragma once
+#include <functional>
+#include <memory>
 #include <set>
 #include <unordered_map>
+#include <vector>
 
 #include "net/datagrams.h"
-#include "proxy/worker.h"
+#include "net/limiter.h"
+#include "net/resolver.h"
+#include "proxy/port_reservations.h"
+#include "proxy/surroundings.h"
+#include "proxy/udp_counts.h"
 #include "socks/socks6_udp.h"
 
 namespace epif::proxy {
 
-/// UDP in one worker: its associations, the port where SOCKS6 clients send datagrams, and the buffers that all of them use in
+class Association;
+
+/// UDP in one thread: its associations, the port where SOCKS6 clients send datagrams, and the buffers that all of them use in
 /// turn.
-class Worker::Datagrams {
+class Datagrams {
  public:
-  explicit Datagrams(Worker& worker) : worker_(worker) {}
+  /// What all threads share: thread-safe, or read-only after the start. Outlives all of this.
+  struct Shared {
+    net::Limiter& limiter;  ///< where routes give their places
+    net::Limiter& associations;
+    net::Limiter& next_associations;
+    PortReservations& reservations;
+    net::Resolver& resolver;
+    const std::vector<SocketAddress>& name_servers;  ///< of the DNS service; empty: the system's
+  };
+  /// `surroundings` need not be whole yet.
+  Datagrams(net::Loop& loop, Shared shared, Surroundings& surroundings) : loop_(loop), shared_(shared), surroundings_(surroundings) {}
   ~Datagrams();
   Datagrams(const Datagrams&) = delete;
   Datagrams& operator=(const Datagrams&) = delete;
 
-  /// The worker's calls of the same names.
+  /// Takes SOCKS6 datagrams for associations of this thread, which is number `index` of `sharing` that share the port.
   void listen(Fd socket, std::uint16_t index, std::uint16_t sharing);
+  /// The routes have changed.
   void adopt();
   /// Takes no more datagrams of SOCKS6 clients; for the end, while the loop still runs.
   void close_ports();
-  /// Adds what is not in the worker's own counters: open associations and the bytes of their destinations.
-  void add_to(Counters& counters) const;
+  /// Told of each route that a destination has: what it has carried, beside what Surroundings were told.
+  using Carried = std::function<void(const std::string& route, std::uint64_t to_server, std::uint64_t to_client)>;
+  /// Adds what was counted here, and what open associations are at.
+  void add_to(UdpCounts& counts, const Carried& carried) const;
 
   /// From its call on an association hears of new routes, and SOCKS6 gets a number under which datagrams find it.
   void enter(Association& association);
@@ -35,6 +57,10 @@ class Worker::Datagrams {
   void flush(Direction direction);
   [[nodiscard]] net::PacketReader& reader() { return buffers().reader; }
   [[nodiscard]] net::PacketSender& sender() { return buffers().sender; }
+  [[nodiscard]] net::Loop& loop() const { return loop_; }
+  [[nodiscard]] const Shared& shared() const { return shared_; }
+  [[nodiscard]] Surroundings& surroundings() const { return surroundings_; }
+  [[nodiscard]] UdpCounts& counts() { return counts_; }
 
  private:
   struct Port;
@@ -49,7 +75,10 @@ class Worker::Datagrams {
   static net::Task<void> serve(std::shared_ptr<Port> port);
   void serve_batch(const std::shared_ptr<net::DatagramSocket>& socket);
 
-  Worker& worker_;
+  net::Loop& loop_;
+  const Shared shared_;
+  Surroundings& surroundings_;
+  UdpCounts counts_;
   std::unique_ptr<Buffers> buffers_;
   std::vector<std::shared_ptr<Port>> ports_;
   std::set<Association*> associations_;

@@ -6,7 +6,8 @@
 namespace epif::proxy {
 
 net::Task<void> Worker::Session::associate(admission::Conversation& talk, const admission::ClientRequest& request) {
-  Association association(worker_, flow_, *client_, request);
+  Client client{*client_, flow_.peer, flow_.identity, flow_.to_server, flow_.to_client, [this](const Error& why) { flow_.cut(why); }};
+  Association association(worker_.datagrams_, std::move(client), request);
   Result<> opened;
   if (request.chain) {
     opened = fail(Code::denied, "chain metadata of an association, which may follow many routes");

@@ -2,7 +2,6 @@
 
 #include "base/limits.h"
 #include "base/log.h"
-#include "proxy/datagrams.h"
 #include "proxy/session.h"
 
 namespace epif::proxy {
@@ -33,7 +32,9 @@ Worker::Worker(net::Loop& loop, Shared& shared, Certified certified, std::shared
       routing_(std::move(routing)),
       open_route_(open_route()),
       controls_(loop),
-      datagrams_(std::make_unique<Datagrams>(*this)) {
+      datagrams_(loop,
+                 {shared.limiter, shared.associations, shared.next_associations, shared.reservations, shared.resolver, shared.name_servers},
+                 *this) {
   adopt(routing_);
 }
 
@@ -46,7 +47,7 @@ void Worker::listen(Fd listener, Listener kind, Dialect dialect) {
 }
 
 void Worker::listen_datagrams(Fd socket, std::uint16_t index, std::uint16_t sharing) {
-  datagrams_->listen(std::move(socket), index, sharing);
+  datagrams_.listen(std::move(socket), index, sharing);
 }
 
 void Worker::accepted(Fd connection, SocketAddress peer, Listener kind, Dialect dialect) {
@@ -127,7 +128,7 @@ void Worker::adopt(std::shared_ptr<const Routing> routing) {
       flow->cut({Code::revoked, "the flow lost its route", flow->route->id, {}, "see the route's policy"});
     }
   }
-  datagrams_->adopt();
+  datagrams_.adopt();
   counters_.fold_withdrawn([this](const std::string& id) { return id == open_route_->id || routing_->has(id); },
                            limits::withdrawn_route_counts);
   drop_unused_pools();
@@ -183,13 +184,13 @@ void Worker::follow_expiry(Flow& flow) {
 net::WarmPool& Worker::pool_to(const NextHop& next) {
   auto& pool = pools_[key_of(next)];
   if (!pool) {
-    const bool certified = !next.identity.empty();
+    const bool secure = !next.identity.empty();
     net::WarmPool::Settings settings;
     settings.to = next.proxy;
-    settings.tls = certified ? certified_.client : nullptr;
+    settings.tls = secure ? certified_.client : nullptr;
     settings.identity = next.identity;
     // In clear there is little to save, and a silent connection soon meets the next proxy's handshake deadline.
-    settings.keep = certified ? shared_.warm : 0;
+    settings.keep = secure ? shared_.warm : 0;
     settings.connect.multipath = shared_.multipath;
     pool = std::make_unique<net::WarmPool>(loop_, std::move(settings));
   }
@@ -230,7 +231,7 @@ void Worker::hand_over(Give give) {
   for (auto* trunk : trunks_) trunk->drain();
   for (auto& [key, pool] : pools_) pool->keep_none();  // the successor keeps its own
   // SOCKS6 datagrams belong to the successor from here on.
-  datagrams_->close_ports();
+  datagrams_.close_ports();
   leave_soon();
 }
 
@@ -239,7 +240,7 @@ void Worker::cut_all(const Error& why) {
   for (auto* flow : before) {
     if (flows_.contains(flow)) flow->cut(why);
   }
-  datagrams_->close_ports();
+  datagrams_.close_ports();
 }
 
 Snapshot Worker::snapshot() const {
@@ -251,7 +252,9 @@ Snapshot Worker::snapshot() const {
   }
   made.counters.functions_connected = controls_.connected();
   made.counters.timers = loop_.timers();
-  datagrams_->add_to(made.counters);
+  datagrams_.add_to(made.counters.udp, [&made](const std::string& route, std::uint64_t to_server, std::uint64_t to_client) {
+    made.counters.routes[route] += {0, to_server, to_client};
+  });
   const auto now = net::Clock::now();
   made.counters.trunks = trunks_.size();
   for (const auto* flow : flows_) {

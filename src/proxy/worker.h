@@ -18,6 +18,7 @@
 #include "onward/upstream.h"
 #include "proxy/certificate_files.h"
 #include "proxy/counters.h"
+#include "proxy/datagrams.h"
 #include "proxy/flow.h"
 #include "proxy/moved_flow.h"
 #include "proxy/pair_keys.h"
@@ -57,10 +58,10 @@ struct Shared {
 
 /// One thread's part of the proxy: its loop, its listeners, its flows. Nothing of a flow is shared with other threads. All
 /// calls are for the loop's own thread; others post.
-class Worker {
+class Worker final : Surroundings {
  public:
   Worker(net::Loop& loop, Shared& shared, Certified certified, std::shared_ptr<const Routing> routing);
-  ~Worker();
+  ~Worker() override;
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -99,10 +100,6 @@ class Worker {
  private:
   class Session;
   friend class Session;
-  class Association;
-  friend class Association;
-  class Datagrams;
-  friend class Datagrams;
   /// Where a stream of a trunk comes from.
   struct TrunkClient {
     SocketAddress peer;
@@ -117,7 +114,15 @@ class Worker {
   void accepted(Fd connection, SocketAddress peer, Listener kind, Dialect dialect);
   [[nodiscard]] net::Task<void> serve(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, net::Limiter::Place place);
   [[nodiscard]] net::Task<void> refuse(Fd connection, SocketAddress peer, Listener kind, Dialect dialect, Error why);
-  [[nodiscard]] net::WarmPool& pool_to(const NextHop& next);
+  // What associations need: worker_associations.cc
+  [[nodiscard]] const Routing& routing() const override;
+  [[nodiscard]] RoutePtr route_for_all() const override;
+  [[nodiscard]] bool certified() const override;
+  [[nodiscard]] net::WarmPool& pool_to(const NextHop& next) override;
+  void route_taken(const std::string& route) override;
+  void route_carried(const std::string& route, std::uint64_t to_server, std::uint64_t to_client) override;
+  void destination_refused(const std::string& client, const Destination& destination, const Error& why) override;
+  void destination_cut(Code why) override;
   [[nodiscard]] net::WarmPool& preconnected(const SocketAddress& server, std::uint32_t keep);
   void fill_pools();
   void drop_unused_pools();
@@ -133,7 +138,7 @@ class Worker {
   std::shared_ptr<const Routing> routing_;
   RoutePtr open_route_;
   bridge::ControlPool controls_;
-  std::unique_ptr<Datagrams> datagrams_;
+  Datagrams datagrams_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::set<Flow*> flows_;
   std::set<net::Trunk*> trunks_;
