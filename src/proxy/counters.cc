@@ -150,7 +150,7 @@ std::string print_metrics(const Snapshot& snapshot, const TableState& table, std
   by_code(out, "epif_proxy_refused_total", "Connections refused before they were open, by reason.", counters.refused);
   by_code(out, "epif_proxy_cut_total", "Open flows that did not come to their proper end, by reason.", counters.ended);
   print_routes(out, snapshot);
-  print_udp(out, counters.udp);
+  association::print_udp(out, counters.udp);
   single(out, "epif_proxy_functions_connected", "gauge", "Control connections to bridging functions.", counters.functions_connected);
   out += fmt::format("# HELP epif_proxy_flows_moved_total Flows of bridging functions that a process took from its predecessor, or gave its successor.\n"
                      "# TYPE epif_proxy_flows_moved_total counter\n"

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "association/udp_counts.h"
 #include "base/error.h"
 #include "base/ip.h"
 #include "model/route.h"
-#include "proxy/udp_counts.h"
 
 /// What one worker counts, and what the admin socket tells. Plain values: each worker owns its own, and hands out copies.
 namespace epif::proxy {
@@ -77,7 +77,7 @@ struct Counters {
   std::uint64_t trunks = 0;            ///< that stand now
   std::uint64_t trunk_flows = 0;       ///< that came on trunks
   std::uint64_t timers = 0;            ///< armed now
-  UdpCounts udp;
+  association::UdpCounts udp;
   Counters& operator+=(const Counters& other);
   /// Keeps it in `recent`.
   void note(Refused one);

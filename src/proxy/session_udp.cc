@@ -1,13 +1,14 @@
+#include "association/association.h"
 #include "base/log.h"
 #include "onward/stack.h"
-#include "proxy/association.h"
 #include "proxy/session.h"
 
 namespace epif::proxy {
 
 net::Task<void> Worker::Session::associate(admission::Conversation& talk, const admission::ClientRequest& request) {
-  Client client{*client_, flow_.peer, flow_.identity, flow_.to_server, flow_.to_client, [this](const Error& why) { flow_.cut(why); }};
-  Association association(worker_.datagrams_, std::move(client), request);
+  const auto cut = [this](const Error& why) { flow_.cut(why); };
+  association::Client client{*client_, flow_.peer, flow_.identity, flow_.to_server, flow_.to_client, cut};
+  association::Association association(worker_.datagrams_, std::move(client), request);
   Result<> opened;
   if (request.chain) {
     opened = fail(Code::denied, "chain metadata of an association, which may follow many routes");

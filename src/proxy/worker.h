@@ -6,6 +6,8 @@
 
 #include "admission/client_sessions.h"
 #include "admission/users.h"
+#include "association/datagrams.h"
+#include "association/port_reservations.h"
 #include "bridge/chain.h"
 #include "bridge/hpke.h"
 #include "model/routing.h"
@@ -18,11 +20,9 @@
 #include "onward/upstream.h"
 #include "proxy/certificate_files.h"
 #include "proxy/counters.h"
-#include "proxy/datagrams.h"
 #include "proxy/flow.h"
 #include "proxy/moved_flow.h"
 #include "proxy/pair_keys.h"
-#include "proxy/port_reservations.h"
 #include "proxy/trunks.h"
 
 namespace epif::proxy {
@@ -46,7 +46,7 @@ struct Shared {
   net::Resolver resolver{};
   net::Limiter associations{udp_limits(limits::udp_associations, limits::udp_associations_per_source)};
   net::Limiter next_associations{udp_limits(limits::udp_next_proxies_all, limits::udp_next_proxies_per_source)};
-  PortReservations reservations{};
+  association::PortReservations reservations{};
   std::vector<SocketAddress> name_servers{};       ///< of the DNS service; empty: the system's
   net::Splice splice = net::Splice::bulk;
   net::Turns turns = net::Turns::batch;            ///< of the workers' threads
@@ -58,7 +58,7 @@ struct Shared {
 
 /// One thread's part of the proxy: its loop, its listeners, its flows. Nothing of a flow is shared with other threads. All
 /// calls are for the loop's own thread; others post.
-class Worker final : Surroundings {
+class Worker final : association::Surroundings {
  public:
   Worker(net::Loop& loop, Shared& shared, Certified certified, std::shared_ptr<const Routing> routing);
   ~Worker() override;
@@ -138,7 +138,7 @@ class Worker final : Surroundings {
   std::shared_ptr<const Routing> routing_;
   RoutePtr open_route_;
   bridge::ControlPool controls_;
-  Datagrams datagrams_;
+  association::Datagrams datagrams_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::set<Flow*> flows_;
   std::set<net::Trunk*> trunks_;

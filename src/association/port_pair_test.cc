@@ -1,4 +1,4 @@
-#include "proxy/port_pair.h"
+#include "association/port_pair.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include "net/datagrams.h"
 #include "net/tcp.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr socks6::PortParity even{1, false}, even_with_counterpart{1, true}, odd{2, false};
@@ -76,4 +76,4 @@ TEST(PortPair, WithoutTheParityThereIsAPortAllTheSame) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::association

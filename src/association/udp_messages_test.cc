@@ -1,12 +1,12 @@
-#include "proxy/udp_messages.h"
+#include "association/udp_messages.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include "association/stream_queue.h"
 #include "base/limits.h"
-#include "proxy/stream_queue.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 using socks6::UdpErrorCode;
@@ -119,4 +119,4 @@ TEST(UdpMessages, AreHandedOnWholeHoweverTheyComeAndABreachEndsThem) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::association

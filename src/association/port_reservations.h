@@ -7,7 +7,7 @@
 #include "base/fd.h"
 #include "base/ip.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// Ports that UDP associations keep as counterparts of their own (SOCKS6 Port Parity option, draft-12 section 7.1.9), each a
 /// bound socket. Thread-safe; asked once an association. Outlives its reservations.
@@ -53,4 +53,4 @@ class PortReservations {
   std::uint64_t next_ = 1;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -6,15 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "association/queued_bytes.h"
 #include "base/ip.h"
 #include "model/routing.h"
 #include "net/loop.h"
-#include "proxy/queued_bytes.h"
 #include "socks/target.h"
 
 /// Where the datagrams of one association may go: pure, asked for each datagram. A destination is decided once and remembered,
 /// granted or not, until the routes change.
-namespace epif::proxy {
+namespace epif::association {
 
 class Destinations {
  public:
@@ -89,4 +89,4 @@ class Destinations {
   std::size_t waiting_bytes_ = 0;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association

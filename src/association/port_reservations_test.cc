@@ -1,9 +1,9 @@
-#include "proxy/port_reservations.h"
+#include "association/port_reservations.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 Fd socket() { return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
@@ -32,4 +32,4 @@ TEST(PortReservations, AReservationEndsWithItsAssociation) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::association

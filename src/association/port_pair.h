@@ -5,7 +5,7 @@
 #include "base/ip.h"
 #include "socks/stack_option.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// Binds a datagram socket. Errors as of net::bind_datagrams().
 using Bind = std::function<Result<Fd>(const SocketAddress& at)>;
@@ -23,4 +23,4 @@ struct PortPair {
 /// whole, else one of the wished parity, else any. Errors: no port is free; those of `bind`.
 [[nodiscard]] Result<PortPair> bind_with_parity(const IpAddress& ip, const socks6::PortParity& wish, const Bind& bind);
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,8 +1,8 @@
-#include "proxy/udp_counts.h"
+#include "association/udp_counts.h"
 
 #include <fmt/format.h>
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr std::array<std::string_view, udp_drop_count> drop_names{
@@ -54,4 +54,4 @@ void print_udp(std::string& out, const UdpCounts& counts) {
   out += fmt::format("epif_proxy_udp_errors_total {}\n", counts.errors_reported);
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -5,15 +5,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "association/port_reservations.h"
+#include "association/surroundings.h"
+#include "association/udp_counts.h"
 #include "net/datagrams.h"
 #include "net/limiter.h"
 #include "net/resolver.h"
-#include "proxy/port_reservations.h"
-#include "proxy/surroundings.h"
-#include "proxy/udp_counts.h"
 #include "socks/socks6_udp.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 class Association;
 
@@ -87,4 +87,4 @@ class Datagrams {
   std::uint16_t sharing_ = 1;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association

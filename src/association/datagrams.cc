@@ -1,10 +1,10 @@
-#include "proxy/datagrams.h"
+#include "association/datagrams.h"
 
 #include <sys/random.h>
 
-#include "proxy/association.h"
+#include "association/association.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr unsigned batches_in_a_row = 8;
@@ -119,4 +119,4 @@ void Datagrams::flush(Direction direction) {
   counts_.drop(UdpDrop::unreachable, outcome.unreachable);
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

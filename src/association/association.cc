@@ -1,14 +1,14 @@
-#include "proxy/association.h"
+#include "association/association.h"
 
 #include <fmt/format.h>
 
+#include "association/port_pair.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "onward/dns_service.h"
 #include "onward/stack.h"
-#include "proxy/port_pair.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 using std::chrono::seconds;
@@ -260,4 +260,4 @@ void Association::add_to(UdpCounts& counts, const Datagrams::Carried& carried) c
   destinations_.each([&](const Destinations::Entry& entry) { carried(entry.route->id, entry.to_server_bytes, entry.to_client_bytes); });
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,9 +1,9 @@
-#include "proxy/next_association.h"
+#include "association/next_association.h"
 
+#include "association/udp_messages.h"
 #include "base/limits.h"
-#include "proxy/udp_messages.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 void NextAssociation::start(net::WarmPool& pool, onward::NextRequest request) {
   net::spawn(run(shared_from_this(), pool, std::move(request)));
@@ -99,4 +99,4 @@ void NextAssociation::finish(const Error& why) {
   listener_ = {};
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

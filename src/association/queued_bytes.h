@@ -1,7 +1,7 @@
 #pragma once
 #include "net/limiter.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// What datagrams of one owner that wait hold, counted with those of all others where the owner has its place. Counted in steps
 /// of limits::udp_queued_step_bytes, so that not every datagram asks. On one loop.
@@ -24,4 +24,4 @@ class QueuedBytes {
   std::size_t held_ = 0;  ///< at place_: whole steps
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association

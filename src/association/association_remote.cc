@@ -1,13 +1,13 @@
+#include "association/association.h"
+#include "association/udp_messages.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "model/reverse_allowance.h"
 #include "net/icmp_error.h"
 #include "onward/dns_service.h"
 #include "onward/stack.h"
-#include "proxy/association.h"
-#include "proxy/udp_messages.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr unsigned batches_in_a_row = 8;
@@ -249,4 +249,4 @@ void Association::flush() {
   }
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -4,13 +4,13 @@
 #include <variant>
 
 #include "admission/conversation.h"
+#include "association/datagrams.h"
+#include "association/destinations.h"
+#include "association/next_association.h"
+#include "association/stream_queue.h"
 #include "net/relay.h"
-#include "proxy/datagrams.h"
-#include "proxy/destinations.h"
-#include "proxy/next_association.h"
-#include "proxy/stream_queue.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// The client of an association, as its connection has shown it. All that is referred to outlives the association.
 struct Client {
@@ -144,4 +144,4 @@ class Association {
   Result<> outcome_{};
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,11 +1,11 @@
-#include "proxy/udp_messages.h"
+#include "association/udp_messages.h"
 
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
 
 #include "net/datagrams.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr unsigned reads_in_a_row = 8;
@@ -81,4 +81,4 @@ std::optional<socks6::UdpErrorCode> udp_error_code(bool six, std::uint8_t type, 
   return network ? network_unreachable : host_unreachable;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,9 +1,9 @@
+#include "association/association.h"
+#include "association/udp_messages.h"
 #include "base/limits.h"
-#include "proxy/association.h"
-#include "proxy/udp_messages.h"
 #include "socks/socks5_udp.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr unsigned batches_in_a_row = 8;
@@ -152,4 +152,4 @@ void Association::flush_to_client() {
   queue_.flush();
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,9 +1,9 @@
-#include "proxy/port_pair.h"
+#include "association/port_pair.h"
 
 #include "base/limits.h"
 #include "net/tcp.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 bool has_parity(std::uint16_t port, std::uint8_t parity) { return parity == 0 || (parity == 2) == (port % 2 == 1); }
 
@@ -36,4 +36,4 @@ Result<PortPair> bind_with_parity(const IpAddress& ip, const socks6::PortParity&
   return best;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,10 +1,10 @@
-#include "proxy/destinations.h"
+#include "association/destinations.h"
 
 #include <gtest/gtest.h>
 
 #include "base/limits.h"
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 using std::chrono::seconds;
@@ -155,4 +155,4 @@ TEST(Destinations, RefusalsRememberedAreBounded) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::association

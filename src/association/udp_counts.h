@@ -5,7 +5,7 @@
 #include <string_view>
 
 /// What one worker counts about UDP.
-namespace epif::proxy {
+namespace epif::association {
 
 /// Why a datagram went no further.
 enum class UdpDrop : std::uint8_t {
@@ -45,4 +45,4 @@ struct UdpCounts {
 /// Appends Prometheus text.
 void print_udp(std::string& out, const UdpCounts& counts);
 
-}  // namespace epif::proxy
+}  // namespace epif::association

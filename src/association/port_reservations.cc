@@ -1,6 +1,6 @@
-#include "proxy/port_reservations.h"
+#include "association/port_reservations.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 void PortReservations::Held::release() {
   if (all_ == nullptr) return;
@@ -36,4 +36,4 @@ std::size_t PortReservations::size() const {
   return kept_.size();
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

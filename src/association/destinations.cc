@@ -1,10 +1,10 @@
-#include "proxy/destinations.h"
+#include "association/destinations.h"
 
 #include <algorithm>
 
 #include "base/limits.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 Destinations::Key Destinations::key_of(const socks::Target& target) {
   if (const auto* name = std::get_if<std::string_view>(&target.host)) return {std::string(*name), target.port};
@@ -141,4 +141,4 @@ void Destinations::each(const std::function<void(const Entry&)>& visit) const {
   for (const auto& [key, entry] : entries_) visit(entry);
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,8 +1,8 @@
 #pragma once
+#include "association/queued_bytes.h"
 #include "net/stream.h"
-#include "proxy/queued_bytes.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// Messages on their way into a TCP connection: whole and in order, or not at all. A full queue drops, since a datagram may
 /// be lost but must not wait for ever. On the stream's loop.
@@ -43,4 +43,4 @@ class StreamQueue {
   std::coroutine_handle<> waiter_{};
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association

@@ -1,8 +1,8 @@
-#include "proxy/queued_bytes.h"
+#include "association/queued_bytes.h"
 
 #include <gtest/gtest.h>
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr std::size_t step = limits::udp_queued_step_bytes;
@@ -41,4 +41,4 @@ TEST(QueuedBytes, WithoutAPlaceAreNotLimited) {
 }
 
 }  // namespace
-}  // namespace epif::proxy
+}  // namespace epif::association

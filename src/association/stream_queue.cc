@@ -1,8 +1,8 @@
-#include "proxy/stream_queue.h"
+#include "association/stream_queue.h"
 
 #include "base/limits.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 bool StreamQueue::push(ByteSpan header, ByteSpan payload) {
   if (closed_ || failed_ || pending_.size() - written_ + header.size() + payload.size() > limits::udp_stream_queue_bytes) return false;
@@ -58,4 +58,4 @@ void StreamQueue::wake() {
   if (waiter_) stream_.loop().resume_soon(std::exchange(waiter_, {}));
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

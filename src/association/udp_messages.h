@@ -4,7 +4,7 @@
 #include "net/stream.h"
 #include "socks/socks6_udp.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// Reads the messages of a SOCKS6 UDP association from its TCP connection, beginning with what was `received` already, until
 /// an orderly end (success), a failure, or an error of `on_message`. `on_batch` follows each read; messages' views end with it. Once `over` is set and the
@@ -16,4 +16,4 @@ namespace epif::proxy {
 /// How an ICMP message is told (draft-12 section 7.3.3): the code by family, type and code; nothing if it has no place there.
 [[nodiscard]] std::optional<socks6::UdpErrorCode> udp_error_code(bool six, std::uint8_t type, std::uint8_t code);
 
-}  // namespace epif::proxy
+}  // namespace epif::association

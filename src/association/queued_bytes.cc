@@ -1,8 +1,8 @@
-#include "proxy/queued_bytes.h"
+#include "association/queued_bytes.h"
 
 #include <cassert>
 
-namespace epif::proxy {
+namespace epif::association {
 namespace {
 
 constexpr std::size_t step = limits::udp_queued_step_bytes;
@@ -31,4 +31,4 @@ void QueuedBytes::give(std::size_t bytes) {
   held_ = wanted;
 }
 
-}  // namespace epif::proxy
+}  // namespace epif::association

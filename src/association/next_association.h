@@ -2,11 +2,11 @@
 #include <functional>
 #include <memory>
 
+#include "association/stream_queue.h"
 #include "onward/next_hop.h"
-#include "proxy/stream_queue.h"
 #include "socks/socks6_udp.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// The UDP association that an association here keeps with a next proxy, for one route: SOCKS6 inside of one TLS or TCP
 /// connection, since what was protected on its way here must stay so. On one loop; lives as long as its own work or its owner.
@@ -63,4 +63,4 @@ class NextAssociation : public std::enable_shared_from_this<NextAssociation> {
   bool ended_ = false;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association

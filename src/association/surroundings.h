@@ -5,7 +5,7 @@
 #include "model/routing.h"
 #include "net/warm_pool.h"
 
-namespace epif::proxy {
+namespace epif::association {
 
 /// What the associations of one thread need of whoever runs them. Called on their loop; outlives them.
 class Surroundings {
@@ -28,4 +28,4 @@ class Surroundings {
   virtual void destination_cut(Code why) = 0;
 };
 
-}  // namespace epif::proxy
+}  // namespace epif::association
