@@ -53,11 +53,6 @@ std::chrono::sys_seconds next_end(const RouteTable& table, std::chrono::sys_seco
   return next;
 }
 
-std::uint64_t reverse_limit(const Route& route, std::uint64_t forward) {
-  if (route.limits.reverse_bytes != 0) return route.limits.reverse_bytes;
-  return std::max(limits::reverse_bytes_min, forward / 100 * limits::reverse_percent);
-}
-
 std::string folder_name(std::string_view client) {
   std::string out;
   for (const char byte : client) {

@@ -26,9 +26,6 @@ using Served = std::map<std::string, std::vector<Route>>;
 /// The moment after `now` at which the next route of method nginx expires; zero: none does.
 [[nodiscard]] std::chrono::sys_seconds next_end(const RouteTable& table, std::chrono::sys_seconds now);
 
-/// Bytes that the direction without data may carry when the other has carried `forward`; only for push and pull.
-[[nodiscard]] std::uint64_t reverse_limit(const Route& route, std::uint64_t forward);
-
 /// A client's name as the name of a folder: letters, digits and '-' stay, '/' becomes '_', the rest %xx.
 [[nodiscard]] std::string folder_name(std::string_view client);
 

@@ -55,14 +55,6 @@ TEST(Served, TheNextEndIsTheEarliestThatIsStillToCome) {
   EXPECT_EQ(next_end(table, now), now + std::chrono::seconds(5));
 }
 
-TEST(Served, TheDirectionWithoutDataHasItsLimit) {
-  EXPECT_EQ(reverse_limit(one(), 0), 1024u * 1024);
-  EXPECT_EQ(reverse_limit(one(), 1'000'000'000), 50'000'000u);
-  auto own = one();
-  own.limits.reverse_bytes = 7;
-  EXPECT_EQ(reverse_limit(own, 1'000'000'000), 7u);
-}
-
 TEST(Served, FolderNamesAreDifferentForDifferentClientsAndLeadNowhereElse) {
   EXPECT_EQ(folder_name("umc/modality-1"), "umc_modality-1");
   EXPECT_EQ(folder_name("../../etc"), "%2e%2e_%2e%2e_etc");

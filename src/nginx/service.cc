@@ -17,6 +17,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "model/reverse_allowance.h"
 #include "net/nft.h"
 #include "net/tcp_table.h"
 #include "nginx/gate.h"
@@ -233,7 +234,7 @@ void Service::count() {
     const bool push = route->data == DataDirection::push;
     const auto forward = push ? entry.received : entry.acked;
     const auto reverse = push ? entry.acked : entry.received;
-    if (reverse <= reverse_limit(*route, forward)) continue;
+    if (reverse <= reverse_allowance(*route, forward)) continue;
     log::error("nginx", Error{Code::limit, "the direction without data carried too much; the flow is cut", route->flow,
                               std::to_string(reverse) + " bytes"});
     over[instance].push_back(*route);

@@ -220,7 +220,8 @@ net::Task<Result<>> Worker::Session::open(admission::Conversation& talk, const a
   auto routed = take_route(decide(request));
   if (!routed) co_return routed;
   if (request.flow.empty()) flow_.wish = request.command == socks::Command::bind ? Wish{true, expected_host(request)} : Wish{false, request.target};
-  routed = believes(request, *flow_.route, {net::local_address(client_->fd()), flow_.peer.ip});
+  const bool own_leg = client_->fd() >= 0;  // a trunk's flow has no socket
+  routed = believes(request, *flow_.route, {own_leg ? net::local_address(client_->fd()) : SocketAddress{}, flow_.peer.ip});
   if (!routed) co_return routed;
   auto chained = co_await open_chain(request);
   if (!chained) co_return chained;
