@@ -239,6 +239,11 @@ def begun_after_changes():
         w.carry("--warm", "4", "--threads", "1")
         w.client.ip("link", "set", "south", "down")
         wait_until(lambda: w.metric("pool_idle") == 4 and w.metric("pool_lost_total") >= 4, "the pool is full, with connections over one link alone", 30)
+        lost = w.metric("pool_lost_total")
+        w.client.ip("-6", "route", "add", "local", "fd09::/64", "dev", "lo", "table", "77")  # as epif's own: leads nowhere else
+        w.client.ip("address", "change", f"{FIRST}/24", "dev", "north", "valid_lft", "5000", "preferred_lft", "5000")
+        w.client.ip("address", "add", "192.0.2.7/32", "dev", "lo")
+        equal(w.metric("pool_lost_total"), lost, "ready connections given up for what changes no way to other hosts")
         w.client.ip("link", "set", "south", "up")
         w.client.ip("route", "replace", "default", "via", "10.4.0.1", "metric", "200")
         w.client.route("10.5.0.0/24", "10.4.0.1")

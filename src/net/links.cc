@@ -58,23 +58,55 @@ Result<std::vector<NodeAddress>> node_addresses() {
   return found;
 }
 
+namespace {
+
+std::uint32_t groups(LinkWatch::Of of) {
+  switch (of) {
+    case LinkWatch::Of::devices: return RTMGRP_LINK;
+    case LinkWatch::Of::addresses: return RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+    case LinkWatch::Of::routes: return RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+  }
+  return 0;
+}
+
+/// True if one of the messages is of a route by which packets leave, or are kept from leaving.
+bool leads_away(ByteSpan messages) {
+  while (messages.size() >= sizeof(nlmsghdr)) {
+    nlmsghdr header{};
+    std::memcpy(&header, messages.data(), sizeof header);
+    if (header.nlmsg_len < sizeof header || header.nlmsg_len > messages.size()) return false;
+    rtmsg route{};
+    if (header.nlmsg_len >= NLMSG_LENGTH(sizeof route)) {
+      std::memcpy(&route, messages.data() + NLMSG_HDRLEN, sizeof route);
+      const bool inward = route.rtm_type == RTN_LOCAL || route.rtm_type == RTN_BROADCAST || route.rtm_type == RTN_ANYCAST || route.rtm_type == RTN_MULTICAST;
+      if (!inward) return true;
+    }
+    messages = messages.subspan(std::min<std::size_t>(messages.size(), NLMSG_ALIGN(header.nlmsg_len)));
+  }
+  return false;
+}
+
+}  // namespace
+
 struct LinkWatch::State {
-  State(Loop& loop, Fd netlink, OnChange callback)
-      : socket(std::move(netlink)), interest(loop, socket.get()), on_change(std::move(callback)) {}
+  State(Loop& loop, Fd netlink, OnChange callback, Of what)
+      : socket(std::move(netlink)), interest(loop, socket.get()), on_change(std::move(callback)), of(what) {}
   Fd socket;
   Interest interest;
   OnChange on_change;
+  Of of;
 
   static Task<void> run(std::shared_ptr<State> state) {
     for (;;) {
       auto ready = co_await state->interest.readable();
       if (!ready) co_return;
-      // What the messages say does not matter: the owner looks at all devices again. A lost message (ENOBUFS) is a change.
+      // Of devices and addresses it does not matter what the messages say: the owner looks at all again. A lost message (ENOBUFS) is a change.
       bool changed = false;
       for (;;) {
-        const auto got = recv(state->socket.get(), state->interest.loop().scratch().data(), 65536, MSG_DONTWAIT);
+        const auto room = state->interest.loop().scratch();
+        const auto got = recv(state->socket.get(), room.data(), room.size(), MSG_DONTWAIT);
         if (got < 0 && errno != ENOBUFS) break;
-        changed = true;
+        changed = changed || got < 0 || state->of != Of::routes || leads_away(ByteSpan(room).first(static_cast<std::size_t>(got)));
       }
       state->interest.drained_read();
       if (changed && state->on_change) state->on_change();
@@ -86,16 +118,14 @@ Result<std::unique_ptr<LinkWatch>> LinkWatch::start(Loop& loop, OnChange on_chan
   Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_LINK;
-  if (of != Of::devices) address.nl_groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-  if (of == Of::routes) address.nl_groups |= RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+  address.nl_groups = groups(of);
   sockaddr generic{};
   static_assert(sizeof address <= sizeof generic);
   std::memcpy(&generic, &address, sizeof address);
   if (!netlink || bind(netlink.get(), &generic, sizeof address) != 0) {
     return fail(system_error(errno, "cannot watch the network devices"));
   }
-  auto state = std::make_shared<State>(loop, std::move(netlink), std::move(on_change));
+  auto state = std::make_shared<State>(loop, std::move(netlink), std::move(on_change), of);
   spawn(State::run(state));
   return std::unique_ptr<LinkWatch>(new LinkWatch(std::move(state)));
 }

@@ -32,14 +32,14 @@ struct NodeAddress {
 /// Those of all devices, but loopback and link-local ones. Sorted. Errors: io.
 [[nodiscard]] Result<std::vector<NodeAddress>> node_addresses();
 
-/// Calls back on the loop's thread whenever a device appeared, vanished or changed (rtnetlink), until its destruction.
+/// Calls back on the loop's thread whenever what it watches appeared, vanished, changed or was confirmed (rtnetlink), until its destruction.
 class LinkWatch {
  public:
   using OnChange = std::function<void()>;
   enum class Of {
     devices,
     addresses,  ///< and devices
-    routes,     ///< and addresses and devices
+    routes,     ///< to other hosts, alone; those by which a node delivers to itself are none
   };
   [[nodiscard]] static Result<std::unique_ptr<LinkWatch>> start(Loop& loop, OnChange on_change, Of of = Of::devices);
   ~LinkWatch();

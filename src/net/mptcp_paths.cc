@@ -48,27 +48,39 @@ void remove_noted(const MptcpPaths::Noted& noted) {
 }  // namespace
 
 MptcpPaths::MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_change)
-    : end_(end), state_file_(std::move(state_file)), ours_(read_notes(state_file_)) {
+    : end_(end), state_file_(std::move(state_file)), ours_(read_notes(state_file_)), on_change_(std::move(on_change)) {
   if (!has_mptcp()) {
     log::warn("mptcp", "this kernel has no MPTCP, or it is switched off (sysctl net.mptcp.enabled); TCP is used");
     return;
   }
-  const auto of = on_change ? LinkWatch::Of::routes : LinkWatch::Of::addresses;
-  const auto changed = [this, tell = std::move(on_change)] {
+  watch(loop);
+  follow();
+}
+
+void MptcpPaths::watch(Loop& loop) {
+  // A router's advertisement confirms addresses every few seconds, and changes none.
+  auto watch = LinkWatch::start(loop, [this] {
+    const auto before = addresses_;
     follow();
-    if (tell) tell();
-  };
-  auto watch = LinkWatch::start(loop, changed, of);
+    if (on_change_ && addresses_ != before) on_change_();
+  }, LinkWatch::Of::addresses);
   if (watch) {
     watch_ = std::move(*watch);
   } else {
     log::warn("mptcp", "addresses that come or go are not seen", {{"why", watch.error().text()}});
   }
-  follow();
+  if (!on_change_) return;
+  auto routes = LinkWatch::start(loop, [this] { on_change_(); }, LinkWatch::Of::routes);
+  if (routes) {
+    route_watch_ = std::move(*routes);
+  } else {
+    log::warn("mptcp", "routes that come or go are not seen", {{"why", routes.error().text()}});
+  }
 }
 
 MptcpPaths::~MptcpPaths() {
   watch_.reset();
+  route_watch_.reset();
   if (left_) return;
   remove_noted(ours_);
   std::error_code ignored;
@@ -116,6 +128,7 @@ Result<> MptcpPaths::adjust() {
   foreign_ = foreign;
   auto addresses = node_addresses();
   if (!addresses) return fail(std::move(addresses.error()));
+  addresses_ = *addresses;
   if (foreign) addresses->clear();
   const auto mine = ours_.endpoints;
   for (const auto& one : mine) {

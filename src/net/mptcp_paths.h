@@ -23,8 +23,8 @@ class MptcpPaths {
     listens,   ///< tells the peer of each address
   };
   /// `state_file`: empty for none; its folder is made if absent. A node without MPTCP, or without the right to change it, is told of in
-  /// the log, and the rest goes on without further paths. `on_change` is called, on the loop's thread, whenever devices, addresses or
-  /// routes changed and the endpoints follow: connections that were made before may lack a path, or have two over one link.
+  /// the log, and the rest goes on without further paths. `on_change` is called, on the loop's thread, whenever the node's addresses, the
+  /// state of their devices or routes have changed: connections that were made before may lack a path, or have two over one link.
   MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_change = {});
   /// Removes what it added, and sets the limits back.
   ~MptcpPaths();
@@ -44,6 +44,7 @@ class MptcpPaths {
 
  private:
   void follow();
+  void watch(Loop& loop);
   [[nodiscard]] Result<> raise_limits();
   [[nodiscard]] Result<> adjust();
   [[nodiscard]] Result<> add(const NodeAddress& address);
@@ -52,7 +53,10 @@ class MptcpPaths {
   End end_;
   std::string state_file_;
   Noted ours_;
+  std::vector<NodeAddress> addresses_;  ///< at the last look
+  std::function<void()> on_change_;
   std::unique_ptr<LinkWatch> watch_;
+  std::unique_ptr<LinkWatch> route_watch_;
   bool foreign_ = false;  ///< others have set endpoints
   bool told_ = false;     ///< of trouble
   bool left_ = false;

@@ -196,7 +196,9 @@ void WarmPool::State::look(const std::shared_ptr<State>& self) {
     self->pause_ms = 0;
   }
   // Misses since the last look: more were wanted than stood ready.
-  if (self->misses > self->misses_seen && self->pause_ms == 0) {
+  if (self->settle.armed()) {
+    // None can stand ready now: that says nothing of how many are wanted.
+  } else if (self->misses > self->misses_seen && self->pause_ms == 0) {
     self->wanted = std::min<std::size_t>(self->wanted * 2,
                                          std::max<std::size_t>(self->settings.keep, limits::warm_pool_connections_most));
   } else if (self->wanted > self->settings.keep) {
@@ -228,8 +230,8 @@ void WarmPool::renew() {
   state.lost += state.idle.size();
   state.idle.clear();
   for (auto* opening : state.openings) opening->cancel({Code::internal, "the ways to the proxy have changed"});
-  state.pause_ms = 0;  // what failed before may do now
-  state.next_try = {};
+  state.next_try = {};  // what failed before may do now
+  if (state.settle.armed()) return;
   state.settle = state.loop.after(settle_pause, [weak = std::weak_ptr(state_)] {
     if (const auto strong = weak.lock()) {
       strong->settle = {};

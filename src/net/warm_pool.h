@@ -48,8 +48,8 @@ class WarmPool {
   [[nodiscard]] Task<Result<Taken>> take(ByteSpan first, TimePoint deadline, Cancel* cancel = nullptr);
   /// The same without waiting: null if none stands ready.
   [[nodiscard]] std::unique_ptr<Stream> take_ready();
-  /// The ways to the proxy have changed: those that stand ready, or are being made, are closed, and others made once there was no
-  /// further call for a moment. Meanwhile requests find none ready.
+  /// The ways to the proxy have changed: those that stand ready, or are being made, are closed, and others made after a
+  /// moment, since changes come in groups. Meanwhile requests find none ready.
   void renew();
   /// From here on none is kept ready; those that stand are closed.
   void keep_none();

@@ -37,7 +37,7 @@ const FlowKey* Record::begin(const Ends& ends, bool outgoing) {
     flow = flows_.try_emplace(key).first;
   }
   ++flow->second.connections;
-  ended_.erase(ends);
+  forget_ended(ends);
   if (exchanges_.size() >= limits::observed_exchanges) {
     exchanges_.erase(by_age_.front());
     by_age_.pop_front();
@@ -91,11 +91,17 @@ void Record::end(const Segment& segment) {
 }
 
 void Record::note_ended(const Ends& ends) {
-  if (!ended_.insert(ends).second) return;
+  forget_ended(ends);
   ended_by_age_.push_back(ends);
-  if (ended_by_age_.size() <= most_ended) return;
-  ended_.erase(ended_by_age_.front());
-  ended_by_age_.pop_front();
+  ended_[ends] = std::prev(ended_by_age_.end());
+  if (ended_.size() > most_ended) forget_ended(Ends(ended_by_age_.front()));
+}
+
+void Record::forget_ended(const Ends& ends) {
+  const auto at = ended_.find(ends);
+  if (at == ended_.end()) return;
+  ended_by_age_.erase(at->second);
+  ended_.erase(at);
 }
 
 const FlowKey* Record::take(const Standing& connection) {

@@ -83,12 +83,13 @@ class Record {
   const FlowKey* datagram(const Segment& segment, bool sent);
   void end(const Segment& segment);
   void note_ended(const Ends& ends);
+  void forget_ended(const Ends& ends);
   Exchange* find(const Ends& ends);
 
   std::map<FlowKey, FlowSeen> flows_;
   std::map<Ends, Exchange> exchanges_;
   std::list<Ends> by_age_;  ///< oldest first; those make room
-  std::set<Ends> ended_;    ///< TCP whose end was seen and that did not begin again; the last ones
+  std::map<Ends, std::list<Ends>::iterator> ended_;  ///< TCP whose end was seen and that did not begin again; the last ones
   std::list<Ends> ended_by_age_;
   std::map<IpAddress, std::string> names_;
   std::list<IpAddress> names_by_age_;
