@@ -11,6 +11,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 #include <system_error>
 #include <thread>
 
@@ -87,6 +88,7 @@ struct Resolver::State : std::enable_shared_from_this<State> {
   mutable std::mutex mutex;
   std::condition_variable news;
   std::map<IpAddress, Source> sources;
+  std::set<std::pair<std::size_t, IpAddress>> by_places;  ///< of sources that have any
   std::deque<IpAddress> turns;  ///< sources with lookups that wait
   std::map<std::string, std::shared_ptr<Lookup>, std::less<>> lookups;
   std::size_t places = 0;
@@ -102,15 +104,14 @@ struct Resolver::State : std::enable_shared_from_this<State> {
     if (sources[asker->source].askers.size() >= limits.asked_per_source && !evict(asker->source)) {
       return fail(Code::limit, "too many names of one client wait for the resolver", name);
     }
-    if (places >= limits.asked) return fail(Code::limit, "too many names wait for the resolver", name);
+    if (places >= limits.asked && !make_room(asker->source)) return fail(Code::limit, "too many names wait for the resolver", name);
     auto& lookup = lookups[name];
     if (!lookup) lookup = std::make_shared<Lookup>(Lookup{name});
     asker->lookup = lookup;
     lookup->askers.push_back(asker);
     auto& source = sources[asker->source];
     source.askers.push_back(asker);
-    ++source.places;
-    ++places;
+    recount(asker->source, source, source.places + 1);
     if (!lookup->under_way && std::ranges::find(source.waiting, lookup) == source.waiting.end()) {
       if (source.waiting.empty()) turns.push_back(asker->source);
       source.waiting.push_back(lookup);
@@ -125,8 +126,29 @@ struct Resolver::State : std::enable_shared_from_this<State> {
 
   void free_place(Asker& asker, Source& source) {
     if (std::exchange(asker.gives_way, true)) return;
-    --source.places;
-    --places;
+    recount(asker.source, source, source.places - 1);
+  }
+
+  void recount(const IpAddress& at, Source& source, std::size_t now) {
+    by_places.erase({source.places, at});
+    places += now - source.places;
+    source.places = now;
+    if (now > 0) by_places.insert({now, at});
+  }
+
+  /// Gives up the newest question of the source that has most, if `at` has fewer even with one more: however many sources ask for
+  /// all they may, a new one gets a place, and all come to have equal parts.
+  bool make_room(const IpAddress& at) {
+    if (by_places.empty() || by_places.rbegin()->first < sources.at(at).places + 2) return false;
+    const auto& askers = sources.at(by_places.rbegin()->second).askers;
+    const auto newest = std::ranges::find_if(askers.rbegin(), askers.rend(), [](const auto& one) { return !one->gives_way; });
+    give_up(*newest);
+    return true;
+  }
+
+  void give_up(const std::shared_ptr<Asker> asker) {
+    tell(asker, fail(Code::limit, "the question for a name was given up for those of others", asker->lookup->name));
+    leave(*asker);
   }
 
   /// The asker's question is over. False: it was already.
@@ -156,9 +178,7 @@ struct Resolver::State : std::enable_shared_from_this<State> {
     const auto& askers = sources.at(at).askers;
     const auto found = std::ranges::find_if(askers, [](const auto& one) { return one->gives_way; });
     if (found == askers.end()) return false;
-    const auto given_up = *found;
-    tell(given_up, fail(Code::limit, "the question for a name was given up for those of others", given_up->lookup->name));
-    leave(*given_up);
+    give_up(*found);
     sources[at];  // its caller goes on with it
     return true;
   }

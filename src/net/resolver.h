@@ -13,7 +13,8 @@ namespace epif::net {
 
 /// Host names to addresses by the system's resolver, which can neither be interrupted nor given a deadline: on threads of its own,
 /// so that no loop waits, and that come and go with the work. Sources take turns (as of source_of()), and none gets more threads
-/// than are still free for others; askers of one name share one answer. Thread-safe; outlives the loops that ask. Its end does not
+/// than are still free for others; where all places are taken, the source with most gives one up for a source with fewer; askers of
+/// one name share one answer. Thread-safe; outlives the loops that ask. Its end does not
 /// wait for what the system is still asked.
 class Resolver {
  public:

@@ -160,7 +160,7 @@ TEST_F(ResolverTest, CancelFreesThePlaceAtOnceAndWhatWaitedIsNeverAsked) {
   FakeSystem system;
   Resolver resolver({.asked = 2, .threads = 1}, system.ask());
   auto& first = put(resolver, "slow1", "10.0.0.1");
-  auto& second = put(resolver, "slow2", "10.0.0.1");
+  auto& second = put(resolver, "slow2", "10.0.0.3");
   auto& third = put(resolver, "quick", "10.0.0.2");
   ASSERT_TRUE(third.answer.has_value());
   EXPECT_EQ(third.answer->error().code, Code::limit);
@@ -174,6 +174,34 @@ TEST_F(ResolverTest, CancelFreesThePlaceAtOnceAndWhatWaitedIsNeverAsked) {
   ASSERT_TRUE(wait([&] { return fourth.answer.has_value(); }));
   EXPECT_TRUE(fourth.answer->has_value());
   EXPECT_EQ(system.asked("slow2"), 0);
+}
+
+TEST_F(ResolverTest, ANewSourceGetsAPlaceHoweverManyAskForAllTheyMay) {
+  FakeSystem system;
+  Resolver resolver({.asked = 64, .asked_per_source = 16, .threads = 4}, system.ask());
+  // Four take all there is, and then forty more ask for as much each.
+  for (int source = 1; source <= 44; ++source) {
+    const auto at = "10.0.0." + std::to_string(source);
+    auto& first = put(resolver, "slow" + at, at.c_str());
+    EXPECT_FALSE(first.answer.has_value()) << "source " << source << " got no place";
+    for (int i = 0; i < 20; ++i) put(resolver, "slow" + at + "-" + std::to_string(i), at.c_str());
+    EXPECT_EQ(resolver.use().asked, std::min(64u, source * 16u));
+  }
+  // What was given up is known at once, and each source still has one that waits.
+  ASSERT_TRUE(wait([&] {
+    return std::ranges::count_if(questions, [](const auto& one) { return !one->answer.has_value(); }) == 64;
+  }));
+  for (std::size_t source = 0; source < 44; ++source) {
+    EXPECT_FALSE(questions[source * 21]->answer.has_value()) << "the first question of source " << source + 1 << " was given up";
+  }
+  for (const auto& one : questions) {
+    EXPECT_TRUE(!one->answer || one->answer->error().code == Code::limit);
+  }
+  auto& more = put(resolver, "slow", "10.0.0.1");
+  EXPECT_EQ(more.answer.has_value(), true) << "one that has its part took another's";
+  system.let_go();
+  ASSERT_TRUE(wait([&] { return std::ranges::all_of(questions, [](const auto& one) { return one->answer.has_value(); }); }));
+  EXPECT_EQ(resolver.use().asked, 0u);
 }
 
 TEST_F(ResolverTest, WhoGivesWayLosesItsPlaceOnlyToOthers) {
