@@ -92,28 +92,30 @@ void Control::hear() {
 }
 
 Departure depart(ControlPool& pool, std::span<Chain* const> running) {
-  std::vector<Chain*> leaving;
-  std::ranges::copy_if(running, std::back_inserter(leaving), [](const Chain* chain) { return chain->state().may_leave(); });
+  std::vector<std::size_t> leaving;  // positions in `running`
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    if (running[i]->state().may_leave()) leaving.push_back(i);
+  }
   std::unordered_map<const Control*, std::size_t> carried;  // links of `leaving` on each control connection
-  for (const auto* chain : leaving)
-    for (const auto& link : chain->state().links) ++carried[link->control().get()];
-  const auto stays = [&](const Chain* chain) {
-    return std::ranges::any_of(chain->state().links, [&](const auto& link) {
+  for (const auto at : leaving)
+    for (const auto& link : running[at]->state().links) ++carried[link->control().get()];
+  const auto stays = [&](std::size_t at) {
+    return std::ranges::any_of(running[at]->state().links, [&](const auto& link) {
       const auto& control = *link->control();
       return !control.may_leave() || control.connections() != carried.at(&control);
     });
   };
   // One that stays keeps its control connections here, and so others that share them.
   for (auto stay = std::ranges::find_if(leaving, stays); stay != leaving.end(); stay = std::ranges::find_if(leaving, stays)) {
-    for (const auto& link : (*stay)->state().links) --carried.at(link->control().get());
+    for (const auto& link : running[*stay]->state().links) --carried.at(link->control().get());
     leaving.erase(stay);
   }
 
   Departure made;
   std::vector<std::shared_ptr<Control>> controls;
   std::unordered_map<const Control*, std::size_t> positions;
-  for (const auto* chain : leaving) {
-    for (const auto& link : chain->state().links) {
+  for (const auto at : leaving) {
+    for (const auto& link : running[at]->state().links) {
       if (!positions.emplace(link->control().get(), controls.size()).second) continue;
       auto moved = link->control()->copy_to_move();
       if (!moved) return {};
@@ -122,7 +124,7 @@ Departure depart(ControlPool& pool, std::span<Chain* const> running) {
     }
   }
   for (const auto& control : controls) control->outlive_connections();
-  for (auto* chain : leaving) made.chains.emplace_back(chain, chain->state().leave(positions));
+  for (const auto at : leaving) made.chains.emplace_back(at, running[at]->state().leave(positions));
   for (const auto& control : controls) control->leave();
   // A function must see the end of whoever has its control connection now, and of nobody else.
   std::erase_if(pool.controls_, [](const auto& entry) { return !entry.second->alive(); });

@@ -43,10 +43,10 @@ struct MovedChain {
   ChainLimits limits;
 };
 
-/// Chains and their control connections; these carry nothing else.
+/// Chains, each with its position among those that run, ascending, and their control connections; these carry nothing else.
 struct Departure {
   std::vector<MovedControl> controls;
-  std::vector<std::pair<const Chain*, MovedChain>> chains;
+  std::vector<std::pair<std::size_t, MovedChain>> chains;
 };
 
 /// Takes out of this process those of `running` that can leave: whose functions hold both sockets, where nothing was released and nothing

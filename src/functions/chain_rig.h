@@ -63,6 +63,7 @@ class ChainRig {
     std::string early_server;
     bridge::ChainLimits limits;
     bridge::PairKeys keys;
+    std::vector<ChainLink> idle{};  ///< if any: another chain of the process, which is opened before and has no streams yet
   };
   ChainRig(std::vector<ChainLink> links, Options options);
   ~ChainRig();
@@ -92,6 +93,7 @@ class ChainRig {
   std::unique_ptr<net::Loop> loop_;
   std::unique_ptr<bridge::ControlPool> pool_;
   std::unique_ptr<bridge::Chain> chain_;
+  std::unique_ptr<bridge::Chain> idle_;
   bridge::Departure departure_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -143,6 +143,11 @@ void ChainRig::settle(std::function<void()> change) {
 
 net::Task<> ChainRig::connection(ChainRig& rig) {
   bridge::FlowHeader header{"test/flow", "umc/modality", "10.2.0.10:4242", DataDirection::push, "research", {}};
+  if (!rig.options_.idle.empty()) {
+    auto idle = co_await bridge::Chain::open(*rig.pool_, rig.options_.idle, header, {});
+    EXPECT_TRUE(idle);
+    if (idle) rig.idle_ = std::move(*idle);
+  }
   auto opened = co_await bridge::Chain::open(*rig.pool_, rig.links_, header, rig.options_.keys);
   if (!opened) {
     rig.settle([&] { rig.refusal_ = opened.error(), rig.opened_ = true; });
@@ -164,6 +169,7 @@ net::Task<> ChainRig::connection(ChainRig& rig) {
     rig.loop_->post([arrival] { arrival->hear(); });  // once it runs
     report = co_await rig.chain_->run_on(*client, *server);
   }
+  rig.idle_.reset();
   rig.settle([&] { rig.chain_.reset(), rig.report_ = std::move(report); });
 }
 
@@ -192,8 +198,11 @@ void ChainRig::reset_server() { reset(server_app_); }
 bool ChainRig::move() {
   std::promise<bool> left;
   loop_->post([this, &left] {
-    bridge::Chain* const running[] = {chain_.get()};
+    std::vector<bridge::Chain*> running;
+    if (idle_) running.push_back(idle_.get());
+    running.push_back(chain_.get());
     departure_ = bridge::depart(*pool_, running);
+    for (const auto& [at, parts] : departure_.chains) EXPECT_EQ(at, running.size() - 1);
     left.set_value(!departure_.chains.empty());
   });
   return left.get_future().get();

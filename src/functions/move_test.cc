@@ -113,6 +113,21 @@ TEST(Move, a_function_may_release_its_streams_afterwards_and_then_the_chain_stay
   EXPECT_EQ(report.functions[0].verdict, "released");
 }
 
+TEST(Move, what_leaves_is_told_by_its_place_among_all_that_run) {
+  const TemporaryFolder folder;
+  FunctionProcess function(folder.path(), "one", "audit");
+  FunctionProcess other(folder.path(), "other", "audit");
+  ChainRig rig(trusted({&function}), {{}, {}, {}, {}, trusted({&other})});
+  ASSERT_FALSE(rig.refusal());
+  ASSERT_TRUE(write_all(rig.client(), "word"));
+  ASSERT_EQ(read_exactly(rig.server(), 4), "word");
+  EXPECT_TRUE(rig.move());
+  end_writing(rig.client());
+  end_writing(rig.server());
+  EXPECT_EQ(read_all(rig.server()).error, 0);
+  EXPECT_FALSE(rig.report().failure);
+}
+
 TEST(Move, a_cut_and_a_function_that_dies_reset_both_ends_afterwards) {
   const TemporaryFolder folder;
   FunctionProcess function(folder.path(), "one", "audit");

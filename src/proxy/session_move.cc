@@ -21,9 +21,12 @@ void Worker::leave_soon() {
 }
 
 void Worker::leave() {
+  std::vector<const Flow*> flows;
   std::vector<bridge::Chain*> running;
   for (const auto* flow : flows_) {
-    if (flow->chain != nullptr && !flow->cut_reason) running.push_back(flow->chain);
+    if (flow->chain == nullptr || flow->cut_reason) continue;
+    flows.push_back(flow);
+    running.push_back(flow->chain);
   }
   auto departure = bridge::depart(controls_, running);
   if (departure.chains.empty()) return;
@@ -31,8 +34,8 @@ void Worker::leave() {
   leaving->give = give_;
   auto& moved = leaving->moved;
   moved.controls = std::move(departure.controls);
-  for (auto& [chain, parts] : departure.chains) {
-    const auto* flow = *std::ranges::find(flows_, chain, &Flow::chain);
+  for (auto& [at, parts] : departure.chains) {
+    const auto* flow = flows[at];
     MovedFlow one{*flow->route, flow->peer, flow->identity, flow->target, flow->wish, 0, std::move(parts)};
     one.age_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(loop_.now() - flow->since).count());
     left_[flow] = {leaving, moved.flows.size()};
