@@ -49,6 +49,19 @@ def folders():
                                           os.path.join(world.lab.state, "none"), check=False), "has not joined", "--token")
 
 
+@promise("an alias range whose addresses mean this host, its link or many is refused as wrong use, and the orchestrator does not start")
+def alias_range():
+    with World("control-aliasrange") as world:
+        world.init()
+        blocks = {"0.0.0.0/0": "this host", "127.0.0.0/8": "loopback", "169.254.0.0/16": "link-local", "224.0.0.0/4": "multicast",
+                  "::/0": "IPv4 block", "fe80::/10": "IPv4 block", "ff00::/8": "IPv4 block", "::1/128": "IPv4 block"}
+        for block, word in blocks.items():
+            done = world.hosts["orchestrator"].run(epif(), "orchestrator", "run", "--dir", world.folder, "--listen", "10.9.0.7:7443",
+                                                   f"--alias-range={block}", check=False)
+            equal(done.returncode, 2, f"exit code for {block!r}")
+            fails(done, "--alias-range", word)
+
+
 @promise("a port in use, a folder without or with an authority, an unknown store: one message")
 def orchestrator():
     with World("control-orchestrator") as world:

@@ -6,6 +6,7 @@
 
 #include "api/client_config.h"
 #include "command.h"
+#include "orchestrator/aliases.h"
 #include "orchestrator/folder.h"
 #include "orchestrator/service.h"
 #include "stop_signal.h"
@@ -50,11 +51,8 @@ Exit run(const OrchestratorArguments& arguments) {
   if (!listen) return report(listen.error());
   std::optional<Cidr> aliases;
   if (!arguments.alias_range.empty()) {
-    auto range = Cidr::parse(arguments.alias_range);
-    if (!range) return report({Code::usage, "bad --alias-range", arguments.alias_range, range.error().text(), "an IPv4 block, such as 198.18.0.0/15"});
-    if (range->address.is_v6() || range->prefix > 30) {
-      return report({Code::usage, "bad --alias-range", arguments.alias_range, "not an IPv4 block of 4 addresses or more", "such as 198.18.0.0/15"});
-    }
+    auto range = orchestrator::parse_alias_range(arguments.alias_range);
+    if (!range) return report(range.error());
     aliases = *range;
   }
   const StopSignal signals;

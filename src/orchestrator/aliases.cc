@@ -1,5 +1,7 @@
 #include "orchestrator/aliases.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -32,6 +34,26 @@ std::uint32_t spread(const std::string& name) {
 }
 
 }  // namespace
+
+Result<Cidr> parse_alias_range(std::string_view text) {
+  const auto refused = [&](const std::string& why) {
+    return fail(Code::usage, "bad --alias-range", std::string(text), why, "an IPv4 block that no machine uses, such as 198.18.0.0/15");
+  };
+  const auto range = Cidr::parse(text);
+  if (!range) return refused(range.error().text());
+  if (range->address.is_v6() || range->prefix > 30) return refused("not an IPv4 block of 4 addresses or more");
+  // RFC 6890: what a host takes for itself, its link or many.
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> special{{{"0.0.0.0/8", "this host (0.0.0.0/8)"},
+                                                                                          {"127.0.0.0/8", "loopback (127.0.0.0/8)"},
+                                                                                          {"169.254.0.0/16", "link-local (169.254.0.0/16)"},
+                                                                                          {"224.0.0.0/4", "multicast (224.0.0.0/4)"},
+                                                                                          {"255.255.255.255", "broadcast (255.255.255.255)"}}};
+  for (const auto& [block, what] : special) {
+    const auto own = Cidr::parse(block).value();
+    if (own.contains(range->address) || range->contains(own.address)) return refused(fmt::format("it holds addresses of {}", what));
+  }
+  return *range;
+}
 
 void note_aliases(const Assignment& assignment, const Cidr& range, Aliases& aliases) {
   if (assignment.role == Role::proxy) return;

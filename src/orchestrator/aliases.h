@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "model/assignment.h"
 #include "model/resource.h"
@@ -10,6 +11,10 @@
 /// The addresses by which programs reach named nodes of other domains. The redirectors map each back to its name, so it says nothing of
 /// where a node really is, and private ranges may overlap. The assignments in the store are the only memory. Pure.
 namespace epif::orchestrator {
+
+/// The range that a user wishes: an IPv4 block of 4 addresses or more, in which no address has a meaning of its own (loopback,
+/// link-local, multicast and such): a redirector must neither capture nor guard these. Errors: usage.
+[[nodiscard]] Result<Cidr> parse_alias_range(std::string_view text);
 
 /// hostname -> alias
 using Aliases = std::map<std::string, IpAddress>;

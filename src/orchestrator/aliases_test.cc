@@ -33,6 +33,23 @@ TEST(Aliases, no_two_names_share_an_address_and_a_full_range_is_an_answer) {
   EXPECT_TRUE(book.take("node-3"));
 }
 
+TEST(Aliases, a_range_in_which_addresses_mean_more_than_a_machine_is_refused) {
+  for (const auto* good : {"198.18.0.0/15", "10.0.0.0/8", "100.64.0.0/10", "169.253.0.0/16", "223.255.255.252/30", "240.0.0.0/16"}) {
+    const auto made = parse_alias_range(good);
+    ASSERT_TRUE(made) << made.error().text();
+    EXPECT_EQ(made->text(), good);
+  }
+  for (const auto* bad : {"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "0.1.0.0/16", "127.0.0.0/8", "127.5.0.0/16", "126.0.0.0/7", "169.254.0.0/16",
+                          "169.254.7.0/24", "169.254.0.0/15", "224.0.0.0/4", "239.1.0.0/16", "255.255.255.252/30", "240.0.0.0/4", "::/0", "fe80::/10",
+                          "ff00::/8", "::1/128", "fd00::/8", "::ffff:127.0.0.0/104", "198.18.0.1/32", "198.18.0.0/31", "198.18.0.1/15", "x", ""}) {
+    const auto made = parse_alias_range(bad);
+    ASSERT_FALSE(made) << bad;
+    EXPECT_EQ(made.error().code, Code::usage) << bad;
+    EXPECT_NE(made.error().text().find("--alias-range"), std::string::npos) << made.error().text();
+  }
+  EXPECT_NE(parse_alias_range("127.0.0.0/8").error().text().find("holds addresses of loopback"), std::string::npos);
+}
+
 TEST(Aliases, a_range_in_which_a_machine_is_and_a_name_of_two_nodes_give_none) {
   ResourceSet resources;
   resources.nodes["a/x"].hostname = resources.nodes["b/x"].hostname = "x";
