@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "trace/walk.h"
 
@@ -19,6 +20,43 @@ bool concerns(const Route& route, const Destination& destination) {
   return route.destination.block.contains(std::get<IpAddress>(destination.host).unmapped());
 }
 
+/// How well a route of this name answers the question: less is better. The redirector's own table comes before a proxy's, where the
+/// name means the server's own address, unless a proxy is asked; then what would serve, then what the rules capture.
+auto rank(const Question& question, const View& view, const Table& table, const Route& route) {
+  const auto& block = route.destination.block;
+  const auto port = question.destination.port == 0 ? route.destination.ports.first : question.destination.port;
+  const SocketAddress at{block.address, port};
+  const bool by_proxy = !question.from.empty() || view.guards.empty();
+  bool serves = route.protocol == question.protocol && route.destination.ports.contains(port) && route.blocked.empty() &&
+                (route.expires == std::chrono::sys_seconds{} || route.expires > view.now);
+  if (table.role == Role::redirector && serves && !route.nginx) {
+    auto table_here = table.routes;
+    static_cast<void>(redirect::resolve_users(table_here));
+    const redirect::Routes routes(std::move(table_here));
+    const auto found = routes.find({at, question.protocol, question.who ? &*question.who : nullptr}, view.now);
+    serves = found && (*found)->id == route.id;
+  }
+  const auto covers = [&](const CaptureTarget& target) { return target.block.contains(at.ip) && target.ports.contains(port); };
+  const bool captured = std::ranges::any_of(view.guards, [&](const leak::Guard& guard) { return std::ranges::any_of(guard.targets, covers); });
+  return std::tuple((table.role == Role::proxy) != by_proxy, !serves, !captured);
+}
+
+/// The address that a name means: of all routes that have it, that of the one that would serve.
+std::optional<IpAddress> address_of_name(const Question& question, const View& view) {
+  std::optional<IpAddress> best;
+  std::optional<decltype(rank(question, view, view.tables[0], view.tables[0].routes.routes[0]))> least;
+  for (const auto& table : view.tables) {
+    for (const auto& route : table.routes.routes) {
+      if (!concerns(route, question.destination)) continue;
+      const auto its = rank(question, view, table, route);
+      if (least && *least <= its) continue;
+      least = its;
+      best = route.destination.block.address;
+    }
+  }
+  return best;
+}
+
 }  // namespace
 
 Result<SocketAddress> resolve(const Question& question, const View& view) {
@@ -27,7 +65,6 @@ Result<SocketAddress> resolve(const Question& question, const View& view) {
   for (const auto& table : view.tables) {
     for (const auto& route : table.routes.routes) {
       if (!concerns(route, question.destination)) continue;
-      if (!address) address = route.destination.block.address;
       if (route.destination.ports.first == route.destination.ports.last) ports.insert(route.destination.ports.first);
     }
     for (const auto& refusal : table.routes.refusals) {
@@ -37,6 +74,7 @@ Result<SocketAddress> resolve(const Question& question, const View& view) {
     }
   }
   if (const auto* given = std::get_if<IpAddress>(&question.destination.host)) address = given->unmapped();
+  else address = address_of_name(question, view);
   if (!address) {
     return fail(Code::not_found, "no route on this node has this name", std::get<std::string>(question.destination.host), {},
                 "ask for the address");

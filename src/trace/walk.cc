@@ -127,11 +127,12 @@ class Walk {
                             fmt::format("The kernel sends it to NGINX at {}; no program of ours is on its way.", nginx.text()),
                             {{"listen_port", std::to_string(guard.listen_port)}, {"nginx", nginx.text()}}});
     answer_.hops.push_back(route_hop("The redirector's table", *route));
+    if (!route->name.empty()) asked_.host = route->name;
     if (!tried("proxy", nginx, "NGINX at " + nginx.text())) return true;
     const auto* there = nginxs_table(nginx, table);
     if (there == nullptr) {
-      say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), wanted_.text()));
-    } else if (const auto* served = served_by_nginx(*there, nginx, looks_.address_towards(wanted_.ip))) {
+      say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), asked_.text()));
+    } else if (const auto* served = served_by_nginx(*there, *route, looks_.address_towards(wanted_.ip))) {
       upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
     }
     return true;
@@ -148,30 +149,41 @@ class Walk {
     return at == view_.tables.end() ? nullptr : &at->routes;
   }
 
-  /// The route of `table` that NGINX follows at this port; null if the connection is refused there. `here`: the client's address,
-  /// where it is known: that of the program's socket, which it has before the kernel leads the connection to NGINX.
-  const Route* served_by_nginx(const RouteTable& table, const SocketAddress& nginx, const std::optional<IpAddress>& here) {
-    const auto refused = [&](const std::string& why) {
+  /// The route of `table` for the same flow as the client's `asked`. By its id, since with a name the client's address may be an
+  /// alias; in tables that were written by hand ids may differ, and the server's address tells.
+  [[nodiscard]] const Route* same_flow(const RouteTable& table, const Route& asked) const {
+    const auto& nginx = asked.nginx->listen;
+    const auto at_its_port = [&](const Route& one) { return one.nginx && one.nginx->listen == nginx; };
+    const auto same_server = [&](const Route& one) { return nginx::server_of(one) == wanted_; };
+    const auto same_id = [&](const Route& one) { return one.id == asked.id && (same_server(one) || (!one.name.empty() && one.name == asked.name)); };
+    auto at = std::ranges::find_if(table.routes, [&](const Route& one) { return at_its_port(one) && same_id(one); });
+    if (at == table.routes.end()) at = std::ranges::find_if(table.routes, [&](const Route& one) { return at_its_port(one) && same_server(one); });
+    return at == table.routes.end() ? nullptr : &*at;
+  }
+
+  /// The route of `table` that NGINX follows for the client's `asked`; null if the connection is refused there. `here`: the client's
+  /// address, where it is known: that of the program's socket, which it has before the kernel leads the connection to NGINX.
+  const Route* served_by_nginx(const RouteTable& table, const Route& asked, const std::optional<IpAddress>& here) {
+    const auto& nginx = asked.nginx->listen;
+    const auto refused = [&](const std::string& why) -> const Route* {
       refuse({"proxy", State::refuses, fmt::format("NGINX at {} refuses it: {}.", nginx.text(), why), {{"nginx", nginx.text()}}});
       return nullptr;
     };
-    for (const auto& route : table.routes) {
-      if (!route.nginx || route.nginx->listen != nginx || nginx::server_of(route) != wanted_) continue;
-      if (!nginx::is_served(route, view_.now)) return refused(why_not_served(route));
-      std::vector<std::string> clients;
-      for (const auto& client : route.nginx->clients) clients.push_back(client.text());
-      const auto let_in = fmt::format("{}", fmt::join(clients, ", "));
-      if (here && std::ranges::find(route.nginx->clients, *here) == route.nginx->clients.end()) {
-        return refused(fmt::format("it lets in {}, and this node comes from {}", let_in, here->text()));
-      }
-      auto hop = route_hop("NGINX at " + nginx.text(), route);
-      hop.hop = "proxy";
-      hop.says += fmt::format(" It lets in {} and carries {}.", let_in, route.nginx->http ? "HTTP, request by request" : "bytes");
-      hop.facts.insert(hop.facts.end(), {{"nginx", nginx.text()}, {"clients", let_in}, {"upstream", wanted_.text()}});
-      answer_.hops.push_back(std::move(hop));
-      return &route;
+    const auto* route = same_flow(table, asked);
+    if (route == nullptr) return refused(fmt::format("its table leads no client of this port to {}", asked_.text()));
+    if (!nginx::is_served(*route, view_.now)) return refused(why_not_served(*route));
+    std::vector<std::string> clients;
+    for (const auto& client : route->nginx->clients) clients.push_back(client.text());
+    const auto let_in = fmt::format("{}", fmt::join(clients, ", "));
+    if (here && std::ranges::find(route->nginx->clients, *here) == route->nginx->clients.end()) {
+      return refused(fmt::format("it lets in {}, and this node comes from {}", let_in, here->text()));
     }
-    return refused(fmt::format("its table leads no client of this port to {}", wanted_.text()));
+    auto hop = route_hop("NGINX at " + nginx.text(), *route);
+    hop.hop = "proxy";
+    hop.says += fmt::format(" It lets in {} and carries {}.", let_in, route->nginx->http ? "HTTP, request by request" : "bytes");
+    hop.facts.insert(hop.facts.end(), {{"nginx", nginx.text()}, {"clients", let_in}, {"upstream", nginx::server_of(*route).text()}});
+    answer_.hops.push_back(std::move(hop));
+    return route;
   }
 
   /// False if no proxy's table lies here.
@@ -241,7 +253,7 @@ class Walk {
   void for_asker(const Routing& routing, const Route& route, const Asker& asker, const std::string& label) {
     if (route.nginx) {
       const auto& nginx = route.nginx->listen;
-      if (const auto* served = served_by_nginx(routing.table(), nginx, {})) upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
+      if (const auto* served = served_by_nginx(routing.table(), route, {})) upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
       return;
     }
     const auto who = asker.identity.empty() ? asker.address.text() : asker.identity;

@@ -77,8 +77,8 @@ struct Answer {
   std::vector<std::string> refusals{};  ///< recent ones of this destination, newest last
 };
 
-/// The address and port that a question means. Names are found in the routes, as the redirector does. Errors: not_found (no route
-/// has the name), usage (several ports).
+/// The address and port that a question means. Names are found in the routes, as the redirector does: of several that have the name
+/// counts the one that would serve. Errors: not_found (no route has the name), usage (several ports).
 [[nodiscard]] Result<SocketAddress> resolve(const Question& question, const View& view);
 /// The walk itself. Ends at the first hop that refuses, or where another host would have to be asked. With `from`, and on a node
 /// without a guard that holds a proxy's table, it begins at the proxy: for each hop before it that has a route there, one walk

@@ -143,6 +143,70 @@ TEST(Walk, NginxIsFollowedToTheServerWhereTheProxysTableIsSeen) {
   EXPECT_NE(refusal().find("no client of this port"), std::string::npos);
 }
 
+TEST(Walk, NginxIsFollowedByTheFlowWhereTheClientsAddressIsAnAlias) {
+  World world;
+  auto carried = route("fast", "198.18.5.5:80");
+  carried.name = "pacs.example";
+  carried.nginx = NginxPort{at("10.1.0.2:21000"), {*IpAddress::parse("10.8.0.10")}, false};
+  world.view.tables[0].routes.routes = {carried};
+  world.view.guards[0].targets = redirect::Routes(world.view.tables[0].routes).targets();
+  carried.peers = {"umc/node"};
+  carried.destination = *CaptureTarget::parse("10.2.0.20:80");
+  auto& there = world.view.tables[1].routes.routes;
+  auto other = carried;
+  other.id = "another";
+  other.name = "other.example";
+  other.destination = *CaptureTarget::parse("10.2.0.21:80");
+  there = {other, carried};
+  for (const auto* asked : {"198.18.5.5:80", "pacs.example:80"}) {
+    const auto answer = world.ask(asked);
+    EXPECT_EQ(answer.verdict, Verdict::passes) << answer.hops.back().says;
+    EXPECT_EQ(answer.destination, "198.18.5.5:80");
+    EXPECT_EQ(hops(answer), (std::vector<std::string>{"capture", "route", "proxy", "upstream"}));
+    EXPECT_NE(answer.hops.back().says.find("connects to 10.2.0.20:80"), std::string::npos) << answer.hops.back().says;
+  }
+  there = {other};
+  const auto refused = world.ask("198.18.5.5:80");
+  EXPECT_EQ(refused.verdict, Verdict::refused);
+  EXPECT_NE(refused.hops.back().says.find("no client of this port to pacs.example:80"), std::string::npos) << refused.hops.back().says;
+  // On the proxy's host the name means the server's own address.
+  there = {carried};
+  world.view.guards.clear();
+  world.view.tables.erase(world.view.tables.begin());
+  EXPECT_EQ(hops(world.ask("pacs.example:80")), (std::vector<std::string>{"proxy", "upstream"}));
+}
+
+TEST(Walk, OfSeveralRoutesOfANameCountsTheOneThatWouldServe) {
+  World world;
+  auto& own = world.view.tables[0].routes.routes;
+  const auto serving = own[0];
+  auto expired = serving;
+  expired.id = "old";
+  expired.destination = *CaptureTarget::parse("10.2.0.7:80");
+  expired.expires = now - std::chrono::hours(1);
+  auto datagrams = serving;
+  datagrams.id = "datagrams";
+  datagrams.destination = *CaptureTarget::parse("10.2.0.8:80");
+  datagrams.protocol = Protocol::udp;
+  auto others = serving;
+  others.id = "others";
+  others.destination = *CaptureTarget::parse("10.2.0.9:80");
+  others.selector.users = {"4711"};
+  auto port = serving;
+  port.id = "port";
+  port.destination = *CaptureTarget::parse("10.2.0.6:81");
+  world.view.tables[1].routes.routes[0].destination = *CaptureTarget::parse("10.7.0.7:80");
+  for (auto order = std::vector{serving, expired, datagrams, others, port}; const auto& first : std::vector(order)) {
+    own = order;
+    std::ranges::rotate(own, std::ranges::find(own, first.id, &Route::id));
+    world.view.guards[0].targets = redirect::Routes(world.view.tables[0].routes).targets();
+    EXPECT_EQ(world.ask("pacs.example:80").destination, "10.2.0.20:80") << first.id << " first";
+    std::swap(world.view.tables[0], world.view.tables[1]);
+    EXPECT_EQ(world.ask("pacs.example:80").destination, "10.2.0.20:80") << first.id << " first, behind the proxy's table";
+    std::swap(world.view.tables[0], world.view.tables[1]);
+  }
+}
+
 TEST(Walk, AnotherRedirectorsTableIsNotTakenForNginxs) {
   World world;
   auto carried = route("fast", "10.2.0.20:80");
