@@ -75,4 +75,32 @@ def named():
             equal(capture.stop().packets(), [], "packets to the range on the wan")
 
 
+INSIDE = """apiVersion: epif/v1
+kind: Node
+metadata: {name: inside, domain: vendor}
+spec: {addresses: [198.19.0.7]}
+"""
+
+
+@promise("a machine that is put into the alias range takes no alias out of the redirector's hands, and an application that leads to it says why not")
+def inside():
+    with Named("control-inside") as world:
+        world.start()
+        world.apply(NAMED)
+        world.apply(application("imaging", "treatment", 4242))
+        with Service(world.host("research/pacs").listen(4242), names(b"pacs")):
+            world.wait_phase("imaging", "Running")
+            before = aliases(world, {"pacs.example": b"pacs"})
+            world.apply(INSIDE)
+            world.apply(application("there", "treatment", 4244).replace("to: research/pacs", "to: vendor/inside"))
+            world.wait_phase("there", "Failed")
+            check("those of the alias range 198.18.0.0/15 mean names" in world.client("status", "there").stdout, "no reason")
+            equal(aliases(world, {"pacs.example": b"pacs"}), before, "the address of the name")
+            world.client("stop", "imaging")
+            capture = world.hosts["wan"].capture("umc", f"net {RANGE}")
+            wait_until(lambda: not can_connect(world.host("umc/modality"), before["pacs.example"]), "the address of a withdrawn name is refused")
+            check(not can_connect(world.host("umc/modality"), "198.19.0.7"), "the machine in the range")
+            equal(capture.stop().packets(), [], "packets to the range on the wan")
+
+
 run()

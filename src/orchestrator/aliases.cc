@@ -62,17 +62,26 @@ void note_aliases(const Assignment& assignment, const Cidr& range, Aliases& alia
   }
 }
 
+std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range) {
+  const auto inside = [&](const IpAddress& one) { return range && range->contains(one.unmapped()); };
+  const auto at = std::ranges::find_if(node.addresses, inside);
+  if (at == node.addresses.end()) return {};
+  return fmt::format("{} has the address {}, but those of the alias range {} mean names: give it another one, or the orchestrator another --alias-range", name,
+                     at->text(), range->text());
+}
+
 AliasBook::AliasBook(const std::optional<Cidr>& range, const Aliases& known, const ResourceSet& resources) : range_(range), given_(known) {
   const auto inside = [&](const IpAddress& one) { return range_ && range_->contains(one.unmapped()); };
-  bool foreign = false;
   std::set<std::string> names;
-  for (const auto& [name, proxy] : resources.proxies) foreign = foreign || std::ranges::any_of(proxy.addresses, inside);
   for (const auto& [name, node] : resources.nodes) {
-    foreign = foreign || std::ranges::any_of(node.addresses, inside);
     if (!node.hostname.empty() && !names.insert(plain(node.hostname)).second) ambiguous_.insert(plain(node.hostname));
   }
-  if (foreign) range_.reset();
   std::erase_if(given_, [&](const auto& entry) { return !inside(entry.second) || !taken_.insert(entry.second).second; });
+  const auto keep_off = [&](const std::vector<IpAddress>& machine) {
+    for (const auto& one : machine) taken_.insert(one.unmapped());
+  };
+  for (const auto& [name, proxy] : resources.proxies) keep_off(proxy.addresses);
+  for (const auto& [name, node] : resources.nodes) keep_off(node.addresses);
 }
 
 std::optional<IpAddress> AliasBook::take(const std::string& hostname) {

@@ -22,16 +22,18 @@ using Aliases = std::map<std::string, IpAddress>;
 /// Adds the aliases that a client's assignment holds.
 void note_aliases(const Assignment& assignment, const Cidr& range, Aliases& aliases);
 
+/// Why no flow may lead to this node by its own addresses: one is of the range, where redirectors take it for a name's. Empty if none is.
+[[nodiscard]] std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range);
+
 /// Gives out the addresses of a range. A name that had one keeps it; a new one gets it by its spelling, so that an address that was
 /// given back does not go to the next name: what a program has cached must not mean another node.
 class AliasBook {
  public:
-  /// `range`: IPv4. Where a machine of `resources` has an address inside of it, it is not ours to give, and nobody gets one.
+  /// `range`: IPv4. It stays ours wherever machines are, since programs may have been told any of it: the address of a machine of
+  /// `resources` is only never given to a name that has none yet.
   AliasBook(const std::optional<Cidr>& range, const Aliases& known, const ResourceSet& resources);
   /// Nothing without a range, if all of it is taken, and for a name that several nodes have.
   [[nodiscard]] std::optional<IpAddress> take(const std::string& hostname);
-  /// All of what it may give; nothing if that is nothing.
-  [[nodiscard]] const std::optional<Cidr>& range() const { return range_; }
 
  private:
   std::optional<Cidr> range_;

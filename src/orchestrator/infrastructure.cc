@@ -24,7 +24,7 @@ class Pass {
       order.push_back(environment.name);
       world_.resources.applications[environment.name] = *environment.application;
     }
-    judgement_ = judge(world_.resources, order, policies_, second_);
+    judgement_ = judge(world_.resources, order, policies_, second_, alias_range_);
     reports_ = read_reports(world_);
     Requests requests(world_, judgement_, reports_, now_);
     for (auto& environment : environments_) requests.advance(environment);

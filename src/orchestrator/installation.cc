@@ -59,7 +59,8 @@ class Tables {
   void add(const planner::Install& install) {
     const auto server = input_.resources.nodes.find(install.to);
     if (server == input_.resources.nodes.end() || (install.feasible && is_local(install))) return;
-    const auto reason = refusal(install);
+    auto reason = refusal(install);
+    if (reason.empty()) reason = alias_clash(install.to, server->second, input_.alias_range);
     for (const auto& address : server->second.addresses) {
       const auto destination = target(address, install.port);
       if (reason.empty()) {
@@ -84,8 +85,8 @@ class Tables {
         refusals.push_back({{foreign.block, {}}, {}, "no application was granted a flow from " + name + " to this port of " + whose});
       }
       // What a program has cached must not leave the node once its route has gone.
-      if (!aliases_.range()) continue;
-      refusals.push_back({{*aliases_.range(), {}}, {}, "no application was granted a flow from " + name + " to this port of a node by its name"});
+      if (!input_.alias_range) continue;
+      refusals.push_back({{*input_.alias_range, {}}, {}, "no application was granted a flow from " + name + " to this port of a node by its name"});
     }
   }
 

@@ -37,6 +37,8 @@ struct InstallationInput {
 /// With an alias range the client has, for a named node of another domain behind a proxy, a route to the name's alias in place of the
 /// one to the node's first IPv4 address; those to its other addresses bear no name there. The proxies' routes hold name and own
 /// address.
+/// What is in the range is refused where no route has it, at every node and whatever machine has an address there; to such a machine
+/// no flow leads.
 /// A client's table refuses, with the reason, flows that were not granted and every other destination in foreign domains.
 [[nodiscard]] std::map<std::string, Assignment> install(const InstallationInput& input);
 

@@ -207,6 +207,34 @@ TEST(Installation, a_named_node_has_an_alias_at_the_client_and_its_own_address_a
   }
 }
 
+TEST(Installation, a_machine_inside_of_the_alias_range_opens_nothing_of_it) {
+  const auto range = Cidr::parse("198.18.0.0/15").value();
+  const auto named = [](ResourceSet& all) { all.nodes.at("research/pacs").hostname = "pacs.research"; };
+  const auto before = World(application("push"), named).install({}, {}, range);
+  const World world(application("push"), [&](ResourceSet& all) {
+    named(all);
+    all.nodes.at("vendor/backup").addresses = {*IpAddress::parse("198.19.0.7")};
+  });
+  const auto all = world.install({}, {}, range);
+  EXPECT_EQ(print_routes({{}, 0, all.at("umc/modality").routes.routes, {}}), print_routes({{}, 0, before.at("umc/modality").routes.routes, {}}));
+  for (const auto* node : {"umc/modality", "vendor/backup"}) {
+    EXPECT_TRUE(std::ranges::any_of(all.at(node).routes.refusals, [&](const Refusal& one) { return one.destination.block == range && one.destination.ports.is_all(); })) << node;
+  }
+  // A flow to the machine itself fails and says why.
+  for (const auto* client : {"umc/modality", "research/pacs"}) {
+    const World there(application("push", client, "umc/inside"), [&](ResourceSet& more) {
+      auto& inside = more.nodes["umc/inside"] = more.nodes.at("umc/modality");
+      inside.metadata.name = "inside";
+      inside.addresses = {*IpAddress::parse("198.19.0.7")};
+    });
+    const auto verdict = judge(there.resources, {"app"}, cedar_policies(), now, range).applications.at("app");
+    EXPECT_EQ(verdict.kind, Verdict::Kind::failed) << client;
+    EXPECT_THAT(verdict.reason, HasSubstr("umc/inside has the address 198.19.0.7, but those of the alias range 198.18.0.0/15 mean names"));
+    EXPECT_EQ(there.judgement.applications.at("app").kind, Verdict::Kind::possible) << there.judgement.applications.at("app").reason;
+    for (const auto& [node, assignment] : there.install({}, {}, range)) EXPECT_TRUE(assignment.routes.routes.empty()) << node;
+  }
+}
+
 TEST(Installation, a_selector_stands_in_the_clients_route_alone) {
   const World world(application("push, selector: {user: alice, cgroup: lab.slice}"));
   const auto all = world.install();

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "model/image_reference.h"
+#include "orchestrator/aliases.h"
 
 namespace json = boost::json;
 
@@ -42,7 +43,10 @@ std::string nginx_lacks(const ResourceSet& resources, const planner::Install& in
 }
 
 /// Why a feasible flow cannot be installed as planned; empty if it can. Fail closed: no route is made that means more.
-std::string hindrance(const ResourceSet& resources, const planner::Install& install) {
+std::string hindrance(const ResourceSet& resources, const planner::Install& install, const std::optional<Cidr>& alias_range) {
+  if (const auto server = resources.nodes.find(install.to); server != resources.nodes.end()) {
+    if (auto clash = alias_clash(server->first, server->second, alias_range); !clash.empty()) return clash;
+  }
   for (const auto& name : install.proxies) {
     const auto proxy = resources.proxies.find(name);
     if (proxy == resources.proxies.end() || proxy->second.addresses.empty()) return "proxy " + name + " has no address";
@@ -63,7 +67,7 @@ std::string hindrance(const ResourceSet& resources, const planner::Install& inst
   return {};
 }
 
-Verdict verdict_of(const ResourceSet& resources, const planner::Plan& plan, const std::string& application) {
+Verdict verdict_of(const ResourceSet& resources, const planner::Plan& plan, const std::string& application, const std::optional<Cidr>& alias_range) {
   Verdict out;
   out.kind = Verdict::Kind::possible;
   for (const auto& flow : plan.flows) {
@@ -83,7 +87,7 @@ Verdict verdict_of(const ResourceSet& resources, const planner::Plan& plan, cons
       out.kind = Verdict::Kind::failed;
       out.reason = fmt::format("flow {}: {}", install.flow, install.reason);
     }
-    if (const auto why = hindrance(resources, install); !why.empty() && out.kind == Verdict::Kind::possible) {
+    if (const auto why = hindrance(resources, install, alias_range); !why.empty() && out.kind == Verdict::Kind::possible) {
       out.kind = Verdict::Kind::failed;
       out.reason = fmt::format("flow {}: {}", install.flow, why);
     }
@@ -96,8 +100,8 @@ std::string application_of(const std::string& flow) { return flow.substr(0, flow
 
 class Judge {
  public:
-  Judge(const ResourceSet& resources, const std::vector<std::string>& order, planner::PlanOptions options)
-      : resources_(resources), order_(order), options_(std::move(options)), left_(order.begin(), order.end()) {}
+  Judge(const ResourceSet& resources, const std::vector<std::string>& order, planner::PlanOptions options, const std::optional<Cidr>& alias_range)
+      : resources_(resources), order_(order), options_(std::move(options)), alias_range_(alias_range), left_(order.begin(), order.end()) {}
 
   Judgement run() {
     auto plan = planner::plan(only(resources_, left_), options_);
@@ -107,7 +111,7 @@ class Judge {
     }
     while (plan && set_aside_younger_of_conflicts(*plan)) plan = planner::plan(only(resources_, left_), options_);
     for (const auto& application : left_) {
-      out_.applications[application] = plan ? verdict_of(resources_, *plan, application) : failed(plan.error().text());
+      out_.applications[application] = plan ? verdict_of(resources_, *plan, application, alias_range_) : failed(plan.error().text());
     }
     if (plan) out_.plan = std::move(*plan);
     return std::move(out_);
@@ -131,7 +135,7 @@ class Judge {
       losers.try_emplace(application_of(younger), conflict.reason);
     }
     for (const auto& [application, reason] : losers) {
-      auto verdict = verdict_of(resources_, plan, application);
+      auto verdict = verdict_of(resources_, plan, application, alias_range_);
       verdict.kind = Verdict::Kind::failed;
       verdict.reason = "conflict: " + reason;
       out_.applications[application] = std::move(verdict);
@@ -143,6 +147,7 @@ class Judge {
   const ResourceSet& resources_;
   const std::vector<std::string>& order_;
   planner::PlanOptions options_;
+  const std::optional<Cidr>& alias_range_;
   std::set<std::string> left_;
   Judgement out_;
 };
@@ -150,14 +155,14 @@ class Judge {
 }  // namespace
 
 Judgement judge(const ResourceSet& resources, const std::vector<std::string>& oldest_first, const PolicySource& policies,
-                std::chrono::sys_seconds now) {
+                std::chrono::sys_seconds now, const std::optional<Cidr>& alias_range) {
   auto engine = policies(resources, now);
   if (!engine) {
     Judgement out;
     for (const auto& application : oldest_first) out.applications[application] = failed(engine.error().text());
     return out;
   }
-  return Judge(resources, oldest_first, {.policy = std::move(*engine), .what_if = {}}).run();
+  return Judge(resources, oldest_first, {.policy = std::move(*engine), .what_if = {}}, alias_range).run();
 }
 
 std::string print_flows(const std::vector<planner::DirectionPlan>& flows) {
