@@ -57,7 +57,7 @@ def can_connect(node, address):
         return False
 
 
-@promise("a named node of another domain has an address from the range, which keeps its meaning over a restart and is refused with its route gone")
+@promise("a named node of another domain has an address from the range, which keeps its meaning over a restart, and is refused and no other name's with its route gone")
 def named():
     with Named("control-named") as world:
         world.start()
@@ -73,6 +73,19 @@ def named():
             capture = world.hosts["wan"].capture("umc", f"net {RANGE}")
             wait_until(lambda: not can_connect(world.host("umc/modality"), before["pacs.example"]), "the address of a withdrawn name is refused")
             equal(capture.stop().packets(), [], "packets to the range on the wan")
+            world.client("stop", "late")
+            wait_until(lambda: resolve(world.host("umc/modality"), "pacs.example") == (0, []), "the name has no address while that rests")
+            trace = world.host("umc/modality").run(epif(), "trace", f"{before['pacs.example']}:4242", "--agent", world.state_of("umc/modality"), check=False)
+            equal(trace.returncode, 3, "exit code of trace")
+            check("pacs.example had this address" in trace.stdout, trace.stdout)
+            world.orchestrator_process.kill()
+            world.start_orchestrator()
+            world.apply(NAMED.replace("hostname: pacs.example", "hostname: other.example"))
+            world.apply(application("imaging", "treatment", 4242).replace("name: imaging", "name: next"))
+            world.wait_phase("next", "Running")
+            after = aliases(world, {"other.example": b"pacs"})
+            check(after["other.example"] != before["pacs.example"], "another name has the address that rests")
+            check(not can_connect(world.host("umc/modality"), before["pacs.example"]), "the address that rests")
 
 
 INSIDE = """apiVersion: epif/v1

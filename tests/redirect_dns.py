@@ -139,6 +139,31 @@ def withdrawn():
         equal(service.peers, [], "connections at the server")
 
 
+@promise("a withdrawn name is not answered with an address that is refused by itself, nor after a restart, and nobody else is asked for it")
+def given_back():
+    with Named("dnsback") as w, Datagrams(w.resolver, 53, answer=foreign) as resolver:
+        route = {"id": "a", "flow": "app/a", "destination": f"{MAPPED}:80", "name": "db.example", "next": {"proxy": "10.3.0.30:1080"}}
+        file = write_json(w.lab.path("routes.json"), {"generation": 1, "routes": [route]})
+        redirector = w.redirect("--routes", file, proxy=None)
+        equal(resolve(w.client, "db.example"), (0, [MAPPED]), "granted")
+        wide = {"destination": "10.200.0.0/16", "reason": "no flow"}
+        write_json(file, {"generation": 2, "routes": [], "refusals": [{"destination": MAPPED, "reason": "given back"}, wide]})
+        wait_until(lambda: resolve(w.client, "db.example") == (0, []), "the name has no address")
+        check(is_refused(w.client, MAPPED, 80), "the address got through")
+        redirector.kill()
+        redirector = w.redirect("--routes", file, proxy=None)
+        equal(resolve(w.client, "db.example"), (0, []), "after a restart")
+        write_json(file, {"generation": 3, "routes": [], "refusals": [wide]})
+        redirector.wait_for_log("routes applied")
+        equal(resolve(w.client, "db.example"), (0, []), "once the address has rested")
+        redirector.kill()
+        redirector = w.redirect("--routes", file, proxy=None)
+        equal(resolve(w.client, "db.example"), (0, []), "after a restart later")
+        write_json(file, {"generation": 4, "routes": [route], "refusals": [wide]})
+        wait_until(lambda: resolve(w.client, "db.example") == (0, [MAPPED]), "granted again")
+        equal(resolver.peers, [], "questions at the resolver")
+
+
 @promise("an excluded resolver is asked straight for what is not ours, although a captured block covers it")
 def excluded_resolver():
     with Named("dnsexcluded") as w, Datagrams(w.resolver, 53, answer=foreign) as resolver, Service(w.resolver, 53, foreign_stream) as stream:

@@ -118,6 +118,13 @@ std::string print(const Assignment& assignment) {
   }
   out["instances"] = std::move(instances);
   out["routes"] = json::parse(print_routes(assignment.routes));
+  json::array aliases;
+  for (const auto& told : assignment.aliases) {
+    auto& alias = aliases.emplace_back(json::object{{"name", told.name}, {"address", told.address.text()}}).get_object();
+    if (told.freed != 0) alias["freed"] = told.freed;
+    if (told.until != std::chrono::sys_seconds{}) alias["until"] = told.until.time_since_epoch().count();
+  }
+  if (!aliases.empty()) out["aliases"] = std::move(aliases);
   return json::serialize(out);
 }
 
@@ -174,6 +181,15 @@ Result<Assignment> parse_assignment(std::string_view document) {
     auto routes = parse_routes(json::serialize(from.at("routes")), "assignment.routes");
     if (!routes) return fail(routes.error());
     out.routes = std::move(*routes);
+    if (const auto* aliases = from.if_contains("aliases")) {
+      for (const auto& item : aliases->as_array()) {
+        const auto& told = item.as_object();
+        const auto address = IpAddress::parse(text(told, "address"));
+        if (!address) return fail(address.error());
+        out.aliases.push_back({text(told, "name"), *address, number(told, "freed"),
+                               std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(told, "until")))});
+      }
+    }
     return {};
   });
 }

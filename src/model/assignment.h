@@ -36,6 +36,15 @@ struct WishedInstance {
 /// Stands in the links of an Assignment's routes where only the agent knows the socket's path.
 inline constexpr std::string_view unknown_socket = "/";
 
+/// An address of the orchestrator's alias range that this node's programs know as a name's, or may have cached.
+struct ToldAlias {
+  std::string name;
+  IpAddress address;
+  std::uint64_t freed = 0;           ///< first generation in which no route has it; 0: one has
+  std::chrono::sys_seconds until{};  ///< freed: no program has it cached any more; zero: that generation is not in place yet
+  friend bool operator==(const ToldAlias&, const ToldAlias&) = default;
+};
+
 /// Spec of Assignment: all that one node's agent puts in place. The links in `routes` have `unknown_socket` and peer_pid 0;
 /// the agent fills them in, and blocks a route while one of its instances does not run.
 struct Assignment {
@@ -45,6 +54,7 @@ struct Assignment {
   std::string engine;              ///< proxy only: podman or docker
   RouteTable routes;               ///< generation 0: the agent counts
   std::vector<WishedInstance> instances;
+  std::vector<ToldAlias> aliases;  ///< endpoint only, by name: the orchestrator's memory, no agent needs it
   friend bool operator==(const Assignment&, const Assignment&) = default;
 };
 

@@ -29,5 +29,22 @@ TEST(Assignment, ANumberIsReadAsItStandsThereOrRefused) {
   EXPECT_FALSE(parse_removal(R"({"role":"removed","at":18446744073709551615})"));
 }
 
+TEST(Assignment, AliasesAreReadAsTheyWerePrintedAndNoneAreNoField) {
+  Assignment assignment;
+  assignment.node = assignment.routes.node = "umc/modality";
+  EXPECT_EQ(print(assignment).find("aliases"), std::string::npos);
+  assignment.aliases = {{"old.research", *IpAddress::parse("198.18.0.2"), 7, std::chrono::sys_seconds(std::chrono::seconds(1'795'000'000))},
+                        {"pacs.research", *IpAddress::parse("198.18.0.1")},
+                        {"soon.research", *IpAddress::parse("198.18.0.3"), 9}};
+  const auto read = parse_assignment(print(assignment));
+  ASSERT_TRUE(read) << read.error().text();
+  EXPECT_TRUE(*read == assignment);
+  for (const auto* wrong : {R"("x")", R"({"name":"a"})", R"({"name":"a","address":"x"})", R"({"name":"a","address":"10.0.0.1","freed":-1})"}) {
+    auto text = print(assignment);
+    const auto at = text.find("\"aliases\":[") + 11;
+    EXPECT_FALSE(parse_assignment(text.substr(0, at) + wrong + "]}")) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace epif

@@ -4,9 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
+
+#include "base/limits.h"
 
 namespace epif::orchestrator {
 namespace {
+
+static_assert(alias_rest >= 2 * std::chrono::seconds(limits::dns_lifetime_s), "programs keep a redirector's answer so long");
 
 std::uint32_t number(const IpAddress& address) {
   std::uint32_t out = 0;
@@ -55,11 +60,40 @@ Result<Cidr> parse_alias_range(std::string_view text) {
   return *range;
 }
 
-void note_aliases(const Assignment& assignment, const Cidr& range, Aliases& aliases) {
+void note_aliases(const Assignment& assignment, std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds now,
+                  const std::optional<Cidr>& range, ToldAliases& told) {
   if (assignment.role == Role::proxy) return;
-  for (const auto& route : assignment.routes.routes) {
-    if (!route.name.empty() && range.contains(route.destination.block.address)) aliases[route.name] = route.destination.block.address;
+  auto aliases = assignment.aliases;
+  if (aliases.empty() && range) {  // an older program wrote no list
+    for (const auto& route : assignment.routes.routes) {
+      const auto& address = route.destination.block.address;
+      if (!route.name.empty() && range->contains(address)) aliases.push_back({route.name, address});
+    }
   }
+  for (auto& one : aliases) {
+    if (one.freed != 0 && one.until == std::chrono::sys_seconds{} && in_place >= one.freed) one.until = now + alias_rest;
+  }
+  if (!aliases.empty()) told[assignment.node] = {generation, std::move(aliases)};
+}
+
+bool rests(const ToldAlias& told, std::chrono::sys_seconds now) {
+  return told.freed != 0 && (told.until == std::chrono::sys_seconds{} || told.until > now);
+}
+
+std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use, std::chrono::sys_seconds now) {
+  std::vector<ToldAlias> next, rested;
+  for (const auto& [name, address] : in_use) next.push_back({name, address});
+  for (auto one : before.aliases) {
+    const auto used = in_use.find(one.name);
+    if (used != in_use.end() && used->second == one.address) continue;
+    if (one.freed == 0) one.freed = before.generation + 1;
+    (rests(one, now) ? next : rested).push_back(one);
+  }
+  std::ranges::sort(rested, std::ranges::greater{}, &ToldAlias::until);
+  rested.resize(std::min(rested.size(), rested_aliases_kept));
+  next.insert(next.end(), rested.begin(), rested.end());
+  std::ranges::sort(next, {}, [](const ToldAlias& one) { return std::tie(one.name, one.address); });
+  return next;
 }
 
 std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range) {
@@ -70,13 +104,28 @@ std::string alias_clash(const std::string& name, const Node& node, const std::op
                      at->text(), range->text());
 }
 
-AliasBook::AliasBook(const std::optional<Cidr>& range, const Aliases& known, const ResourceSet& resources) : range_(range), given_(known) {
-  const auto inside = [&](const IpAddress& one) { return range_ && range_->contains(one.unmapped()); };
+AliasBook::AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, const ResourceSet& resources, std::chrono::sys_seconds now)
+    : range_(range) {
   std::set<std::string> names;
   for (const auto& [name, node] : resources.nodes) {
     if (!node.hostname.empty() && !names.insert(plain(node.hostname)).second) ambiguous_.insert(plain(node.hostname));
   }
-  std::erase_if(given_, [&](const auto& entry) { return !inside(entry.second) || !taken_.insert(entry.second).second; });
+  for (const auto& [node, known] : told) {
+    for (const auto& one : known.aliases) {
+      if (!range_ || !range_->contains(one.address.unmapped())) continue;
+      if (one.freed == 0) {
+        if (!given_.contains(one.name) && taken_.insert(one.address).second) given_[one.name] = one.address;
+        continue;
+      }
+      earlier_[one.name].push_back(one.address);
+      if (rests(one, now)) {
+        resting_[one.address].insert(one.name);
+      } else {
+        auto& since = rested_[one.address];
+        since = std::max(since, one.until);
+      }
+    }
+  }
   const auto keep_off = [&](const std::vector<IpAddress>& machine) {
     for (const auto& one : machine) taken_.insert(one.unmapped());
   };
@@ -84,19 +133,39 @@ AliasBook::AliasBook(const std::optional<Cidr>& range, const Aliases& known, con
   for (const auto& [name, node] : resources.nodes) keep_off(node.addresses);
 }
 
-std::optional<IpAddress> AliasBook::take(const std::string& hostname) {
-  if (!range_ || hostname.empty() || ambiguous_.contains(plain(hostname))) return {};
-  if (const auto found = given_.find(hostname); found != given_.end()) return found->second;
+bool AliasBook::may_have(const std::string& hostname, const IpAddress& alias) const {
+  const auto rest = resting_.find(alias);
+  return !taken_.contains(alias) && (rest == resting_.end() || (rest->second.size() == 1 && rest->second.contains(hostname)));
+}
+
+std::optional<IpAddress> AliasBook::choose(const std::string& hostname) const {
+  if (const auto had = earlier_.find(hostname); had != earlier_.end()) {
+    for (const auto& alias : had->second) {
+      if (may_have(hostname, alias)) return alias;
+    }
+  }
   // Neither the first nor the last: programs take them for a network and its broadcast.
   const auto count = (std::uint64_t{1} << (32 - range_->prefix)) - 2;
   for (std::uint64_t tried = 0; tried < count; ++tried) {
     const auto at = (spread(hostname) % count + tried) % count;
     const auto alias = address(number(range_->address) + 1 + static_cast<std::uint32_t>(at));
-    if (!taken_.insert(alias).second) continue;
-    given_[hostname] = alias;
-    return alias;
+    if (may_have(hostname, alias) && !rested_.contains(alias)) return alias;
   }
-  return {};
+  std::optional<IpAddress> longest;
+  for (const auto& [alias, since] : rested_) {
+    if (may_have(hostname, alias) && (!longest || since < rested_.at(*longest))) longest = alias;
+  }
+  return longest;
+}
+
+std::optional<IpAddress> AliasBook::take(const std::string& hostname) {
+  if (!range_ || hostname.empty() || ambiguous_.contains(plain(hostname))) return {};
+  if (const auto found = given_.find(hostname); found != given_.end()) return found->second;
+  const auto alias = choose(hostname);
+  if (!alias) return {};
+  taken_.insert(*alias);
+  given_[hostname] = *alias;
+  return alias;
 }
 
 }  // namespace epif::orchestrator

@@ -1,9 +1,12 @@
 #pragma once
+#include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/assignment.h"
 #include "model/resource.h"
@@ -16,29 +19,55 @@ namespace epif::orchestrator {
 /// link-local, multicast and such): a redirector must neither capture nor guard these. Errors: usage.
 [[nodiscard]] Result<Cidr> parse_alias_range(std::string_view text);
 
-/// hostname -> alias
-using Aliases = std::map<std::string, IpAddress>;
+/// So long an address that was a name's rests once its node's redirector does not answer it any more, before it may be another
+/// name's: programs keep answers for their lifetime, and some for longer.
+inline constexpr std::chrono::seconds alias_rest = std::chrono::hours(1);
+/// Of the aliases that have rested, so many of each node are remembered, so as to give others first.
+inline constexpr std::size_t rested_aliases_kept = 256;
 
-/// Adds the aliases that a client's assignment holds.
-void note_aliases(const Assignment& assignment, const Cidr& range, Aliases& aliases);
+/// What one node's programs have been told, by the Assignment of this generation.
+struct Told {
+  std::uint64_t generation = 0;
+  std::vector<ToldAlias> aliases;
+};
+using ToldAliases = std::map<std::string, Told>;  ///< by node
+
+/// Adds what a client's assignment holds. Where `in_place`, the generation that its agent reports, has no route to an alias any
+/// more, its rest begins.
+void note_aliases(const Assignment& assignment, std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds now,
+                  const std::optional<Cidr>& range, ToldAliases& told);
+
+/// Programs may have it cached, and no route has it.
+[[nodiscard]] bool rests(const ToldAlias& told, std::chrono::sys_seconds now);
+
+/// What stands in the node's next Assignment: those that its routes have by now (name -> alias), and of `before` those that rest or have
+/// rested. Sorted.
+[[nodiscard]] std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use, std::chrono::sys_seconds now);
 
 /// Why no flow may lead to this node by its own addresses: one is of the range, where redirectors take it for a name's. Empty if none is.
 [[nodiscard]] std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range);
 
-/// Gives out the addresses of a range. A name that had one keeps it; a new one gets it by its spelling, so that an address that was
-/// given back does not go to the next name: what a program has cached must not mean another node.
+/// Gives out the addresses of a range: what a program has cached must not mean another node. A name that had one keeps it, or gets it
+/// again; a new one gets one by its spelling that nobody is known to have had; where there is none left, the one that has rested longest.
 class AliasBook {
  public:
   /// `range`: IPv4. It stays ours wherever machines are, since programs may have been told any of it: the address of a machine of
   /// `resources` is only never given to a name that has none yet.
-  AliasBook(const std::optional<Cidr>& range, const Aliases& known, const ResourceSet& resources);
-  /// Nothing without a range, if all of it is taken, and for a name that several nodes have.
+  AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, const ResourceSet& resources, std::chrono::sys_seconds now);
+  /// Nothing without a range, if all of it is taken or rests, and for a name that several nodes have.
   [[nodiscard]] std::optional<IpAddress> take(const std::string& hostname);
 
  private:
+  /// None of it is another's, or rests as another's.
+  [[nodiscard]] bool may_have(const std::string& hostname, const IpAddress& alias) const;
+  [[nodiscard]] std::optional<IpAddress> choose(const std::string& hostname) const;
+
   std::optional<Cidr> range_;
-  Aliases given_;
-  std::set<IpAddress> taken_;
+  std::map<std::string, IpAddress> given_;
+  std::set<IpAddress> taken_;                               ///< by names now, and by machines
+  std::map<std::string, std::vector<IpAddress>> earlier_;   ///< name -> what it had
+  std::map<IpAddress, std::set<std::string>> resting_;
+  std::map<IpAddress, std::chrono::sys_seconds> rested_;    ///< since when
   std::set<std::string> ambiguous_;
 };
 

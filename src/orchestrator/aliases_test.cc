@@ -8,29 +8,34 @@ namespace {
 
 const Cidr range = *Cidr::parse("198.18.0.0/15");
 const ResourceSet nobody;
+constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
+
+IpAddress at(std::string_view text) { return *IpAddress::parse(text); }
+ToldAliases told(std::vector<ToldAlias> aliases) { return {{"umc/modality", {4, std::move(aliases)}}}; }
+AliasBook book(const ToldAliases& known, const Cidr& of = range, const ResourceSet& resources = nobody) { return {of, known, resources, now}; }
 
 TEST(Aliases, a_name_keeps_its_address_whatever_comes_and_goes) {
-  const auto first = AliasBook(range, {}, nobody).take("pacs.research");
+  const auto first = book({}).take("pacs.research");
   ASSERT_TRUE(first);
   EXPECT_TRUE(range.contains(*first));
-  EXPECT_EQ(AliasBook(range, {}, nobody).take("pacs.research"), first) << "nothing depends on who asks first";
-  AliasBook later(range, {{"archive.vendor", *first}}, nobody);
+  EXPECT_EQ(book({}).take("pacs.research"), first) << "nothing depends on who asks first";
+  auto later = book(told({{"archive.vendor", *first}}));
   EXPECT_NE(later.take("pacs.research"), first) << "what was assigned before counts";
   EXPECT_EQ(later.take("archive.vendor"), first);
 }
 
 TEST(Aliases, no_two_names_share_an_address_and_a_full_range_is_an_answer) {
-  AliasBook book(Cidr::parse("10.9.0.0/28").value(), {}, nobody);
+  auto all = book({}, Cidr::parse("10.9.0.0/28").value());
   std::set<IpAddress> seen;
   for (int i = 0; i < 14; ++i) {
-    const auto alias = book.take(fmt::format("node-{}", i));
+    const auto alias = all.take(fmt::format("node-{}", i));
     ASSERT_TRUE(alias);
     EXPECT_TRUE(seen.insert(*alias).second) << alias->text();
   }
   EXPECT_EQ(seen.begin()->text(), "10.9.0.1");
   EXPECT_EQ(seen.rbegin()->text(), "10.9.0.14");
-  EXPECT_FALSE(book.take("one-more"));
-  EXPECT_TRUE(book.take("node-3"));
+  EXPECT_FALSE(all.take("one-more"));
+  EXPECT_TRUE(all.take("node-3"));
 }
 
 TEST(Aliases, a_range_in_which_addresses_mean_more_than_a_machine_is_refused) {
@@ -51,12 +56,12 @@ TEST(Aliases, a_range_in_which_addresses_mean_more_than_a_machine_is_refused) {
 }
 
 TEST(Aliases, a_machines_address_is_never_given_but_the_range_stays_and_names_keep_theirs) {
-  const auto alias = AliasBook(range, {}, nobody).take("y");
+  const auto alias = book({}).take("y");
   ASSERT_TRUE(alias);
   ResourceSet resources;
   resources.nodes["b/x"].addresses = {*alias};
-  EXPECT_EQ(AliasBook(range, {{"y", *alias}}, resources).take("y"), alias) << "what programs have been told keeps its meaning";
-  const auto another = AliasBook(range, {}, resources).take("y");
+  EXPECT_EQ(book(told({{"y", *alias}}), range, resources).take("y"), alias) << "what programs have been told keeps its meaning";
+  const auto another = book({}, range, resources).take("y");
   ASSERT_TRUE(another);
   EXPECT_NE(another, alias);
   EXPECT_NE(alias_clash("b/x", resources.nodes["b/x"], range).find("b/x has the address " + alias->text()), std::string::npos);
@@ -64,12 +69,76 @@ TEST(Aliases, a_machines_address_is_never_given_but_the_range_stays_and_names_ke
   EXPECT_EQ(alias_clash("b/x", resources.nodes["b/x"], Cidr::parse("10.9.0.0/16").value()), "");
 }
 
+TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_to_be_given) {
+  const auto small = Cidr::parse("10.9.0.0/29").value();  // six to give
+  const auto hour = std::chrono::hours(1);
+  const std::vector<ToldAlias> all{{"a", at("10.9.0.1"), 3, now - 2 * hour}, {"b", at("10.9.0.2"), 4}, {"c", at("10.9.0.3"), 4, now + hour},
+                                   {"d", at("10.9.0.4")},                    {"e", at("10.9.0.5"), 2, now - 3 * hour}};
+  EXPECT_EQ(book(told(all), small).take("b")->text(), "10.9.0.2") << "its own, which programs know as its";
+  EXPECT_EQ(book(told(all), small).take("e")->text(), "10.9.0.5");
+  auto next = book(told(all), small);
+  EXPECT_EQ(next.take("new")->text(), "10.9.0.6") << "which nobody had";
+  EXPECT_EQ(next.take("newer")->text(), "10.9.0.5") << "which rested longest";
+  EXPECT_EQ(next.take("newest")->text(), "10.9.0.1");
+  EXPECT_FALSE(next.take("none left")) << "what rests or is in use is nobody's";
+  // What another client may have cached counts as well.
+  auto others = told({{"a", at("10.9.0.1"), 3, now - 2 * hour}});
+  others["umc/other"] = {9, {{"a", at("10.9.0.1"), 9}}};
+  auto spread = book(others, Cidr::parse("10.9.0.0/30").value());
+  EXPECT_EQ(spread.take("x")->text(), "10.9.0.2");
+  EXPECT_FALSE(spread.take("y"));
+}
+
+TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_longer_than_an_answer) {
+  Assignment assignment;
+  assignment.node = "umc/modality";
+  assignment.aliases = {{"a", at("198.18.0.1")}, {"b", at("198.18.0.2")}};
+  const auto note = [&](std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds when) {
+    ToldAliases known;
+    note_aliases(assignment, generation, in_place, when, range, known);
+    return known.at("umc/modality");
+  };
+  assignment.aliases = told_next(note(4, 4, now), {{"a", at("198.18.0.1")}}, now);
+  EXPECT_EQ(assignment.aliases, (std::vector<ToldAlias>{{"a", at("198.18.0.1")}, {"b", at("198.18.0.2"), 5}}));
+  // However late: the agent was away, and its redirector went on to answer.
+  const auto late = now + std::chrono::hours(48);
+  EXPECT_TRUE(rests(note(5, 4, late).aliases[1], late));
+  EXPECT_EQ(told_next(note(5, 4, late), {{"a", at("198.18.0.1")}}, late), assignment.aliases);
+  assignment.aliases = told_next(note(5, 5, late), {{"a", at("198.18.0.1")}}, late);
+  EXPECT_EQ(assignment.aliases[1], (ToldAlias{"b", at("198.18.0.2"), 5, late + alias_rest}));
+  EXPECT_TRUE(rests(assignment.aliases[1], late + std::chrono::minutes(59)));
+  EXPECT_FALSE(rests(assignment.aliases[1], late + alias_rest));
+  EXPECT_EQ(told_next(note(6, 6, late), {{"b", at("198.18.0.2")}}, late), (std::vector<ToldAlias>{{"a", at("198.18.0.1"), 7}, {"b", at("198.18.0.2")}}))
+      << "in use again";
+}
+
+TEST(Aliases, of_those_that_have_rested_the_newest_are_remembered) {
+  Told before{7, {}};
+  for (int i = 0; i < 300; ++i) before.aliases.push_back({fmt::format("node-{}", i), at(fmt::format("198.18.{}.1", i % 256)), 3, now - std::chrono::hours(i)});
+  const auto next = told_next(before, {}, now);
+  EXPECT_EQ(next.size(), rested_aliases_kept);
+  EXPECT_TRUE(std::ranges::all_of(next, [](const auto& one) { return one.until > now - std::chrono::hours(256); }));
+}
+
+TEST(Aliases, what_an_older_program_assigned_is_read_from_its_routes) {
+  Assignment assignment;
+  assignment.node = "umc/modality";
+  for (const auto* destination : {"198.18.0.7:80", "198.18.0.8:80", "10.2.0.1:80"}) {
+    auto& route = assignment.routes.routes.emplace_back();
+    route.destination = *CaptureTarget::parse(destination);
+    route.name = destination;
+  }
+  ToldAliases known;
+  note_aliases(assignment, 1, 1, now, range, known);
+  EXPECT_EQ(known.at("umc/modality").aliases, (std::vector<ToldAlias>{{"198.18.0.7:80", at("198.18.0.7")}, {"198.18.0.8:80", at("198.18.0.8")}}));
+}
+
 TEST(Aliases, a_name_of_two_nodes_has_none) {
   ResourceSet resources;
   resources.nodes["a/x"].hostname = resources.nodes["b/x"].hostname = "x";
-  EXPECT_FALSE(AliasBook(range, {}, resources).take("x"));
-  EXPECT_TRUE(AliasBook(range, {}, resources).take("y"));
-  EXPECT_FALSE(AliasBook({}, {}, nobody).take("y"));
+  EXPECT_FALSE(book({}, range, resources).take("x"));
+  EXPECT_TRUE(book({}, range, resources).take("y"));
+  EXPECT_FALSE(AliasBook({}, {}, nobody, now).take("y"));
 }
 
 }  // namespace

@@ -52,18 +52,25 @@ class Pass {
     }
     for (const auto& [name, record] : world_.assignments) {
       // Most have none, and reading all is most of a pass.
-      const bool named = alias_range_ && record.spec.contains("\"name\":");
+      const bool named = record.spec.contains("\"aliases\":") || (alias_range_ && record.spec.contains("\"name\":"));
       if (!named && !record.spec.contains("\"nginx\":")) continue;
       const auto before = parse_assignment(record.spec);
       if (!before) continue;
       note_nginx_ports(*before, input.nginx_ports);
-      if (alias_range_) note_aliases(*before, *alias_range_, input.aliases);
+      const auto report = reports_.find(name);
+      note_aliases(*before, record.generation, report == reports_.end() ? 0 : report->second.generation, second_, alias_range_, input.aliases);
     }
     input.alias_range = alias_range_;
+    input.now = second_;
     input.expires = ends.flows;
     input.default_expires = ends.ordinary;
     input.policy_version = world_.policy_version;
     assignments_ = install(input);
+    for (const auto& [name, assignment] : assignments_) {
+      for (const auto& one : assignment.aliases) {
+        if (one.until > second_) next_end_ = std::min(next_end_, one.until);
+      }
+    }
   }
 
   void write_requests(const Requests& requests) {

@@ -43,7 +43,7 @@ const Flow* find_flow(const ResourceSet& resources, const planner::Install& inst
 /// The tables of all nodes while flows are put into them.
 class Tables {
  public:
-  explicit Tables(const InstallationInput& input) : input_(input), ports_(input.nginx_ports), aliases_(input.alias_range, input.aliases, input.resources) {
+  explicit Tables(const InstallationInput& input) : input_(input), ports_(input.nginx_ports), aliases_(input.alias_range, input.aliases, input.resources, input.now) {
     for (const auto& [name, node] : input.resources.nodes) {
       out_[name].node = out_[name].routes.node = name;
     }
@@ -63,7 +63,9 @@ class Tables {
     if (reason.empty()) reason = alias_clash(install.to, server->second, input_.alias_range);
     for (const auto& address : server->second.addresses) {
       const auto destination = target(address, install.port);
-      if (reason.empty()) {
+      if (const auto other = resting_name(install.from, address); reason.empty() && !other.empty()) {
+        add_refusals(install, destination, address.text() + " was the alias of " + other + ", and programs may still have it");
+      } else if (reason.empty()) {
         add_routes(install, server->second, destination);
       } else {
         add_refusals(install, destination, reason);
@@ -92,6 +94,7 @@ class Tables {
 
   std::map<std::string, Assignment> finish() {
     for (auto& [name, assignment] : out_) {
+      if (assignment.role == Role::endpoint) remember_aliases(assignment);
       std::ranges::stable_sort(assignment.routes.routes, {}, [](const Route& route) { return route.flow; });
       std::ranges::sort(assignment.instances, {}, &WishedInstance::name);
       auto& refusals = assignment.routes.refusals;
@@ -104,6 +107,26 @@ class Tables {
   }
 
  private:
+  /// The name whose alias this was at the client, if programs there may have it cached; else empty.
+  std::string resting_name(const std::string& client, const IpAddress& address) const {
+    const auto told = input_.aliases.find(client);
+    if (told == input_.aliases.end()) return {};
+    const auto& all = told->second.aliases;
+    const auto at = std::ranges::find_if(all, [&](const ToldAlias& one) { return one.address == address && (one.freed == 0 || rests(one, input_.now)); });
+    return at == all.end() ? std::string() : at->name;
+  }
+
+  /// The exact refusal makes the redirector stop to answer the name with it (redirect/routes.h), so that the rest has an end.
+  void remember_aliases(Assignment& assignment) {
+    const auto told = input_.aliases.find(assignment.node);
+    assignment.aliases = told_next(told == input_.aliases.end() ? Told{} : told->second, aliases_in_use_[assignment.node], input_.now);
+    auto& refusals = assignment.routes.refusals;
+    for (const auto& one : assignment.aliases) {
+      const Refusal refusal{{{one.address, 32}, {}}, {}, one.name + " had this address until its flow ended: ask for the name again"};
+      if (rests(one, input_.now)) refusals.push_back(refusal);
+    }
+  }
+
   /// Its first address, which is the one that the hops before it are given.
   static SocketAddress listen_address(const ProxyNode& proxy) {
     return {proxy.addresses.empty() ? IpAddress() : proxy.addresses.front(), proxy.tls_port};
@@ -187,6 +210,7 @@ class Tables {
       if (route.destination.block.address == *std::ranges::find_if(server.addresses, &IpAddress::is_v4)) {
         tables.refusals.push_back({route.destination, route.flow, install.to + " is asked for by its name, " + server.hostname});
         route.destination.block = {*alias, 32};
+        aliases_in_use_[install.from][server.hostname] = *alias;
       } else {
         route.name.clear();
       }
@@ -234,6 +258,7 @@ class Tables {
   const InstallationInput& input_;
   PortBook ports_;
   AliasBook aliases_;
+  std::map<std::string, std::map<std::string, IpAddress>> aliases_in_use_;  ///< client -> name -> alias
   std::map<std::string, Assignment> out_;
 };
 

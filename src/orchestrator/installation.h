@@ -26,7 +26,8 @@ struct InstallationInput {
   std::string policy_version{};
   NginxPorts nginx_ports{};                        ///< as assigned before: a flow keeps its port
   std::optional<Cidr> alias_range{};               ///< absent: programs reach named nodes by their own addresses
-  Aliases aliases{};                               ///< as assigned before: a name keeps its alias
+  ToldAliases aliases{};                           ///< as assigned before: a name keeps its alias
+  std::chrono::sys_seconds now{};                  ///< when aliases that were given back have rested
 };
 
 /// One Assignment for every Node and ProxyNode, by "domain/node". Per granted flow and server address:
@@ -37,6 +38,8 @@ struct InstallationInput {
 /// With an alias range the client has, for a named node of another domain behind a proxy, a route to the name's alias in place of the
 /// one to the node's first IPv4 address; those to its other addresses bear no name there. The proxies' routes hold name and own
 /// address.
+/// An alias that a client had and that no route of it has any more is refused there while it rests (aliases.h), whatever the range is
+/// by now.
 /// What is in the range is refused where no route has it, at every node and whatever machine has an address there; to such a machine
 /// no flow leads.
 /// A client's table refuses, with the reason, flows that were not granted and every other destination in foreign domains.

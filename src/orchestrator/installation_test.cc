@@ -25,7 +25,7 @@ struct World {
     judgement = judge(resources, order, cedar_policies(), now);
   }
   std::map<std::string, Assignment> install(std::map<std::string, std::string> refused = {}, const NginxPorts& ports = {},
-                                            const std::optional<Cidr>& alias_range = {}, const Aliases& aliases = {}) const {
+                                            const std::optional<Cidr>& alias_range = {}, const ToldAliases& aliases = {}, std::chrono::sys_seconds when = now) const {
     InstallationInput input{.resources = resources, .plan = judgement.plan, .default_expires = now + std::chrono::hours(24)};
     for (const auto& [name, verdict] : judgement.applications) {
       if (verdict.kind == Verdict::Kind::possible && !refused.contains(name)) input.granted.insert(name);
@@ -35,6 +35,7 @@ struct World {
     input.nginx_ports = ports;
     input.alias_range = alias_range;
     input.aliases = aliases;
+    input.now = when;
     input.public_keys = {{"umc/umc-proxy", "KEY-UMC"}, {"research/research-proxy", "KEY-RESEARCH"}};
     return orchestrator::install(input);
   }
@@ -183,10 +184,13 @@ TEST(Installation, a_named_node_has_an_alias_at_the_client_and_its_own_address_a
   for (const auto* profile : {"push", "pull, profile: time-critical"}) {
     const World world(application(profile), [](ResourceSet& all) { all.nodes.at("research/pacs").hostname = "pacs.research"; });
     const auto all = world.install({}, {}, range);
-    Aliases given;
-    for (const auto& [node, assignment] : all) note_aliases(assignment, range, given);
+    ToldAliases given;
+    for (const auto& [node, assignment] : all) note_aliases(assignment, 1, 1, now, range, given);
     ASSERT_EQ(given.size(), 1u);
-    const auto by_alias = CaptureTarget{{given.at("pacs.research"), 32}, {4242, 4242}}.text();
+    ASSERT_EQ(given.at("umc/modality").aliases.size(), 1u);
+    auto& alias = given.at("umc/modality").aliases[0];
+    EXPECT_EQ(alias.name, "pacs.research");
+    const auto by_alias = CaptureTarget{{alias.address, 32}, {4242, 4242}}.text();
     const auto* client = route_to(all.at("umc/modality"), by_alias);
     const auto* own = route_to(all.at("umc/modality"), "[fd02::10/128]:4242");
     const auto* proxy = route_to(all.at("umc/umc-proxy"), "10.2.0.10/32:4242");
@@ -201,10 +205,48 @@ TEST(Installation, a_named_node_has_an_alias_at_the_client_and_its_own_address_a
     EXPECT_EQ(route_to(all.at("umc/umc-proxy"), by_alias), nullptr);
     EXPECT_TRUE(std::ranges::any_of(all.at("umc/modality").routes.refusals, [&](const Refusal& one) { return one.destination.block == range; }));
     EXPECT_EQ(print(world.install({}, {}, range, given).at("umc/modality")), print(all.at("umc/modality")));
-    given.at("pacs.research") = *IpAddress::parse("198.18.0.77");
+    alias.address = *IpAddress::parse("198.18.0.77");
     EXPECT_NE(route_to(world.install({}, {}, range, given).at("umc/modality"), "198.18.0.77/32:4242"), nullptr) << "what was assigned before counts";
     EXPECT_EQ(route_to(world.install().at("umc/modality"), "10.2.0.10/32:4242")->name, "pacs.research") << "without a range nothing changes";
   }
+}
+
+TEST(Installation, an_alias_that_is_given_back_is_refused_while_it_rests_whatever_the_range_is) {
+  const auto range = Cidr::parse("198.18.0.0/15").value();
+  const World world(application("push"), [](ResourceSet& all) { all.nodes.at("research/pacs").hostname = "pacs.research"; });
+  const auto note = [&](const std::map<std::string, Assignment>& all, std::uint64_t generation, std::uint64_t in_place) {
+    ToldAliases told;
+    for (const auto& [node, assignment] : all) note_aliases(assignment, generation, in_place, now, range, told);
+    return told;
+  };
+  const auto first = world.install({}, {}, range);
+  const auto alias = first.at("umc/modality").aliases.at(0).address;
+  const auto refused = [&](const std::map<std::string, Assignment>& all) {
+    const auto& refusals = all.at("umc/modality").routes.refusals;
+    const auto exact = std::ranges::find(refusals, CaptureTarget{{alias, 32}, {}}, &Refusal::destination);
+    return exact == refusals.end() ? std::string() : exact->reason;
+  };
+  EXPECT_EQ(refused(first), "");
+  for (const auto& other : {std::optional(range), std::optional(Cidr::parse("10.9.0.0/24").value()), std::optional<Cidr>()}) {
+    const std::map<std::string, std::string> stopped{{"app", "it was stopped"}};
+    const auto then = world.install(stopped, {}, other, note(first, 1, 1));
+    EXPECT_THAT(refused(then), HasSubstr("pacs.research had this address"));
+    EXPECT_EQ(then.at("umc/modality").aliases, (std::vector<ToldAlias>{{"pacs.research", alias, 2}}));
+    EXPECT_EQ(refused(world.install(stopped, {}, other, note(then, 2, 1), now + std::chrono::hours(9))), refused(then)) << "its agent was away";
+    const auto told = note(then, 2, 2);
+    EXPECT_EQ(refused(world.install(stopped, {}, other, told)), refused(then));
+    EXPECT_EQ(refused(world.install(stopped, {}, other, told, now + alias_rest)), "");
+    // A machine that has the address by now is not reached there meanwhile.
+    auto moved = world;
+    moved.resources.nodes.at("research/pacs").addresses = {alias};
+    moved.resources.nodes.at("research/pacs").hostname.clear();
+    const auto elsewhere = other == range ? std::nullopt : other;
+    EXPECT_TRUE(moved.install({}, {}, elsewhere, told).at("umc/modality").routes.routes.empty());
+    EXPECT_EQ(moved.install({}, {}, elsewhere, told, now + alias_rest).at("umc/modality").routes.routes.size(), 1u);
+  }
+  const auto again = world.install({}, {}, range, note(world.install({{"app", "stopped"}}, {}, range, note(first, 1, 1)), 2, 2));
+  EXPECT_EQ(again.at("umc/modality").aliases, (std::vector<ToldAlias>{{"pacs.research", alias}}));
+  EXPECT_EQ(refused(again), "");
 }
 
 TEST(Installation, a_machine_inside_of_the_alias_range_opens_nothing_of_it) {

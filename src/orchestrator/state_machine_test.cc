@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "model/assignment.h"
+#include "orchestrator/aliases.h"
 #include "orchestrator/application.h"
 #include "orchestrator/infrastructure.h"
 #include "orchestrator/policies.h"
@@ -19,10 +20,10 @@ using Time = std::chrono::system_clock::time_point;
 const Time start{std::chrono::seconds(1'795'000'000)};
 
 /// Passes and acts until nothing changes any more; the number of rounds it took.
-int settle(store::Store& store, Time now = start, const std::string& refuse = {}) {
+int settle(store::Store& store, Time now = start, const std::string& refuse = {}, const std::optional<Cidr>& alias_range = {}) {
   for (int round = 1; round <= 50; ++round) {
     const auto before = store.revision();
-    EXPECT_TRUE(InfrastructureOrchestrator(store, cedar_policies()).reconcile(now));
+    EXPECT_TRUE(InfrastructureOrchestrator(store, cedar_policies(), alias_range).reconcile(now));
     EXPECT_TRUE(ApplicationOrchestrator(store).reconcile(now));
     sample::agents_act(store, refuse);
     if (store.revision() == before) return round;
@@ -142,6 +143,31 @@ TEST_F(StateMachine, a_consent_that_ends_is_in_the_routes_and_in_the_next_look) 
   EXPECT_EQ(assignment->routes.routes.at(0).expires, end);
   settle(*store, Time(end));
   EXPECT_EQ(phase(*store, "study"), "Denied");
+}
+
+TEST_F(StateMachine, an_alias_rests_from_the_agents_report_on_and_is_looked_at_again_at_its_end) {
+  const auto range = Cidr::parse("198.18.0.0/15").value();
+  auto domains = std::string(sample::domains);
+  domains.insert(domains.find("addresses: [10.2.0.10,"), "hostname: pacs.research, ");
+  given(domains);
+  given(sample::imaging);
+  settle(*store, start, {}, range);
+  ASSERT_EQ(phase(*store, "imaging"), "Running") << reason(*store, "imaging");
+  const auto aliases = [&] { return parse_assignment(store->get(assignment_kind, "umc/modality")->spec)->aliases; };
+  ASSERT_EQ(aliases().size(), 1u);
+  EXPECT_EQ(aliases()[0].freed, 0u);
+  stop("imaging");
+  EXPECT_TRUE(ApplicationOrchestrator(*store).reconcile(start));
+  EXPECT_TRUE(InfrastructureOrchestrator(*store, cedar_policies(), range).reconcile(start));
+  const auto record = store->get(assignment_kind, "umc/modality");
+  ASSERT_EQ(aliases().size(), 1u);
+  EXPECT_EQ(aliases()[0].freed, record->generation);
+  EXPECT_EQ(aliases()[0].until, std::chrono::sys_seconds{}) << "its agent has not reported";
+  settle(*store, start, {}, range);
+  EXPECT_EQ(Time(aliases()[0].until), start + alias_rest);
+  InfrastructureOrchestrator later(*store, cedar_policies(), range);
+  EXPECT_TRUE(later.reconcile(start));
+  EXPECT_LE(later.next_look(), start + alias_rest);
 }
 
 TEST_F(StateMachine, stop_takes_everything_down_and_says_when_that_is_done) {

@@ -154,13 +154,20 @@ std::map<std::string, std::vector<IpAddress>, std::less<>> Routes::names() const
     names[plain_name(route.name)].push_back(block.address);
     taken.insert(block.address);
   }
+  for (const auto& refusal : table_.refusals) {
+    const auto& [block, ports] = refusal.destination;
+    if (ports.is_all() && block.prefix == (block.address.is_v6() ? 128 : 32)) taken.insert(block.address);
+  }
   decltype(names) withdrawn;
+  std::set<std::string_view> forgotten;
   for (const auto& [name, alias] : kept_names_) {
     if (names.contains(name)) continue;
     auto& aliases = withdrawn[name];
-    // Another name's by now: this one must not lead there, and has no address.
+    // Another name's by now, or soon: this one must not lead there, and has no address.
     if (!taken.contains(alias)) aliases.push_back(alias);
+    if (alias.is_any()) forgotten.insert(name);
   }
+  for (const auto name : forgotten) withdrawn.find(name)->second.clear();
   names.merge(withdrawn);
   for (auto& [name, addresses] : names) {
     std::ranges::sort(addresses);

@@ -63,11 +63,12 @@ class Routes {
   /// What the kernel sends to NGINX: routes of method nginx that are neither blocked nor expired, whose destination no
   /// other TCP route or refusal names as narrowly. Where two of the method have one destination, the first counts. Sorted.
   [[nodiscard]] std::vector<Diversion> diversions(std::chrono::sys_seconds now) const;
-  /// Names of earlier routes, as names() gives them, with their aliases: names() goes on to give these, since a program that got
-  /// the real address instead would go around the guard.
+  /// Names of earlier routes, as names() gives them, with their aliases, or 0.0.0.0 for one that had none left: names() goes on to give
+  /// these, since a program that got the real address instead would go around the guard.
   void keep_names(Names kept);
   /// What DNS answers, by plain name: the aliases of the routes and, for a name that no route has any more, those that were
-  /// kept. Empty if the alias is another name's now. Sorted.
+  /// kept. Empty if the alias is another name's now, or a refusal is of that address alone and all its ports: it is to be forgotten, and
+  /// stays so. Sorted.
   [[nodiscard]] std::map<std::string, std::vector<IpAddress>, std::less<>> names() const;
   /// Some route has a name: DNS is to be captured.
   [[nodiscard]] bool has_names() const;

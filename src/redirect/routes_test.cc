@@ -116,6 +116,19 @@ TEST(Routes, AKeptNameHasItsAliasUntilThatIsAnothersAndThenNone) {
   EXPECT_TRUE(names.at("gone.example").empty());
 }
 
+TEST(Routes, AKeptNameWhoseAliasIsRefusedByItselfHasNoneAndStaysWithoutOne) {
+  RouteTable table;
+  const auto address = [](const char* text) { return *IpAddress::parse(text); };
+  table.refusals = {{*CaptureTarget::parse("10.200.0.1"), "", "given back"}, {*CaptureTarget::parse("10.200.0.2:80"), "app/flow", "no permit"},
+                    {*CaptureTarget::parse("10.200.0.0/16"), "", "no flow"}};
+  Routes made(std::move(table));
+  made.keep_names({{"back.example", address("10.200.0.1")}, {"denied.example", address("10.200.0.2")}, {"before.example", IpAddress()}, {"before.example", address("10.200.0.3")}});
+  const auto names = made.names();
+  EXPECT_TRUE(names.at("back.example").empty());
+  EXPECT_EQ(names.at("denied.example"), std::vector{address("10.200.0.2")});
+  EXPECT_TRUE(names.at("before.example").empty());
+}
+
 TEST(Routes, RefusedDestinationsAreCapturedToo) {
   RouteTable table;
   table.routes = {route("a", "10.2.0.1"), route("b", "10.2.0.1")};

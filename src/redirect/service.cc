@@ -77,6 +77,7 @@ Result<> Service::install(const Routes& routes, bool with_old_own) {
   wish.own_datagrams = routes.own_datagrams(options_.settings.socks == 5, now);
   for (const auto& [name, aliases] : routes.names()) {
     for (const auto& alias : aliases) wish.names.emplace_back(name, alias);
+    if (aliases.empty()) wish.names.emplace_back(name, IpAddress());  // nobody else is to be asked for it
   }
   wish.excluded = options_.excluded;
   wish.programs = programs_;
