@@ -17,7 +17,7 @@ CHANGEABLE = {"max_connections": "connections", "max_connections_per_source": "c
               "udp_next_proxies_per_source": "udp_next_proxies_per_source", "udp_queued_bytes_all": "udp_queued_bytes",
               "udp_queued_bytes_per_source": "udp_queued_bytes_per_source"}
 ELSEWHERE = {"first_bytes_wait_ms", "first_bytes_wait_max_ms", "bf_first_bytes_hold_ms", "warm_pool_connections",
-             "capture_chain_devices", "mptcp_subflows", "mptcp_endpoints", "handover_look_ms", "handover_serving_ms",
+             "capture_chain_devices", "mptcp_subflows", "mptcp_endpoints", "handover_serving_ms",
              "trunk_large_bytes", "trunk_bulk_bytes", "trunk_ask_again_s", "connect_hook_destinations", "connect_hook_places_tried",
              "forwarded_source_percent", "forwarded_handshake_percent", "forwarded_percent", "excess_told_ms"}
 

@@ -132,7 +132,9 @@ Task<void> Handover::serve(std::shared_ptr<State> state, Fd connection) {
   if (ready) ready(words);
   auto last = co_await successor->receive(message_max_bytes);
   while (last) {
-    if (as_text(last->bytes) == stop && state->calls.stopped) state->calls.stopped();
+    const auto said = as_text(last->bytes);
+    if (said == stop && state->calls.stopped) state->calls.stopped();
+    if (said != stop && state->calls.said) state->calls.said(said);
     last = co_await successor->receive(message_max_bytes);
   }
   state->successor.reset();
@@ -218,6 +220,8 @@ Task<Result<SeqPacket::Message>> receive_given(SeqPacket& predecessor) {
 }
 
 void show_draining() { ::prctl(PR_SET_NAME, draining_name.data()); }
+
+void say(SeqPacket& predecessor, std::string_view words) { static_cast<void>(predecessor.send_now(as_bytes(words))); }
 
 void dismiss(SeqPacket& predecessor) { static_cast<void>(predecessor.send_now(as_bytes(stop))); }
 

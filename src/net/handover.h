@@ -29,6 +29,7 @@ class Handover {
     std::function<void()> abandoned{};               ///< it went away before it served
     std::function<void(std::string_view)> serving{}; ///< it serves; with what announce() said. At most once
     std::function<void()> stopped{};                 ///< it was asked to stop for good, after it served: see dismiss()
+    std::function<void(std::string_view)> said{};    ///< after it served, it says something besides: see say()
     std::function<void()> gone{};                    ///< after it served, it is no more
   };
   /// `listener` is bound to `path`, which the end removes. A successor may take the name with succeed_unix() before it serves; if
@@ -66,6 +67,9 @@ void announce(SeqPacket& predecessor, std::string_view words = {});
 [[nodiscard]] Result<> announce_and_wait(Loop& loop, SeqPacket& predecessor, std::string_view words);
 /// What a predecessor gives while it drains, after announce(): waits for one. Errors: reset (it has ended).
 [[nodiscard]] Task<Result<SeqPacket::Message>> receive_given(SeqPacket& predecessor);
+/// Says something to a predecessor that it need not understand, for its Calls::said; at most announced_max_bytes. Lost if the predecessor
+/// does not read.
+void say(SeqPacket& predecessor, std::string_view words);
 /// Tells a predecessor that still drains that it is to end now, since this process was asked to stop.
 void dismiss(SeqPacket& predecessor);
 

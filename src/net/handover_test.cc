@@ -33,6 +33,7 @@ struct HandoverTest : testing::Test {
     wishes.abandoned = [this] { calls.emplace_back("abandoned"); };
     wishes.serving = [this](std::string_view words) { calls.push_back("serving " + std::string(words)); };
     wishes.stopped = [this] { calls.emplace_back("stopped"); };
+    wishes.said = [this](std::string_view words) { calls.push_back("said " + std::string(words)); };
     wishes.more = [] {
       std::vector<Handed> more;
       more.push_back({"asked for late", Fd()});
@@ -63,9 +64,10 @@ TEST_F(HandoverTest, ThingsChangeHandsAndASuccessorThatStopsMeansItsPredecessor)
   EXPECT_EQ(got->things[2].what, "asked for late");
   ASSERT_TRUE(announce_and_wait(*loop, *got->predecessor, "60"));
   old->close();
+  say(*got->predecessor, "something");
   dismiss(*got->predecessor);
-  until(3);
-  EXPECT_THAT(calls, ElementsAre("asked", "serving 60", "stopped"));
+  until(4);
+  EXPECT_THAT(calls, ElementsAre("asked", "serving 60", "said something", "stopped"));
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 

@@ -31,19 +31,18 @@ std::string_view Limiter::name(Limit limit) {
   return "unknown";
 }
 
-bool Limiter::Bucket::take(std::uint32_t per_second, TimePoint now) {
+double Limiter::Bucket::content(std::uint32_t per_second, TimePoint now) const {
   const double most = per_second;
   const std::chrono::duration<double> passed = now - filled;
-  left = filled == TimePoint{} ? most : std::min(most, left + passed.count() * most);
+  return filled == TimePoint{} ? most : std::min(most, left + passed.count() * most);
+}
+
+bool Limiter::Bucket::take(std::uint32_t per_second, TimePoint now) {
+  left = content(per_second, now);
   filled = now;
   if (left < 1) return false;
   left -= 1;
   return true;
-}
-
-bool Limiter::Bucket::is_full(std::uint32_t per_second, TimePoint now) const {
-  const std::chrono::duration<double> passed = now - filled;
-  return left + passed.count() * per_second >= per_second;
 }
 
 Limiter::Place::Place(Place&& other) noexcept
@@ -80,8 +79,8 @@ Result<> Limiter::Place::hold(std::size_t bytes) {
   if (bytes > held_) {
     const auto more = bytes - held_;
     const auto& most = limiter_->limits_;
-    if (source.memory + more > most.memory_per_source) {
-      return limiter_->shed(Limit::memory_per_source, fmt::format("unread requests of {} hold {} bytes", source_.text(), source.memory));
+    if (const auto all = source.all().memory; all + more > most.memory_per_source) {
+      return limiter_->shed(Limit::memory_per_source, fmt::format("unread requests of {} hold {} bytes", source_.text(), all));
     }
     if (limiter_->state_.memory + more > most.memory) {
       return limiter_->shed(Limit::memory, fmt::format("unread requests hold {} bytes", limiter_->state_.memory));
@@ -120,11 +119,15 @@ std::unexpected<Error> Limiter::shed(Limit limit, std::string what) {
   return fail(Code::limit, std::move(what));
 }
 
+void Limiter::erase_idle_sources(TimePoint now) {
+  std::erase_if(sources_, [&](const auto& entry) {
+    return entry.second.all() == Load{} && entry.second.rate.is_full(limits_.per_second_per_source, now);
+  });
+}
+
 void Limiter::forget_idle_sources(TimePoint now) {
   if (sources_.size() < forget_at_) return;
-  std::erase_if(sources_, [&](const auto& entry) {
-    return entry.second.connections == 0 && entry.second.rate.is_full(limits_.per_second_per_source, now);
-  });
+  erase_idle_sources(now);
   // Each look costs all entries: the next one waits until as many are new.
   forget_at_ = std::max(limits::rate_sources, sources_.size() * 2);
 }
@@ -142,11 +145,13 @@ Result<Limiter::Place> Limiter::enter(const IpAddress& source, TimePoint now) {
   if (!mine.rate.take(limits_.per_second_per_source, now)) {
     return shed(Limit::rate_per_source, fmt::format("{} connections a second from {} are the most", limits_.per_second_per_source, plain.text()));
   }
-  if (mine.connections >= limits_.per_source) {
+  const auto all = mine.all();
+  if (all.connections >= limits_.per_source) {
     return shed(Limit::per_source, fmt::format("{} connections from {} are the most", limits_.per_source, plain.text()));
   }
-  if (mine.handshakes >= limits_.handshakes_per_source) {
-    return shed(Limit::handshakes_per_source, fmt::format("{} connections from {} are still in their handshakes", mine.handshakes, plain.text()));
+  if (all.handshakes >= limits_.handshakes_per_source) {
+    return shed(Limit::handshakes_per_source,
+                fmt::format("{} connections from {} are still in their handshakes", all.handshakes, plain.text()));
   }
   if (!rate_.take(limits_.per_second, now)) {
     return shed(Limit::rate, fmt::format("{} connections a second are the most", limits_.per_second));
@@ -176,7 +181,9 @@ Limiter::Place Limiter::readmit(const IpAddress& source) {
 Result<Limiter::Place> Limiter::enter_route(const std::string& route, std::uint32_t most) {
   const std::lock_guard lock(mutex_);
   auto& count = routes_[route];
-  if (most != 0 && count >= most) return shed(Limit::route, fmt::format("{} connections of route {} are the most", most, route));
+  const auto elsewhere = routes_elsewhere_.find(route);
+  const auto all = count + (elsewhere != routes_elsewhere_.end() ? elsewhere->second : 0);
+  if (most != 0 && all >= most) return shed(Limit::route, fmt::format("{} connections of route {} are the most", most, route));
   ++count;
   Place place;
   place.limiter_ = this;

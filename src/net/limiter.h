@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "base/error.h"
 #include "base/ip.h"
@@ -85,22 +86,60 @@ class Limiter {
   [[nodiscard]] State state() const;
   [[nodiscard]] const Limits& limits() const { return limits_; }
 
+  // From one process to its successor, which counts for each source and each route what the former still holds: limiter_handover.cc.
+  // What all sources hold together stays apart: it is the memory and the descriptors of a process.
+
+  /// What one source holds.
+  struct Load {
+    std::uint32_t connections = 0;
+    std::uint32_t handshakes = 0;
+    std::size_t memory = 0;
+    friend bool operator==(const Load&, const Load&) = default;
+  };
+  struct Held {
+    std::map<IpAddress, Load> sources;
+    std::map<std::string, std::uint32_t> routes;
+    friend bool operator==(const Held&, const Held&) = default;
+  };
+  /// Here and, as far as this process counts it, elsewhere. Forgets sources that are idle.
+  [[nodiscard]] Held held(TimePoint now = Clock::now());
+  /// From now on these sources and routes hold so much elsewhere; one that is not named, what it held before. Errors: limit (more than
+  /// limits::rate_sources of either; then nothing has changed).
+  [[nodiscard]] Result<> count_elsewhere(const Held& held);
+  /// Nothing is held elsewhere any more.
+  void forget_elsewhere();
+
+  /// How much of the rates is left: in all, and of sources that have not all of theirs.
+  struct Rates {
+    double all = 0;
+    std::map<IpAddress, double> sources;
+  };
+  [[nodiscard]] Rates rates(TimePoint now = Clock::now()) const;
+  /// No more is left from now on. Errors: as count_elsewhere().
+  [[nodiscard]] Result<> follow_rates(const Rates& rates, TimePoint now = Clock::now());
+
  private:
   /// A token bucket that holds what a second brings.
   struct Bucket {
     double left = 0;
     TimePoint filled{};
     [[nodiscard]] bool take(std::uint32_t per_second, TimePoint now);
-    [[nodiscard]] bool is_full(std::uint32_t per_second, TimePoint now) const;
+    [[nodiscard]] bool is_full(std::uint32_t per_second, TimePoint now) const { return content(per_second, now) >= per_second; }
+    /// What there is to take.
+    [[nodiscard]] double content(std::uint32_t per_second, TimePoint now) const;
+    void lower_to(double most, std::uint32_t per_second, TimePoint now);
   };
   struct Source {
     std::uint32_t connections = 0;
     std::uint32_t handshakes = 0;
     std::size_t memory = 0;
     Bucket rate{};
+    Load elsewhere{};  ///< in a process whose successor this one is
+    [[nodiscard]] Load all() const;
   };
   [[nodiscard]] std::unexpected<Error> shed(Limit limit, std::string what);
   void forget_idle_sources(TimePoint now);
+  void erase_idle_sources(TimePoint now);
 
   const Limits limits_;
   mutable std::mutex mutex_;
@@ -109,6 +148,8 @@ class Limiter {
   std::map<IpAddress, Source> sources_;
   std::size_t forget_at_ = limits::rate_sources;
   std::unordered_map<std::string, std::uint32_t> routes_;
+  std::map<std::string, std::uint32_t> routes_elsewhere_;
+  std::size_t sources_elsewhere_ = 0;
 };
 
 }  // namespace epif::net

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/bytes.h"
+
 namespace epif::net {
 namespace {
 
@@ -89,6 +91,70 @@ TEST(Limiter, UnreadBytesAreBoundedBySourceAndInAll) {
   EXPECT_EQ(limiter.state().memory, 50u);
   *one = {};
   EXPECT_EQ(limiter.state().memory, 0u);
+}
+
+TEST(Limiter, WhatASourceOrARouteHoldsElsewhereCountsAndNobodyElsesTotalDoes) {
+  Limiter limiter({.total = 3, .per_source = 2, .handshakes = 3, .handshakes_per_source = 2, .memory_per_source = 100});
+  const auto one = *IpAddress::parse("10.0.0.1");
+  const auto two = *IpAddress::parse("10.0.0.2");
+  const auto count = [&](std::uint32_t connections, std::uint32_t handshakes, std::size_t memory, std::uint32_t route) {
+    return limiter.count_elsewhere({.sources = {{one, {connections, handshakes, memory}}}, .routes = {{"a", route}}}).has_value();
+  };
+  ASSERT_TRUE(count(1, 0, 90, 1));
+  auto mine = limiter.enter(one);
+  ASSERT_TRUE(mine);
+  EXPECT_FALSE(limiter.enter(one)) << "one there, one here";
+  EXPECT_FALSE(mine->hold(11)) << "90 bytes there";
+  EXPECT_TRUE(mine->hold(10));
+  EXPECT_FALSE(limiter.enter_route("a", 1));
+  EXPECT_TRUE(limiter.enter_route("a", 2));
+  EXPECT_EQ(limiter.total(), 1u) << "of this process";
+  EXPECT_TRUE(limiter.enter(two));
+  EXPECT_EQ(limiter.held().sources.at(one), (Limiter::Load{2, 1, 100})) << "told to a third process with what is held here";
+  EXPECT_EQ(limiter.held().routes.at("a"), 1u);
+  ASSERT_TRUE(count(0, 1, 0, 0));
+  EXPECT_FALSE(limiter.held().routes.contains("a"));
+  EXPECT_TRUE(limiter.enter_route("a", 1));
+  auto second = limiter.enter(one);
+  EXPECT_FALSE(second) << "one handshake there, one here";
+  limiter.forget_elsewhere();
+  EXPECT_TRUE(limiter.enter(one));
+  *mine = {};
+  EXPECT_TRUE(limiter.held(Clock::now() + std::chrono::seconds(2)).sources.empty());
+  EXPECT_EQ(limiter.state().sources, 0u) << "who is idle is forgotten";
+}
+
+TEST(Limiter, MoreSourcesThanAreRememberedAreNotCounted) {
+  Limiter limiter({10, 1});
+  Limiter::Held all;
+  for (std::uint32_t i = 0; i <= limits::rate_sources; ++i) {
+    std::array<std::uint8_t, 4> bytes{};
+    store_u32(bytes.data(), i);
+    all.sources[IpAddress::v4(bytes)] = {1, 0, 0};
+  }
+  EXPECT_FALSE(limiter.count_elsewhere(all));
+  EXPECT_EQ(limiter.state().sources, 0u);
+  all.sources.erase(all.sources.begin());
+  EXPECT_TRUE(limiter.count_elsewhere(all));
+  EXPECT_FALSE(limiter.count_elsewhere(all)) << "as if each were new";
+}
+
+TEST(Limiter, RatesGoOnWhereTheyWere) {
+  Limiter before({1000, 1000, 1000, 1000, 15, 10});
+  Limiter after({1000, 1000, 1000, 1000, 15, 10});
+  const auto one = *IpAddress::parse("10.0.0.1");
+  const auto start = Clock::now();
+  const auto accepted = [&](Limiter& limiter, const IpAddress& source, TimePoint when) {
+    int count = 0;
+    for (int i = 0; i < 100; ++i) count += limiter.enter(source, when).has_value();
+    return count;
+  };
+  EXPECT_EQ(accepted(before, one, start), 10);
+  const auto half = start + std::chrono::milliseconds(100);
+  ASSERT_TRUE(after.follow_rates(before.rates(half), half));
+  EXPECT_EQ(accepted(after, one, half), 1) << "a tenth of a second brought one";
+  EXPECT_EQ(accepted(after, *IpAddress::parse("10.0.0.2"), half), 5) << "in all";
+  EXPECT_EQ(accepted(after, one, start + std::chrono::seconds(9)), 10) << "and no less than ever afterwards";
 }
 
 }  // namespace

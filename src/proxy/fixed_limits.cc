@@ -37,6 +37,7 @@ constexpr NamedValue all[] = {
     {"drain_deadline_ms", limits::drain_deadline_ms},
     {"handover_message_max_bytes", limits::handover_message_max_bytes},
     {"handover_drain_s", limits::handover_drain_s},
+    {"handover_look_ms", limits::handover_look_ms},
     {"unread_routes_ms", limits::unread_routes_ms},
     {"reverse_bytes_min", limits::reverse_bytes_min},
     {"reverse_percent", limits::reverse_percent},

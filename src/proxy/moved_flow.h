@@ -7,6 +7,7 @@
 
 #include "bridge/chain_move.h"
 #include "model/routing.h"
+#include "net/limiter.h"
 
 /// Flows in the hands of bridging functions, as a proxy gives them to its successor: what they are, and the words in which they cross the
 /// hand-over's socket (docs/proxy-tcp.md). Pure, but for the descriptors that it holds.
@@ -20,6 +21,9 @@ struct MovedFlow {
   std::optional<Wish> wish{};
   std::uint64_t age_ms = 0;
   bridge::MovedChain chain{};
+  /// Among its source's and its route's. Not told: each process has its own, and one of the two counts the flow at any moment.
+  net::Limiter::Place place{};
+  net::Limiter::Place route_place{};
 };
 
 /// Flows of one thread and the control connections that they share.

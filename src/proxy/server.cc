@@ -62,7 +62,7 @@ class Server {
 
  private:
   Server(std::unique_ptr<net::Loop> loop, net::Limiter::Limits limits)
-      : loop_(std::move(loop)), shared_{.limiter = net::Limiter(limits)}, succession_(*loop_) {}
+      : loop_(std::move(loop)), shared_{.limiter = net::Limiter(limits)}, succession_(*loop_, shared_) {}
   [[nodiscard]] Result<> prepare(Settings& settings);
   [[nodiscard]] Result<> prepare_secrets(Settings& settings);
   [[nodiscard]] Result<> listen(const Settings& settings);
@@ -259,7 +259,7 @@ Result<> Server::listen(const Settings& settings) {
     if (!opened) return opened;
   }
   if (successors_) {
-    succession_.offer(std::move(successors_), handover_path(settings.admin), team_->take_copies(),
+    succession_.offer(std::move(successors_), handover_path(settings.admin), team_->take_copies(), *team_,
                       {.serving = [this](std::string_view routes) { step_aside(routes); },
                        .abandoned = [this] { take_admin_back(); },
                        .dismissed = [this] { stop_soon(); },
@@ -339,8 +339,8 @@ net::Task<void> Server::drain(Server& self, milliseconds patience) {
 Result<> Server::run() {
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(follow_signals(*this));
-  team_->start();
   auto serves = succession_.serve(*team_, routes_ ? routes_->file().string() : std::string());
+  team_->start();
   if (serves) {
     if (paths_) paths_->stay();
     log::info("proxy", "ready", {{"max_connections", std::to_string(net::connections_that_fit())}});

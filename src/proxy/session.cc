@@ -395,7 +395,7 @@ net::Task<std::optional<Result<>>> Worker::Session::carry_through_chain(bool mov
     const auto socket_of = [](std::unique_ptr<net::Stream>& stream) {
       return net::SocketStream::release(std::unique_ptr<net::SocketStream>(static_cast<net::SocketStream*>(stream.release())));
     };
-    worker_.let_go(flow_, socket_of(client_), socket_of(upstream_.stream));
+    worker_.let_go(flow_, {socket_of(client_), socket_of(upstream_.stream), std::move(place_), std::move(route_place_)});
     co_return std::nullopt;
   }
   flow_.to_server.bytes = report.from_client;

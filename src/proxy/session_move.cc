@@ -46,9 +46,12 @@ void Worker::leave() {
   log::info("proxy", "flows of bridging functions go on in the new process", {{"flows", std::to_string(moved.flows.size())}});
 }
 
-void Worker::let_go(const Flow& flow, Fd client, Fd server) {
-  const auto [leaving, place] = std::move(left_.extract(&flow).mapped());
-  leaving->moved.flows[place].chain.peers = {std::move(client), std::move(server)};
+void Worker::let_go(const Flow& flow, Parting parting) {
+  const auto [leaving, number] = std::move(left_.extract(&flow).mapped());
+  auto& moved = leaving->moved.flows[number];
+  moved.chain.peers = {std::move(parting.client), std::move(parting.server)};
+  moved.place = std::move(parting.place);
+  moved.route_place = std::move(parting.route_place);
   if (--leaving->missing == 0) leaving->give(std::move(leaving->moved));
 }
 
@@ -58,7 +61,7 @@ void Worker::take(MovedFlows moved) {
   bridge::Arrival arrival(controls_, std::move(moved.controls));
   for (auto& flow : moved.flows) {
     net::spawn([](Worker& self, MovedFlow one, bridge::Arrival& by) -> net::Task<void> {
-      Session session(self, one.peer, self.shared_.limiter.readmit(one.peer.ip));
+      Session session(self, one.peer, std::move(one.place));
       co_await session.go_on(std::move(one), by);
     }(*this, std::move(flow), arrival));
   }

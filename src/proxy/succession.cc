@@ -4,6 +4,28 @@
 #include "proxy/team.h"
 
 namespace epif::proxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What a successor says besides (net::say). A predecessor of an earlier version hears nothing of it, and tells nothing.
+constexpr std::string_view ask_words = "tell your state";
+
+/// A successor asks, and a predecessor that is to tell its state begins, within this.
+constexpr milliseconds first_word{1'000};
+
+net::Limiter& limiter_of(Shared& shared, Counted of) {
+  switch (of) {
+    case Counted::connections: break;
+    case Counted::associations: return shared.associations;
+    case Counted::next_associations: return shared.next_associations;
+  }
+  return shared.limiter;
+}
+
+}  // namespace
+
+Succession::Succession(net::Loop& loop, Shared& shared) : loop_(loop), shared_(shared) {}
 
 Succession::~Succession() {
   if (predecessor_) predecessor_->abort({Code::internal, "the proxy has stopped"});
@@ -34,7 +56,17 @@ Result<> Succession::serve(Team& team, const std::string& routes) {
   if (!fits) log::warn("proxy", "the old process keeps following its own routes: the path is too long to be told", {{"file", routes}});
   auto consents = net::announce_and_wait(loop_, *predecessor_, fits ? routes : std::string());
   if (!consents) return consents;
-  net::spawn(take_flows(*this, predecessor_, team));
+  net::say(*predecessor_, ask_words);
+  net::spawn(follow(*this, predecessor_, team));
+  // Until then clients wait in the listening sockets' queues: whoever is served before could have its allowance twice.
+  const auto begun = net::Clock::now();
+  while (predecessor_ && !told_) {
+    const auto left = begun + (hears_ ? milliseconds(limits::handshake_deadline_ms) : first_word) - net::Clock::now();
+    if (left <= left.zero()) break;
+    loop_.run_once(std::chrono::ceil<milliseconds>(left));
+  }
+  if (!predecessor_ || told_) return {};
+  log::warn("proxy", "the old process has not told its state; limits by source begin anew until it does");
   return {};
 }
 
@@ -42,38 +74,68 @@ void Succession::dismiss_predecessor() {
   if (predecessor_) net::dismiss(*predecessor_);
 }
 
-net::Task<void> Succession::take_flows(Succession& self, std::shared_ptr<net::SeqPacket> predecessor, Team& team) {
+net::Task<void> Succession::follow(Succession& self, std::shared_ptr<net::SeqPacket> predecessor, Team& team) {
   Unpacking unpacking;
   for (;;) {
     auto message = co_await net::receive_given(*predecessor);
     if (!message) {
       // Code::internal: this process ends, and with it `self`.
-      if (message.error().code != Code::internal) self.predecessor_.reset();
+      if (message.error().code == Code::internal) co_return;
+      self.predecessor_.reset();
+      for (const auto of : all_counted) limiter_of(self.shared_, of).forget_elsewhere();
       co_return;
     }
-    Result<std::optional<MovedFlows>> moved = fail(Code::protocol, "a message was cut short");
-    if (message->truncated) {  // descriptors are short, perhaps
-      reset_all(message->descriptors);
-      unpacking.spoil();
-    } else {
-      moved = unpacking.take(as_text(message->bytes), std::move(message->descriptors));
-    }
-    if (moved && *moved) {
-      auto taken = team.take(std::move(**moved));
-      if (!taken) moved = fail(std::move(taken.error()));
-    }
-    if (!moved) log::error("proxy", moved.error(), {{"lost", "flows on their way from the old process"}});
+    auto taken = self.take(std::move(*message), unpacking, team);
+    if (!taken) log::error("proxy", taken.error(), {{"lost", "a part of what the old process gives"}});
   }
 }
 
-void Succession::offer(Fd listener, const std::string& path, std::vector<Listening> sockets, Calls calls) {
+Result<> Succession::take(net::SeqPacket::Message message, Unpacking& unpacking, Team& team) {
+  const auto text = as_text(message.bytes);
+  if (message.truncated) {  // descriptors are short, perhaps
+    reset_all(message.descriptors);
+    unpacking.spoil();
+    return fail(Code::protocol, "a message was cut short");
+  }
+  if (is_told(text)) {
+    hears_ = true;
+    auto told = parse_told(text);
+    if (!told) return fail(std::move(told.error()));
+    return take_told(std::move(*told));
+  }
+  auto moved = unpacking.take(text, std::move(message.descriptors));
+  if (!moved) return fail(std::move(moved.error()));
+  if (!*moved) return {};
+  // Here and now: the next message may say that they hold nothing in the old process any more.
+  for (auto& flow : (**moved).flows) flow.place = shared_.limiter.readmit(flow.peer.ip);
+  return team.take(std::move(**moved));
+}
+
+Result<> Succession::take_told(Told told) {
+  if (const auto* counts = std::get_if<MovedCounts>(&told)) return limiter_of(shared_, counts->of).count_elsewhere(counts->held);
+  if (const auto* moved = std::get_if<MovedRates>(&told)) return limiter_of(shared_, moved->of).follow_rates(moved->rates);
+  if (std::holds_alternative<StateTold>(told)) told_ = true;
+  return {};
+}
+
+void Succession::offer(Fd listener, const std::string& path, std::vector<Listening> sockets, Team& team, Calls calls) {
+  team_ = &team;
   std::vector<net::Handed> things;
   for (auto& one : sockets) things.push_back({print_listening(one), std::move(one.socket)});
   net::Handover::Calls told;
-  told.serving = std::move(calls.serving);
+  told.serving = [this, serving = std::move(calls.serving)](std::string_view routes) {
+    telling_ = Telling::awaits;
+    asks_until_ = net::Clock::now() + first_word;
+    serving(routes);
+  };
   told.abandoned = std::move(calls.abandoned);
   told.stopped = std::move(calls.dismissed);
-  told.gone = std::move(calls.gone);
+  told.said = [this](std::string_view words) { heard(words); };
+  told.gone = [this, gone = std::move(calls.gone)] {
+    telling_ = Telling::nothing;
+    look_.cancel();
+    gone();
+  };
   handover_ = std::make_unique<net::Handover>(loop_, std::move(listener), path, std::move(things), std::move(told));
 }
 
@@ -81,22 +143,82 @@ void Succession::close() {
   if (handover_) handover_->close();
 }
 
+void Succession::heard(std::string_view words) {
+  if (words != ask_words || telling_ != Telling::awaits) return;
+  telling_ = Telling::begins;
+  net::spawn(tell_state(*this));
+}
+
+net::Task<void> Succession::tell_state(Succession& self) {
+  // Asked behind the word to accept no more: when all threads have answered, what they accepted before it is counted.
+  auto all = co_await self.team_->gather(self.loop_);
+  static_cast<void>(all);
+  if (self.telling_ != Telling::begins) co_return;  // it has gone away
+  self.telling_ = Telling::changes;
+  const auto now = net::Clock::now();
+  for (const auto of : all_counted) {
+    auto& limiter = limiter_of(self.shared_, of);
+    self.give(Told(MovedRates{of, limiter.rates(now)}));
+    auto& last = self.last_told_[static_cast<std::size_t>(of)];
+    last = limiter.held(now);
+    self.give(Told(MovedCounts{of, last}));
+  }
+  self.give(Told(StateTold{}));
+  self.tell_changes();
+}
+
+/// What ends here makes room there; and what moves there is told there before it counts here no more.
+void Succession::tell_changes() {
+  look_ = loop_.after(milliseconds(limits::handover_look_ms), [this] { tell_changes(); });
+  if (giving_) return;  // one at a time: a successor that does not read must not cost memory
+  for (const auto of : all_counted) {
+    auto& last = last_told_[static_cast<std::size_t>(of)];
+    auto now = limiter_of(shared_, of).held();
+    if (now == last) continue;
+    give(Told(MovedCounts{of, changes(last, now)}));
+    last = std::move(now);
+  }
+}
+
+bool Succession::giving() const {
+  const bool awaits = telling_ == Telling::awaits && net::Clock::now() < asks_until_;
+  return giving_ || awaits || telling_ == Telling::begins;
+}
+
 void Succession::give(MovedFlows moved) {
-  departing_.push_back(std::move(moved));
+  Departing departing;
+  for (auto& flow : moved.flows) {
+    departing.places.push_back(std::move(flow.place));
+    departing.places.push_back(std::move(flow.route_place));
+  }
+  departing.parcels = pack(std::move(moved));
+  give(std::move(departing));
+}
+
+void Succession::give(const Told& told) {
+  Departing departing;
+  for (auto& text : print_told(told)) departing.parcels.push_back({std::move(text), {}});
+  give(std::move(departing));
+}
+
+void Succession::give(Departing departing) {
+  departing_.push_back(std::move(departing));
   if (!std::exchange(giving_, true)) net::spawn(give_all(*this));
 }
 
 net::Task<void> Succession::give_all(Succession& self) {
   while (!self.departing_.empty()) {
-    auto parcels = pack(std::move(self.departing_.front()));
+    const auto departing = std::move(self.departing_.front());
     self.departing_.pop_front();
     Result<> given;
-    for (auto& parcel : parcels) {
-      if (given) given = co_await self.handover_->give(std::move(parcel.text), parcel.descriptors);
+    for (const auto& parcel : departing.parcels) {
+      if (given) given = co_await self.handover_->give(parcel.text, parcel.descriptors);
       // What has arrived is the successor's; what has not ends here, with an error at both peers.
       if (!given) reset_all(parcel.descriptors);
     }
-    if (!given) log::error("proxy", given.error(), {{"lost", "flows on their way to the new process"}});
+    if (given) continue;
+    const bool flows = !departing.places.empty();
+    log::error("proxy", given.error(), {{"lost", flows ? "flows on their way to the new process" : "what the new process is told"}});
   }
   self.giving_ = false;
 }

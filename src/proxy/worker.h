@@ -158,7 +158,14 @@ class Worker final : association::Surroundings {
     Give give;
   };
   std::map<const Flow*, std::pair<std::shared_ptr<Leaving>, std::size_t>> left_;  ///< and each one's place there
-  void let_go(const Flow& flow, Fd client, Fd server);
+  /// What is still of use in the next process.
+  struct Parting {
+    Fd client;
+    Fd server;
+    net::Limiter::Place place;
+    net::Limiter::Place route_place;
+  };
+  void let_go(const Flow& flow, Parting parting);
 };
 
 }  // namespace epif::proxy
