@@ -11,7 +11,8 @@ import threading
 
 from lab import check, equal, promise, run, wait_until, write_json
 from proxy_tables import Pair
-from proxy_world import (TIMEOUT, Proxy, Server, echo, free_port, option, read_all, read_exactly, v5_credentials, v6_request)
+from proxy_world import (TIMEOUT, Proxy, Server, echo, free_port, is_reset, option, read_all, read_exactly, successor, v5_credentials,
+                         v6_request)
 
 NOOP = b"\x06\x00%s\0\0\0\x01\0\0\0\0"
 LOGIN = option(4, b"\x02" + v5_credentials("ann", "secret"))
@@ -320,6 +321,84 @@ def limits():
                 if code == 0:
                     equal(read_exactly(client, len(data)), data, "the initial data")
         equal(server.accepted, 2, "connections that reached the server")
+
+
+def waiting_at(proxy, count):
+    """Connections that the process which serves now has accepted, and that have not asked yet."""
+    made = [proxy.connect() for _ in range(count)]
+    wait_until(lambda: proxy.metric('epif_proxy_held{limit="handshakes"}') == count, "they are accepted")
+    return made
+
+
+def ask(client, options):
+    client.sendall(NOOP % struct.pack(">H", len(options)) + options)
+    kind, told = authentication(client)
+    return kind, options_of(told), operation(client) if kind == 0 else None
+
+
+@promise("a SOCKS6 session goes on in the new process, with its window: what was spent stays spent, what was not is good once, and no id is in a log")
+def sessions():
+    with Server(echo) as server, Proxy("--allow-all", "--user", "ann:secret") as proxy, contextlib.ExitStack() as stack:
+        _, told, _ = noop(proxy, OPEN + LOGIN + option(11, b"\0\0\0\x20"))
+        id, base = told[6], struct.unpack(">II", told[12])[0]
+        inside, plain = session_id(id), noop(proxy, OPEN + LOGIN)[1][6]
+        for number in (base, base + 2):
+            equal(noop(proxy, inside + token(number % 2**32))[0], 0, "a token in the first process")
+        processes = [proxy.process]
+        for name, good, window in (("second", base + 1, base + 3), ("third", base + 5, base + 3)):
+            before = waiting_at(proxy, 1)[0]
+            processes.append(successor(proxy, name=name))
+            stack.callback(processes[-1].stop)
+            for spent in (base, base + 2):
+                equal(noop(proxy, inside + token(spent % 2**32)), (1, {15: b""}, None), f"a token that the first process has seen, in the {name}")
+            with proxy.connect() as client:
+                client.sendall(v6_request(server.port, options=inside + token(good % 2**32)) + b"ping")
+                kind, block = authentication(client)
+                equal((kind, options_of(block)), (0, {8: b"", 12: struct.pack(">II", window % 2**32, 32), 14: b""}), f"a token in the {name} process")
+                equal((operation(client), read_exactly(client, 4)), (0, b"ping"), "its request")
+            equal(noop(proxy, inside + token(good % 2**32))[0], 1, "the same a second time")
+            equal(noop(proxy, inside, source="127.0.0.2"), (1, {9: b""}, None), "from another address")
+            equal(noop(proxy, session_id(plain)), (0, {8: b""}, 0), "a session without tokens")
+            equal(proxy.metric("epif_proxy_sessions"), 2, "sessions in metrics")
+            before.close()
+        equal(noop(proxy, inside + TEARDOWN + LOGIN)[0], 0, "a teardown by its owner")
+        equal(noop(proxy, inside), (1, {9: b""}, None), "afterwards")
+        for process in processes:
+            check(id.hex() not in process.output() and plain.hex() not in process.output(), "an id is in the log")
+
+
+@promise("a session whose user is none any more, or has another password, ends with the take-over; others go on")
+def other_users():
+    users = {"ann": "secret", "bob": "other", "eve": "third"}
+    with Proxy("--allow-all", *(word for user in users.items() for word in ("--user", ":".join(user)))) as proxy, contextlib.ExitStack() as stack:
+        ids = {name: noop(proxy, OPEN + option(4, b"\x02" + v5_credentials(name, password)))[1][6] for name, password in users.items()}
+        stack.callback(successor(proxy, instead=["--allow-all", "--user", "ann:secret", "--user", "bob:changed"]).stop)
+        told = {name: noop(proxy, session_id(id)) for name, id in ids.items()}
+        equal(told, {"ann": (0, {8: b""}, 0), "bob": (1, {9: b""}, None), "eve": (1, {9: b""}, None)}, "their sessions")
+
+
+@promise("a connection to the old process that asks late: it is in its session, but a token is only good where the window is, so it is reset unanswered and good there; a teardown ends the session in both")
+def late():
+    with Server(echo) as server, Proxy("--allow-all") as proxy, contextlib.ExitStack() as stack:
+        _, told, _ = noop(proxy, OPEN + option(11, b"\0\0\0\x20"))
+        inside, base = session_id(told[6]), struct.unpack(">II", told[12])[0]
+        other = session_id(noop(proxy, OPEN)[1][6])
+        plain, spends, opens, tears, *rest = [stack.enter_context(one) for one in waiting_at(proxy, 30)]
+        stack.callback(successor(proxy).stop)
+        equal(ask(plain, inside), (0, {8: b""}, 0), "inside, without a token")
+        spends.sendall(v6_request(server.port, options=inside + token(base)) + b"ping")
+        check(is_reset(spends), "a token was answered where nobody knows whether it is spent")
+        with proxy.connect() as client:
+            client.sendall(v6_request(server.port, options=inside + token(base)) + b"ping")
+            equal(authentication(client)[0], 0, "the same token at the new process")
+            equal((operation(client), read_exactly(client, 4)), (0, b"ping"), "its request")
+        equal(server.accepted, 1, "requests that reached the server")
+        equal(ask(opens, OPEN), (0, {}, 0), "a session that the new process would not know")
+        equal(ask(tears, inside + TEARDOWN)[0], 0, "a teardown at the old process")
+        wait_until(lambda: noop(proxy, inside)[0] == 1, "the session has ended at the new one")
+        equal(noop(proxy, other + TEARDOWN)[0], 0, "a teardown at the new process")
+        wait_until(lambda: ask(rest.pop(), other)[0] == 1, "it has ended at the old one")
+        equal(proxy.metric("epif_proxy_sessions"), 0, "sessions in metrics")
 
 
 run(needs_root=False)

@@ -6,6 +6,12 @@ namespace {
 /// Draft section "Idempotence options": valid only inside of a session; a token that is not eligible fails the request.
 void use_tokens(const socks6::RequestOptions& options, ClientSessions& sessions, Verdict& verdict) {
   const auto tokens = verdict.session->use_tokens(options.idempotence_request, options.token);
+  if (tokens.moved) {
+    verdict.reply = {};
+    verdict.moved = true;
+    verdict.why = "a new process has the session's tokens";
+    return;
+  }
   verdict.reply.token_accepted = tokens.accepted;
   if (tokens.accepted) sessions.count_token(*tokens.accepted);
   verdict.token_spent = tokens.accepted == true;

@@ -36,6 +36,7 @@ struct Verdict {
   std::shared_ptr<ClientSession> session;  ///< that the request belongs to, or opened
   bool known = false;                      ///< the client showed a certificate or a password, now or for its session
   bool token_spent = false;                ///< the request cannot be a replay
+  bool moved = false;                      ///< only another process can decide: no answer, so that the client asks again
   bool ask = false;                        ///< not decided: user name and password follow, call again with the outcome
   std::string_view why;                    ///< of a refusal
 };

@@ -24,6 +24,7 @@ SessionOwner counted_as(const SessionOwner& owner) { return {owner.identity, own
 
 ClientSession::Tokens ClientSession::use_tokens(std::optional<std::uint32_t> wanted_size, std::optional<std::uint32_t> token) {
   const std::lock_guard lock(mutex_);
+  if (moved_) return {.window = {}, .accepted = {}, .moved = token.has_value()};
   if (!window_ && wanted_size && *wanted_size > 0) {
     std::array<std::uint8_t, 4> base{};
     fill_random(base);
@@ -33,6 +34,12 @@ ClientSession::Tokens ClientSession::use_tokens(std::optional<std::uint32_t> wan
   if (token) made.accepted = window_ && window_->spend(*token);
   if (window_) made.window = socks6::IdempotenceWindow{window_->base(), window_->size()};
   return made;
+}
+
+std::optional<TokenWindow> ClientSession::give_window() {
+  const std::lock_guard lock(mutex_);
+  moved_ = true;
+  return std::exchange(window_, std::nullopt);
 }
 
 void ClientSession::add_listener(std::shared_ptr<const SharedListener> listener) {
@@ -83,7 +90,7 @@ std::shared_ptr<ClientSession> ClientSessions::open(const SessionOwner& owner, n
   sweep(now);
   const auto counted = counted_as(owner);
   const auto mine = owners_.find(counted);
-  if (entries_.size() >= limits_.total || (mine != owners_.end() && mine->second >= limits_.per_owner)) {
+  if (given_ || entries_.size() >= limits_.total || (mine != owners_.end() && mine->second >= limits_.per_owner)) {
     ++counted_.refused;
     return nullptr;
   }
@@ -128,8 +135,40 @@ bool ClientSessions::tear_down(ByteSpan id, const SessionOwner& owner, net::Time
   const std::lock_guard lock(mutex_);
   const auto found = lookup(id, owner.identity, owner.source, now);
   if (found == entries_.end() || found->second.session->owner() != owner) return false;
+  if (torn_down_) torn_down_(found->first);
   erase(found);
   return true;
+}
+
+std::vector<MovedSession> ClientSessions::give(net::TimePoint now) {
+  const auto since = [now](net::TimePoint then) { return std::chrono::duration_cast<std::chrono::milliseconds>(now - then); };
+  const std::lock_guard lock(mutex_);
+  given_ = true;
+  std::vector<MovedSession> made;
+  for (const auto& [id, entry] : entries_) {
+    if (over(entry, now)) continue;
+    made.push_back({id, entry.session->owner(), since(entry.since), since(entry.used), entry.session->give_window(), {}});
+  }
+  return made;
+}
+
+Result<> ClientSessions::take(MovedSession moved, net::TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  const auto counted = counted_as(moved.owner);
+  const auto mine = owners_.find(counted);
+  if (entries_.size() >= limits_.total || (mine != owners_.end() && mine->second >= limits_.per_owner)) {
+    return fail(Code::limit, "the old process has more sessions than are allowed here");
+  }
+  auto session = std::make_shared<ClientSession>(moved.id, std::move(moved.owner), std::move(moved.window));
+  const auto [at, added] = entries_.emplace(moved.id, Entry{std::move(session), now - moved.age, now - moved.idle});
+  if (!added) return fail(Code::conflict, "a session of the old process is here already");
+  ++owners_[counted];
+  return {};
+}
+
+void ClientSessions::end(const SessionId& id) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = entries_.find(id); found != entries_.end()) erase(found);
 }
 
 ClientSessions::State ClientSessions::state() const {

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <compare>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -36,11 +37,24 @@ struct SharedListener {
   std::string route;  ///< id of the route that granted it
 };
 
+using SessionId = std::array<std::uint8_t, 16>;
+
+/// A session as it goes from one process to the next, without its listening sockets.
+struct MovedSession {
+  SessionId id{};
+  SessionOwner owner;
+  std::chrono::milliseconds age{};   ///< since it was opened
+  std::chrono::milliseconds idle{};  ///< since its last request
+  std::optional<TokenWindow> window{};
+  Bytes proof{};                     ///< of its user, who must be one there as well: Users::proof() with the id
+};
+
 /// One session. Thread-safe.
 class ClientSession {
  public:
-  using Id = std::array<std::uint8_t, 16>;
-  ClientSession(const Id& id, SessionOwner owner) : id_(id), owner_(std::move(owner)) {}
+  using Id = SessionId;
+  ClientSession(const Id& id, SessionOwner owner, std::optional<TokenWindow> window = {})
+      : id_(id), owner_(std::move(owner)), window_(std::move(window)) {}
 
   [[nodiscard]] const Id& id() const { return id_; }
   [[nodiscard]] const SessionOwner& owner() const { return owner_; }
@@ -48,10 +62,14 @@ class ClientSession {
   struct Tokens {
     std::optional<socks6::IdempotenceWindow> window;  ///< as it is after this request
     std::optional<bool> accepted;                     ///< absent: no token was to be spent
+    bool moved = false;                               ///< a token was, and only another process can say whether it is good
   };
   /// What one request does with tokens, in one step: gets the session's one window if it asks and there is none, and spends
   /// its token. At most limits::token_window_max are granted.
   [[nodiscard]] Tokens use_tokens(std::optional<std::uint32_t> wanted_size, std::optional<std::uint32_t> token);
+
+  /// The window as it is, which another process has from now on: none is granted here any more, and no token spent.
+  [[nodiscard]] std::optional<TokenWindow> give_window();
 
   void add_listener(std::shared_ptr<const SharedListener> listener);
   void remove_listener(const SharedListener& listener);
@@ -62,6 +80,7 @@ class ClientSession {
   const SessionOwner owner_;
   mutable std::mutex mutex_;
   std::optional<TokenWindow> window_;
+  bool moved_ = false;
   std::vector<std::shared_ptr<const SharedListener>> listeners_;
 };
 
@@ -83,6 +102,16 @@ class ClientSessions {
                                                     net::TimePoint now);
   /// Ends the session. False if find() would not have given it, or another user opened it.
   bool tear_down(ByteSpan id, const SessionOwner& owner, net::TimePoint now);
+
+  // From one process to its successor.
+  /// All sessions, whose windows are the successor's from now on. Here they still serve requests without a token, and none is opened.
+  [[nodiscard]] std::vector<MovedSession> give(net::TimePoint now);
+  /// A predecessor's session goes on here. Errors: limit, conflict (its id is taken).
+  [[nodiscard]] Result<> take(MovedSession moved, net::TimePoint now);
+  /// Called, on any thread and not to call back, with each session that its owner tears down. Before the first request.
+  void on_teardown(std::function<void(const SessionId&)> call) { torn_down_ = std::move(call); }
+  /// Ends a session that was torn down in another process.
+  void end(const SessionId& id);
 
   struct State {
     std::size_t open = 0;
@@ -116,6 +145,8 @@ class ClientSessions {
   Entries entries_;
   std::map<SessionOwner, std::size_t> owners_;  ///< with the source as limits count it
   net::TimePoint swept_{};
+  std::function<void(const SessionId&)> torn_down_;
+  bool given_ = false;
   State counted_;
 };
 

@@ -109,5 +109,51 @@ TEST(ClientSession, SpendsATokenOnceUnderConcurrency) {
   for (const auto& count : spent) EXPECT_EQ(count.load(), 1);
 }
 
+TEST(ClientSessions, GoOnInAnotherProcessWhichAloneSpendsTheirTokens) {
+  ClientSessions before({.idle = seconds(10), .life = seconds(25)});
+  ClientSessions after({.idle = seconds(10), .life = seconds(25)});
+  const auto session = before.open(ann, start);
+  const auto base = session->use_tokens(8, {}).window->base;
+  EXPECT_TRUE(*session->use_tokens({}, base + 1).accepted);
+  ASSERT_TRUE(before.open(node, start + seconds(2)));
+  ASSERT_TRUE(before.open(node, start - seconds(30))) << "which has ended meanwhile";
+  const auto later = start + seconds(8);
+  auto moved = before.give(later);
+  ASSERT_EQ(moved.size(), 2u);
+  for (auto& one : moved) ASSERT_TRUE(after.take(std::move(one), later));
+
+  const auto there = after.find(session->id(), "", ann.source, later);
+  ASSERT_TRUE(there);
+  EXPECT_EQ(there->owner(), ann);
+  EXPECT_FALSE(*there->use_tokens({}, base + 1).accepted) << "spent before";
+  EXPECT_TRUE(*there->use_tokens({}, base).accepted);
+  EXPECT_TRUE(after.find(session->id(), "", ann.source, start + seconds(17)));
+  EXPECT_FALSE(after.find(session->id(), "", ann.source, start + seconds(25))) << "its life did not begin anew";
+
+  EXPECT_TRUE(before.find(session->id(), "", ann.source, later)) << "a connection there is in its session still";
+  const auto tokens = session->use_tokens(8, base + 2);
+  EXPECT_TRUE(tokens.moved);
+  EXPECT_FALSE(tokens.accepted || tokens.window);
+  EXPECT_FALSE(session->use_tokens(8, {}).moved);
+  EXPECT_FALSE(before.open(ann, later)) << "nobody else would know it";
+}
+
+TEST(ClientSessions, OfAPredecessorAreLimitedLikeOthersAndATeardownIsTold) {
+  ClientSessions sessions({.total = 2, .per_owner = 1});
+  std::vector<SessionId> torn;
+  sessions.on_teardown([&](const SessionId& id) { torn.push_back(id); });
+  EXPECT_TRUE(sessions.take({SessionId{1}, ann}, start));
+  EXPECT_EQ(sessions.take({SessionId{2}, ann}, start).error().code, Code::limit) << "by owner";
+  EXPECT_EQ(sessions.take({SessionId{1}, node}, start).error().code, Code::conflict) << "the same id";
+  EXPECT_TRUE(sessions.take({SessionId{2}, node}, start));
+  EXPECT_EQ(sessions.take({SessionId{3}, {"", "bob", ann.source}}, start).error().code, Code::limit) << "in all";
+  EXPECT_TRUE(sessions.tear_down(SessionId{1}, ann, start));
+  EXPECT_FALSE(sessions.tear_down(SessionId{1}, ann, start));
+  sessions.end(SessionId{2});
+  sessions.end(SessionId{2});
+  EXPECT_EQ(sessions.state().open, 0u);
+  EXPECT_EQ(torn, std::vector{SessionId{1}}) << "one that ends elsewhere is not told";
+}
+
 }  // namespace
 }  // namespace epif::admission

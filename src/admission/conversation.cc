@@ -248,6 +248,11 @@ net::Task<Result<ClientRequest>> Conversation::read_socks6() {
     whole = *socks::done(again);
     verdict_ = authenticate(whole->message.request.options, admission_, *outcome, net::Clock::now());
   }
+  if (verdict_.moved) {
+    // An answer that refuses the token would say that it is spent. Nothing has been done: a new connection meets who knows.
+    client_.abort({Code::conflict, std::string(verdict_.why)});
+    co_return fail(Code::conflict, std::string(verdict_.why));
+  }
   if (!verdict_.reply.success) {
     auto answered = co_await answer(socks::Reply::general_failure, {});
     static_cast<void>(answered);

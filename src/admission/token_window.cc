@@ -1,11 +1,22 @@
 #include "admission/token_window.h"
 
 #include <cassert>
+#include <utility>
 
 namespace epif::admission {
 
 TokenWindow::TokenWindow(std::uint32_t base, std::uint32_t size) : base_(base), spent_(size) {
   assert(size > 0 && size < (1u << 31));
+}
+
+TokenWindow::TokenWindow(std::uint32_t base, std::vector<bool> spent) : base_(base), spent_(std::move(spent)) {
+  assert(!spent_.empty() && spent_.size() < (1u << 31));
+}
+
+std::vector<bool> TokenWindow::spent() const {
+  std::vector<bool> made(spent_.begin() + static_cast<std::ptrdiff_t>(start_), spent_.end());
+  made.insert(made.end(), spent_.begin(), spent_.begin() + static_cast<std::ptrdiff_t>(start_));
+  return made;
 }
 
 void TokenWindow::move_up() {

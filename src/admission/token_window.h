@@ -11,12 +11,16 @@ class TokenWindow {
  public:
   /// `size` is 1 .. 2^31 - 1.
   TokenWindow(std::uint32_t base, std::uint32_t size);
+  /// One that has been in use: which tokens are spent, from `base` on. As many as a window may have.
+  TokenWindow(std::uint32_t base, std::vector<bool> spent);
 
   /// True if the token was in the window and unspent; it is spent then. The window moves past spent tokens at its low end,
   /// and as far as needed to keep its upper quarter free of spent ones: a token that never comes must not hold it up.
   [[nodiscard]] bool spend(std::uint32_t token);
 
   [[nodiscard]] std::uint32_t base() const { return base_; }
+  /// From the lowest token on.
+  [[nodiscard]] std::vector<bool> spent() const;
   [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(spent_.size()); }
 
  private:

@@ -62,5 +62,19 @@ TEST(TokenWindow, NeverAcceptsATokenTwiceWhateverTheOrder) {
   }
 }
 
+TEST(TokenWindow, GoesOnFromWhatIsSpent) {
+  std::mt19937 random(7);
+  for (const std::uint32_t size : {1U, 3U, 8U, 100U}) {
+    TokenWindow window(0xfffffff0, size);
+    for (int i = 0; i < 300; ++i) {
+      const auto token = window.base() + static_cast<std::uint32_t>(random()) % (size + 2) - 1;
+      TokenWindow copy(window.base(), window.spent());
+      ASSERT_EQ(copy.spend(token), window.spend(token));
+      ASSERT_EQ(copy.base(), window.base());
+      ASSERT_EQ(copy.spent(), window.spent());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace epif::admission

@@ -1,8 +1,10 @@
 #include "admission/users.h"
 
 #include <fmt/format.h>
+#include <openssl/evp.h>
 #include <sys/stat.h>
 
+#include <cassert>
 #include <fstream>
 
 #include "base/limits.h"
@@ -49,6 +51,22 @@ bool Users::accepts(std::string_view name, std::string_view password) const {
     difference |= static_cast<unsigned>(static_cast<unsigned char>(password[i]) ^ static_cast<unsigned char>(found->second[i]));
   }
   return difference == 0;
+}
+
+Bytes Users::proof(std::string_view name, ByteSpan salt) const {
+  const auto found = passwords_.find(name);
+  if (found == passwords_.end()) return {};
+  Bytes all(salt.begin(), salt.end());
+  for (const std::string_view part : {std::string_view(found->first), std::string_view(found->second)}) {
+    all.push_back(static_cast<std::uint8_t>(part.size()));  // at most 255: where one ends and the other begins
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  Bytes made(EVP_MAX_MD_SIZE);
+  unsigned size = 0;
+  [[maybe_unused]] const auto done = EVP_Digest(all.data(), all.size(), made.data(), &size, EVP_sha256(), nullptr);
+  assert(done == 1);
+  made.resize(size);
+  return made;
 }
 
 }  // namespace epif::admission

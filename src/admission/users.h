@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 namespace epif::admission {
@@ -20,6 +21,9 @@ class Users {
   [[nodiscard]] bool empty() const { return passwords_.empty(); }
   /// Takes the same time for every wrong password of a length.
   [[nodiscard]] bool accepts(std::string_view name, std::string_view password) const;
+  /// A digest of name and password by which a new process recognizes that both are as they were; `salt` differs each time. Empty if nobody
+  /// has that name.
+  [[nodiscard]] Bytes proof(std::string_view name, ByteSpan salt) const;
 
  private:
   std::map<std::string, std::string, std::less<>> passwords_;

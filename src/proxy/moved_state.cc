@@ -4,18 +4,20 @@
 #include <cmath>
 #include <optional>
 
-#include "base/limits.h"
+#include "base/bytes.h"
 
 namespace epif::proxy {
 namespace {
 
 namespace json = boost::json;
 
-// Each message has one of these as its only outer key.
+// Each message has one of these as its only outer key. Identities and users are in hexadecimal: they need not be UTF-8.
 constexpr std::string_view counts_key = "counts";
 constexpr std::string_view rates_key = "rates";
+constexpr std::string_view sessions_key = "sessions";
+constexpr std::string_view ended_key = "ended_session";
 constexpr std::string_view told_key = "state_told";
-constexpr std::string_view keys[] = {counts_key, rates_key, told_key};
+constexpr std::string_view keys[] = {counts_key, rates_key, sessions_key, ended_key, told_key};
 constexpr std::string_view counted_names[] = {"connections", "udp_associations", "udp_next_proxies"};
 
 /// A message is sent once it is as long; one item more fits in any case.
@@ -23,6 +25,7 @@ constexpr std::size_t full_bytes = limits::handover_message_max_bytes / 4;
 /// More than any process holds: what is added to it must not run over.
 constexpr std::uint64_t count_most = 1U << 24;
 constexpr std::uint64_t memory_most = std::uint64_t{1} << 40;
+constexpr std::uint64_t age_most_ms = std::uint64_t{1} << 32;
 
 std::string message(std::string_view key, json::value value) { return json::serialize(json::object{{key, std::move(value)}}); }
 
@@ -72,6 +75,27 @@ std::vector<std::string> print(const MovedRates& moved) {
   return pages.take();
 }
 
+std::string hex_of(std::string_view text) { return to_hex(as_bytes(text)); }
+
+json::array array_of(const admission::MovedSession& session) {
+  json::array made{to_hex(session.id), hex_of(session.owner.identity), hex_of(session.owner.user), session.owner.source.text(),
+                   session.age.count(), session.idle.count(), to_hex(session.proof)};
+  if (!session.window) return made;
+  const auto spent = session.window->spent();
+  Bytes bits((spent.size() + 7) / 8);
+  for (std::size_t i = 0; i < spent.size(); ++i) bits[i / 8] |= static_cast<std::uint8_t>(spent[i] ? 1U << (i % 8) : 0);
+  made.insert(made.end(), {json::value(session.window->base()), json::value(session.window->size()), json::value(to_hex(bits))});
+  return made;
+}
+
+std::vector<std::string> print(const MovedSessions& sessions) {
+  if (sessions.empty()) return {};
+  Pages pages(sessions_key, {});
+  for (const auto& one : sessions) pages.add("open", array_of(one));
+  return pages.take();
+}
+
+std::vector<std::string> print(const EndedSession& ended) { return {message(ended_key, json::string(to_hex(ended.id)))}; }
 std::vector<std::string> print(const StateTold&) { return {message(told_key, true)}; }
 
 /// Reads the items of a list one after the other; what is wrong once stays wrong.
@@ -102,6 +126,13 @@ class Items {
     if (!made) return good_ = false, IpAddress();
     return *made;
   }
+  Bytes bytes() {
+    const auto hex = text();
+    auto made = from_hex(hex);
+    check(made.size() * 2 == hex.size());
+    return made;
+  }
+  void check(bool holds) { good_ = good_ && holds; }
   [[nodiscard]] bool good() const { return good_ && at_ == size(); }
 
  private:
@@ -166,12 +197,55 @@ std::optional<Told> read_rates(Object object) {
   return made;
 }
 
+std::optional<admission::TokenWindow> read_window(Items& items) {
+  const auto base = static_cast<std::uint32_t>(items.count(0xffffffff));
+  const auto size = items.count(limits::token_window_max);
+  const auto bits = items.bytes();
+  items.check(size > 0 && bits.size() == (size + 7) / 8);
+  if (!items.good()) return std::nullopt;
+  std::vector<bool> spent(size);
+  for (std::size_t i = 0; i < size; ++i) spent[i] = (bits[i / 8] >> (i % 8) & 1U) != 0;
+  return admission::TokenWindow(base, std::move(spent));
+}
+
+std::optional<admission::SessionId> id_of(const Bytes& bytes) {
+  admission::SessionId made{};
+  if (bytes.size() != made.size()) return std::nullopt;
+  std::ranges::copy(bytes, made.begin());
+  return made;
+}
+
+std::optional<Told> read_sessions(Object object) {
+  MovedSessions made;
+  const bool good = for_each(object, "open", [&](Items& items) {
+    admission::MovedSession session;
+    const auto id = id_of(items.bytes());
+    items.check(id.has_value());
+    session.id = id.value_or(admission::SessionId{});
+    session.owner.identity = as_text(items.bytes());
+    session.owner.user = as_text(items.bytes());
+    session.owner.source = items.address();
+    session.age = std::chrono::milliseconds(items.count(age_most_ms));
+    session.idle = std::chrono::milliseconds(items.count(age_most_ms));
+    session.proof = items.bytes();
+    if (!items.good()) session.window = read_window(items);
+    made.push_back(std::move(session));
+  });
+  if (!good) return std::nullopt;
+  return made;
+}
+
 std::optional<Told> read(std::string_view key, const json::value& inner) {
+  if (key == ended_key) {
+    const auto id = inner.is_string() ? id_of(from_hex(inner.get_string())) : std::nullopt;
+    return id ? std::optional<Told>(EndedSession{*id}) : std::nullopt;
+  }
   if (key == told_key) return StateTold{};
   const auto* object = inner.if_object();
   if (object == nullptr) return std::nullopt;
   if (key == counts_key) return read_counts(*object);
   if (key == rates_key) return read_rates(*object);
+  if (key == sessions_key) return read_sessions(*object);
   return std::nullopt;
 }
 

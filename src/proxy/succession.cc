@@ -10,6 +10,7 @@ using std::chrono::milliseconds;
 
 // What a successor says besides (net::say). A predecessor of an earlier version hears nothing of it, and tells nothing.
 constexpr std::string_view ask_words = "tell your state";
+constexpr std::string_view ended_words = "session ended ";
 
 /// A successor asks, and a predecessor that is to tell its state begins, within this.
 constexpr milliseconds first_word{1'000};
@@ -23,9 +24,19 @@ net::Limiter& limiter_of(Shared& shared, Counted of) {
   return shared.limiter;
 }
 
+/// A user who is none any more, or has another password, has no session any more; nor has who needed no password and now does.
+bool still_admitted(const admission::Users& users, const admission::MovedSession& session) {
+  if (session.owner.user.empty()) return !session.owner.identity.empty() || users.empty();
+  return !session.proof.empty() && session.proof == users.proof(session.owner.user, session.id);
+}
+
 }  // namespace
 
-Succession::Succession(net::Loop& loop, Shared& shared) : loop_(loop), shared_(shared) {}
+Succession::Succession(net::Loop& loop, Shared& shared) : loop_(loop), shared_(shared) {
+  shared_.sessions.on_teardown([this](const admission::SessionId& id) {
+    loop_.post([this, id] { session_ended(id, Origin::here); });
+  });
+}
 
 Succession::~Succession() {
   if (predecessor_) predecessor_->abort({Code::internal, "the proxy has stopped"});
@@ -66,7 +77,7 @@ Result<> Succession::serve(Team& team, const std::string& routes) {
     loop_.run_once(std::chrono::ceil<milliseconds>(left));
   }
   if (!predecessor_ || told_) return {};
-  log::warn("proxy", "the old process has not told its state; limits by source begin anew until it does");
+  log::warn("proxy", "the old process has not told its state; sessions and limits by source begin anew until it does");
   return {};
 }
 
@@ -114,6 +125,17 @@ Result<> Succession::take(net::SeqPacket::Message message, Unpacking& unpacking,
 Result<> Succession::take_told(Told told) {
   if (const auto* counts = std::get_if<MovedCounts>(&told)) return limiter_of(shared_, counts->of).count_elsewhere(counts->held);
   if (const auto* moved = std::get_if<MovedRates>(&told)) return limiter_of(shared_, moved->of).follow_rates(moved->rates);
+  if (auto* sessions = std::get_if<MovedSessions>(&told)) {
+    Result<> outcome;
+    const auto now = net::Clock::now();
+    for (auto& session : *sessions) {
+      if (!still_admitted(shared_.users, session)) continue;
+      auto taken = shared_.sessions.take(std::move(session), now);
+      if (!taken) outcome = fail(std::move(taken.error()));
+    }
+    return outcome;
+  }
+  if (const auto* ended = std::get_if<EndedSession>(&told)) session_ended(ended->id, Origin::predecessor);
   if (std::holds_alternative<StateTold>(told)) told_ = true;
   return {};
 }
@@ -144,9 +166,16 @@ void Succession::close() {
 }
 
 void Succession::heard(std::string_view words) {
-  if (words != ask_words || telling_ != Telling::awaits) return;
-  telling_ = Telling::begins;
-  net::spawn(tell_state(*this));
+  if (words == ask_words && telling_ == Telling::awaits) {
+    telling_ = Telling::begins;
+    net::spawn(tell_state(*this));
+  }
+  if (!words.starts_with(ended_words)) return;
+  const auto bytes = from_hex(words.substr(ended_words.size()));
+  admission::SessionId id{};
+  if (bytes.size() != id.size()) return;
+  std::ranges::copy(bytes, id.begin());
+  session_ended(id, Origin::successor);
 }
 
 net::Task<void> Succession::tell_state(Succession& self) {
@@ -156,6 +185,9 @@ net::Task<void> Succession::tell_state(Succession& self) {
   if (self.telling_ != Telling::begins) co_return;  // it has gone away
   self.telling_ = Telling::changes;
   const auto now = net::Clock::now();
+  auto sessions = self.shared_.sessions.give(now);
+  for (auto& session : sessions) session.proof = self.shared_.users.proof(session.owner.user, session.id);
+  self.give(Told(std::move(sessions)));
   for (const auto of : all_counted) {
     auto& limiter = limiter_of(self.shared_, of);
     self.give(Told(MovedRates{of, limiter.rates(now)}));
@@ -178,6 +210,12 @@ void Succession::tell_changes() {
     give(Told(MovedCounts{of, changes(last, now)}));
     last = std::move(now);
   }
+}
+
+void Succession::session_ended(const admission::SessionId& id, Origin origin) {
+  if (origin != Origin::here) shared_.sessions.end(id);
+  if (origin != Origin::successor && telling_ == Telling::changes) give(Told(EndedSession{id}));
+  if (origin != Origin::predecessor && predecessor_) net::say(*predecessor_, std::string(ended_words) + to_hex(id));
 }
 
 bool Succession::giving() const {

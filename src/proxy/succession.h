@@ -18,8 +18,9 @@ class Team;
 
 /// A proxy's two hand-overs: from its predecessor, and to its successor. On the control thread.
 ///
-/// With the listening sockets goes what each client holds against the limits by source and by route. It is told once no thread of the old process accepts any more and before one of the new process does, and changes are told
-/// as long as both live.
+/// With the listening sockets goes what clients share: their sessions, and what each of them holds against the limits by source and by
+/// route. It is told once no thread of the old process accepts any more and before one of the new process does, and changes are told
+/// as long as both live. A session that ends in one of them ends in the other.
 class Succession {
  public:
   Succession(net::Loop& loop, Shared& shared);
@@ -68,6 +69,8 @@ class Succession {
   void heard(std::string_view words);
   static net::Task<void> tell_state(Succession& self);
   void tell_changes();
+  enum class Origin { here, predecessor, successor };
+  void session_ended(const admission::SessionId& id, Origin origin);
 
   net::Loop& loop_;
   Shared& shared_;
