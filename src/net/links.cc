@@ -64,19 +64,19 @@ std::uint32_t groups(LinkWatch::Of of) {
   switch (of) {
     case LinkWatch::Of::devices: return RTMGRP_LINK;
     case LinkWatch::Of::addresses: return RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-    case LinkWatch::Of::routes: return RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+    case LinkWatch::Of::new_routes: return RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
   }
   return 0;
 }
 
-/// True if one of the messages is of a route by which packets leave, or are kept from leaving.
-bool leads_away(ByteSpan messages) {
+/// True if one of the messages is of a new route by which packets leave, or are kept from leaving.
+bool leads_anew(ByteSpan messages) {
   while (messages.size() >= sizeof(nlmsghdr)) {
     nlmsghdr header{};
     std::memcpy(&header, messages.data(), sizeof header);
     if (header.nlmsg_len < sizeof header || header.nlmsg_len > messages.size()) return false;
     rtmsg route{};
-    if (header.nlmsg_len >= NLMSG_LENGTH(sizeof route)) {
+    if (header.nlmsg_type == RTM_NEWROUTE && header.nlmsg_len >= NLMSG_LENGTH(sizeof route)) {
       std::memcpy(&route, messages.data() + NLMSG_HDRLEN, sizeof route);
       const bool inward = route.rtm_type == RTN_LOCAL || route.rtm_type == RTN_BROADCAST || route.rtm_type == RTN_ANYCAST || route.rtm_type == RTN_MULTICAST;
       if (!inward) return true;
@@ -106,7 +106,7 @@ struct LinkWatch::State {
         const auto room = state->interest.loop().scratch();
         const auto got = recv(state->socket.get(), room.data(), room.size(), MSG_DONTWAIT);
         if (got < 0 && errno != ENOBUFS) break;
-        changed = changed || got < 0 || state->of != Of::routes || leads_away(ByteSpan(room).first(static_cast<std::size_t>(got)));
+        changed = changed || got < 0 || state->of != Of::new_routes || leads_anew(ByteSpan(room).first(static_cast<std::size_t>(got)));
       }
       state->interest.drained_read();
       if (changed && state->on_change) state->on_change();

@@ -39,7 +39,7 @@ class LinkWatch {
   enum class Of {
     devices,
     addresses,  ///< and devices
-    routes,     ///< to other hosts, alone; those by which a node delivers to itself are none
+    new_routes,  ///< to other hosts, alone, that appeared or changed; those by which a node delivers to itself are none
   };
   [[nodiscard]] static Result<std::unique_ptr<LinkWatch>> start(Loop& loop, OnChange on_change, Of of = Of::devices);
   ~LinkWatch();

@@ -17,6 +17,11 @@ bool holds(const std::vector<MptcpEndpoint>& list, const MptcpEndpoint& one) {
   return std::ranges::any_of(list, [&](const auto& known) { return same(known, one); });
 }
 
+/// True if an address works now that did not work before, or was not there. Both sorted.
+bool works_anew(const std::vector<NodeAddress>& before, const std::vector<NodeAddress>& now) {
+  return std::ranges::any_of(now, [&](const auto& one) { return one.works && !std::ranges::binary_search(before, one); });
+}
+
 /// Lines "limits ACCEPTED SUBFLOWS" and "endpoint ID DEVICE ADDRESS".
 MptcpPaths::Noted read_notes(const std::string& path) {
   MptcpPaths::Noted noted;
@@ -47,8 +52,8 @@ void remove_noted(const MptcpPaths::Noted& noted) {
 
 }  // namespace
 
-MptcpPaths::MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_change)
-    : end_(end), state_file_(std::move(state_file)), ours_(read_notes(state_file_)), on_change_(std::move(on_change)) {
+MptcpPaths::MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_new)
+    : end_(end), state_file_(std::move(state_file)), ours_(read_notes(state_file_)), on_new_(std::move(on_new)) {
   if (!has_mptcp()) {
     log::warn("mptcp", "this kernel has no MPTCP, or it is switched off (sysctl net.mptcp.enabled); TCP is used");
     return;
@@ -62,19 +67,19 @@ void MptcpPaths::watch(Loop& loop) {
   auto watch = LinkWatch::start(loop, [this] {
     const auto before = addresses_;
     follow();
-    if (on_change_ && addresses_ != before) on_change_();
+    if (on_new_ && works_anew(before, addresses_)) on_new_();
   }, LinkWatch::Of::addresses);
   if (watch) {
     watch_ = std::move(*watch);
   } else {
     log::warn("mptcp", "addresses that come or go are not seen", {{"why", watch.error().text()}});
   }
-  if (!on_change_) return;
-  auto routes = LinkWatch::start(loop, [this] { on_change_(); }, LinkWatch::Of::routes);
+  if (!on_new_) return;
+  auto routes = LinkWatch::start(loop, [this] { on_new_(); }, LinkWatch::Of::new_routes);
   if (routes) {
     route_watch_ = std::move(*routes);
   } else {
-    log::warn("mptcp", "routes that come or go are not seen", {{"why", routes.error().text()}});
+    log::warn("mptcp", "routes that come are not seen", {{"why", routes.error().text()}});
   }
 }
 

@@ -23,9 +23,10 @@ class MptcpPaths {
     listens,   ///< tells the peer of each address
   };
   /// `state_file`: empty for none; its folder is made if absent. A node without MPTCP, or without the right to change it, is told of in
-  /// the log, and the rest goes on without further paths. `on_change` is called, on the loop's thread, whenever the node's addresses, the
-  /// state of their devices or routes have changed: connections that were made before may lack a path, or have two over one link.
-  MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_change = {});
+  /// the log, and the rest goes on without further paths. `on_new` is called, on the loop's thread, whenever an address of the node, its
+  /// device or a route has come or come back: connections that were made before may lack a path, or have two over one link. What goes is
+  /// not told: connections that stand may have another path, where new ones find none.
+  MptcpPaths(Loop& loop, End end, std::string state_file, std::function<void()> on_new = {});
   /// Removes what it added, and sets the limits back.
   ~MptcpPaths();
   MptcpPaths(const MptcpPaths&) = delete;
@@ -54,7 +55,7 @@ class MptcpPaths {
   std::string state_file_;
   Noted ours_;
   std::vector<NodeAddress> addresses_;  ///< at the last look
-  std::function<void()> on_change_;
+  std::function<void()> on_new_;
   std::unique_ptr<LinkWatch> watch_;
   std::unique_ptr<LinkWatch> route_watch_;
   bool foreign_ = false;  ///< others have set endpoints

@@ -267,7 +267,12 @@ std::unique_ptr<Stream> WarmPool::take_ready() {
 
 Task<Result<WarmPool::Taken>> WarmPool::take(ByteSpan first, TimePoint deadline, Cancel* cancel) {
   if (auto ready = take_ready()) co_return Taken{std::move(ready), 0, true};
-  auto made = co_await State::open(state_, first, deadline, cancel);
+  const auto state = state_;
+  auto made = co_await State::open(state, first, deadline, cancel);
+  if (made && made->sent == 0 && state->settings.connect.multipath && fell_back_on_loss(made->stream->fd())) {
+    // Once more: the link is back, and the flow is to have MPTCP for its whole life.
+    made = co_await State::open(state, first, deadline, cancel);
+  }
   co_return made;
 }
 
