@@ -57,7 +57,7 @@ def can_connect(node, address):
         return False
 
 
-@promise("a named node of another domain has an address from the range, which keeps its meaning over a restart, and is refused and no other name's with its route gone")
+@promise("a node's name means an address from the range, which keeps its meaning over a restart, and is refused and no other name's afterwards")
 def named():
     with Named("control-named") as world:
         world.start()
@@ -75,7 +75,8 @@ def named():
             equal(capture.stop().packets(), [], "packets to the range on the wan")
             world.client("stop", "late")
             wait_until(lambda: resolve(world.host("umc/modality"), "pacs.example") == (0, []), "the name has no address while that rests")
-            trace = world.host("umc/modality").run(epif(), "trace", f"{before['pacs.example']}:4242", "--agent", world.state_of("umc/modality"), check=False)
+            trace = world.host("umc/modality").run(epif(), "trace", f"{before['pacs.example']}:4242", "--agent",
+                                                   world.state_of("umc/modality"), check=False)
             equal(trace.returncode, 3, "exit code of trace")
             check("pacs.example had this address" in trace.stdout, trace.stdout)
             world.orchestrator_process.kill()
@@ -95,7 +96,7 @@ spec: {addresses: [198.19.0.7]}
 """
 
 
-@promise("a machine that is put into the alias range takes no alias out of the redirector's hands, and an application that leads to it says why not")
+@promise("a machine that is put into the alias range opens none of it, and an application that leads there says why not")
 def inside():
     with Named("control-inside") as world:
         world.start()

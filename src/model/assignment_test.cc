@@ -39,7 +39,8 @@ TEST(Assignment, AliasesAreReadAsTheyWerePrintedAndNoneAreNoField) {
   const auto read = parse_assignment(print(assignment));
   ASSERT_TRUE(read) << read.error().text();
   EXPECT_TRUE(*read == assignment);
-  for (const auto* wrong : {R"("x")", R"({"name":"a"})", R"({"name":"a","address":"x"})", R"({"name":"a","address":"10.0.0.1","freed":-1})"}) {
+  for (const auto* wrong :
+       {R"("x")", R"({"name":"a"})", R"({"name":"a","address":"x"})", R"({"name":"a","address":"10.0.0.1","freed":-1})"}) {
     auto text = print(assignment);
     const auto at = text.find("\"aliases\":[") + 11;
     EXPECT_FALSE(parse_assignment(text.substr(0, at) + wrong + "]}")) << wrong;

@@ -48,14 +48,15 @@ Result<Cidr> parse_alias_range(std::string_view text) {
   if (!range) return refused(range.error().text());
   if (range->address.is_v6() || range->prefix > 30) return refused("not an IPv4 block of 4 addresses or more");
   // RFC 6890: what a host takes for itself, its link or many.
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> special{{{"0.0.0.0/8", "this host (0.0.0.0/8)"},
-                                                                                          {"127.0.0.0/8", "loopback (127.0.0.0/8)"},
-                                                                                          {"169.254.0.0/16", "link-local (169.254.0.0/16)"},
-                                                                                          {"224.0.0.0/4", "multicast (224.0.0.0/4)"},
-                                                                                          {"255.255.255.255", "broadcast (255.255.255.255)"}}};
+  using Special = std::pair<std::string_view, std::string_view>;
+  static constexpr std::array<Special, 5> special{{{"0.0.0.0/8", "this host"},
+                                                   {"127.0.0.0/8", "loopback"},
+                                                   {"169.254.0.0/16", "link-local"},
+                                                   {"224.0.0.0/4", "multicast"},
+                                                   {"255.255.255.255", "broadcast"}}};
   for (const auto& [block, what] : special) {
     const auto own = Cidr::parse(block).value();
-    if (own.contains(range->address) || range->contains(own.address)) return refused(fmt::format("it holds addresses of {}", what));
+    if (own.contains(range->address) || range->contains(own.address)) return refused(fmt::format("it holds addresses of {} ({})", what, block));
   }
   return *range;
 }
@@ -80,7 +81,8 @@ bool rests(const ToldAlias& told, std::chrono::sys_seconds now) {
   return told.freed != 0 && (told.until == std::chrono::sys_seconds{} || told.until > now);
 }
 
-std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use, std::chrono::sys_seconds now) {
+std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use,
+                                 std::chrono::sys_seconds now) {
   std::vector<ToldAlias> next, rested;
   for (const auto& [name, address] : in_use) next.push_back({name, address});
   for (auto one : before.aliases) {
@@ -100,8 +102,9 @@ std::string alias_clash(const std::string& name, const Node& node, const std::op
   const auto inside = [&](const IpAddress& one) { return range && range->contains(one.unmapped()); };
   const auto at = std::ranges::find_if(node.addresses, inside);
   if (at == node.addresses.end()) return {};
-  return fmt::format("{} has the address {}, but those of the alias range {} mean names: give it another one, or the orchestrator another --alias-range", name,
-                     at->text(), range->text());
+  return fmt::format("{} has the address {}, but those of the alias range {} mean names: give it another one, or the orchestrator "
+                     "another --alias-range",
+                     name, at->text(), range->text());
 }
 
 AliasBook::AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, const ResourceSet& resources, std::chrono::sys_seconds now)

@@ -42,7 +42,8 @@ void note_aliases(const Assignment& assignment, std::uint64_t generation, std::u
 
 /// What stands in the node's next Assignment: those that its routes have by now (name -> alias), and of `before` those that rest or have
 /// rested. Sorted.
-[[nodiscard]] std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use, std::chrono::sys_seconds now);
+[[nodiscard]] std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use,
+                                               std::chrono::sys_seconds now);
 
 /// Why no flow may lead to this node by its own addresses: one is of the range, where redirectors take it for a name's. Empty if none is.
 [[nodiscard]] std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range);

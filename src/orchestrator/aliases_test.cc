@@ -12,7 +12,9 @@ constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
 
 IpAddress at(std::string_view text) { return *IpAddress::parse(text); }
 ToldAliases told(std::vector<ToldAlias> aliases) { return {{"umc/modality", {4, std::move(aliases)}}}; }
-AliasBook book(const ToldAliases& known, const Cidr& of = range, const ResourceSet& resources = nobody) { return {of, known, resources, now}; }
+AliasBook book(const ToldAliases& known, const Cidr& of = range, const ResourceSet& resources = nobody) {
+  return {of, known, resources, now};
+}
 
 TEST(Aliases, a_name_keeps_its_address_whatever_comes_and_goes) {
   const auto first = book({}).take("pacs.research");
@@ -44,9 +46,10 @@ TEST(Aliases, a_range_in_which_addresses_mean_more_than_a_machine_is_refused) {
     ASSERT_TRUE(made) << made.error().text();
     EXPECT_EQ(made->text(), good);
   }
-  for (const auto* bad : {"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "0.1.0.0/16", "127.0.0.0/8", "127.5.0.0/16", "126.0.0.0/7", "169.254.0.0/16",
-                          "169.254.7.0/24", "169.254.0.0/15", "224.0.0.0/4", "239.1.0.0/16", "255.255.255.252/30", "240.0.0.0/4", "::/0", "fe80::/10",
-                          "ff00::/8", "::1/128", "fd00::/8", "::ffff:127.0.0.0/104", "198.18.0.1/32", "198.18.0.0/31", "198.18.0.1/15", "x", ""}) {
+  for (const auto* bad :
+       {"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "0.1.0.0/16", "127.0.0.0/8", "127.5.0.0/16", "126.0.0.0/7", "169.254.0.0/16",
+        "169.254.7.0/24", "169.254.0.0/15", "224.0.0.0/4", "239.1.0.0/16", "255.255.255.252/30", "240.0.0.0/4", "::/0", "fe80::/10",
+        "ff00::/8", "::1/128", "fd00::/8", "::ffff:127.0.0.0/104", "198.18.0.1/32", "198.18.0.0/31", "198.18.0.1/15", "x", ""}) {
     const auto made = parse_alias_range(bad);
     ASSERT_FALSE(made) << bad;
     EXPECT_EQ(made.error().code, Code::usage) << bad;
@@ -108,13 +111,15 @@ TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_lo
   EXPECT_EQ(assignment.aliases[1], (ToldAlias{"b", at("198.18.0.2"), 5, late + alias_rest}));
   EXPECT_TRUE(rests(assignment.aliases[1], late + std::chrono::minutes(59)));
   EXPECT_FALSE(rests(assignment.aliases[1], late + alias_rest));
-  EXPECT_EQ(told_next(note(6, 6, late), {{"b", at("198.18.0.2")}}, late), (std::vector<ToldAlias>{{"a", at("198.18.0.1"), 7}, {"b", at("198.18.0.2")}}))
-      << "in use again";
+  const std::vector<ToldAlias> again{{"a", at("198.18.0.1"), 7}, {"b", at("198.18.0.2")}};
+  EXPECT_EQ(told_next(note(6, 6, late), {{"b", at("198.18.0.2")}}, late), again);
 }
 
 TEST(Aliases, of_those_that_have_rested_the_newest_are_remembered) {
   Told before{7, {}};
-  for (int i = 0; i < 300; ++i) before.aliases.push_back({fmt::format("node-{}", i), at(fmt::format("198.18.{}.1", i % 256)), 3, now - std::chrono::hours(i)});
+  for (int i = 0; i < 300; ++i) {
+    before.aliases.push_back({fmt::format("node-{}", i), at(fmt::format("198.18.{}.1", i % 256)), 3, now - std::chrono::hours(i)});
+  }
   const auto next = told_next(before, {}, now);
   EXPECT_EQ(next.size(), rested_aliases_kept);
   EXPECT_TRUE(std::ranges::all_of(next, [](const auto& one) { return one.until > now - std::chrono::hours(256); }));
@@ -130,7 +135,8 @@ TEST(Aliases, what_an_older_program_assigned_is_read_from_its_routes) {
   }
   ToldAliases known;
   note_aliases(assignment, 1, 1, now, range, known);
-  EXPECT_EQ(known.at("umc/modality").aliases, (std::vector<ToldAlias>{{"198.18.0.7:80", at("198.18.0.7")}, {"198.18.0.8:80", at("198.18.0.8")}}));
+  const std::vector<ToldAlias> read{{"198.18.0.7:80", at("198.18.0.7")}, {"198.18.0.8:80", at("198.18.0.8")}};
+  EXPECT_EQ(known.at("umc/modality").aliases, read);
 }
 
 TEST(Aliases, a_name_of_two_nodes_has_none) {

@@ -58,7 +58,8 @@ class Pass {
       if (!before) continue;
       note_nginx_ports(*before, input.nginx_ports);
       const auto report = reports_.find(name);
-      note_aliases(*before, record.generation, report == reports_.end() ? 0 : report->second.generation, second_, alias_range_, input.aliases);
+      const auto in_place = report == reports_.end() ? 0 : report->second.generation;
+      note_aliases(*before, record.generation, in_place, second_, alias_range_, input.aliases);
     }
     input.alias_range = alias_range_;
     input.now = second_;

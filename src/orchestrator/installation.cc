@@ -43,7 +43,8 @@ const Flow* find_flow(const ResourceSet& resources, const planner::Install& inst
 /// The tables of all nodes while flows are put into them.
 class Tables {
  public:
-  explicit Tables(const InstallationInput& input) : input_(input), ports_(input.nginx_ports), aliases_(input.alias_range, input.aliases, input.resources, input.now) {
+  explicit Tables(const InstallationInput& input)
+      : input_(input), ports_(input.nginx_ports), aliases_(input.alias_range, input.aliases, input.resources, input.now) {
     for (const auto& [name, node] : input.resources.nodes) {
       out_[name].node = out_[name].routes.node = name;
     }
@@ -88,7 +89,8 @@ class Tables {
       }
       // What a program has cached must not leave the node once its route has gone.
       if (!input_.alias_range) continue;
-      refusals.push_back({{*input_.alias_range, {}}, {}, "no application was granted a flow from " + name + " to this port of a node by its name"});
+      const auto why = "no application was granted a flow from " + name + " to this port of a node by its name";
+      refusals.push_back({{*input_.alias_range, {}}, {}, why});
     }
   }
 
@@ -112,7 +114,9 @@ class Tables {
     const auto told = input_.aliases.find(client);
     if (told == input_.aliases.end()) return {};
     const auto& all = told->second.aliases;
-    const auto at = std::ranges::find_if(all, [&](const ToldAlias& one) { return one.address == address && (one.freed == 0 || rests(one, input_.now)); });
+    const auto at = std::ranges::find_if(all, [&](const ToldAlias& one) {
+      return one.address == address && (one.freed == 0 || rests(one, input_.now));
+    });
     return at == all.end() ? std::string() : at->name;
   }
 

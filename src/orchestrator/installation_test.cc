@@ -25,7 +25,8 @@ struct World {
     judgement = judge(resources, order, cedar_policies(), now);
   }
   std::map<std::string, Assignment> install(std::map<std::string, std::string> refused = {}, const NginxPorts& ports = {},
-                                            const std::optional<Cidr>& alias_range = {}, const ToldAliases& aliases = {}, std::chrono::sys_seconds when = now) const {
+                                            const std::optional<Cidr>& alias_range = {}, const ToldAliases& aliases = {},
+                                            std::chrono::sys_seconds when = now) const {
     InstallationInput input{.resources = resources, .plan = judgement.plan, .default_expires = now + std::chrono::hours(24)};
     for (const auto& [name, verdict] : judgement.applications) {
       if (verdict.kind == Verdict::Kind::possible && !refused.contains(name)) input.granted.insert(name);
@@ -232,7 +233,8 @@ TEST(Installation, an_alias_that_is_given_back_is_refused_while_it_rests_whateve
     const auto then = world.install(stopped, {}, other, note(first, 1, 1));
     EXPECT_THAT(refused(then), HasSubstr("pacs.research had this address"));
     EXPECT_EQ(then.at("umc/modality").aliases, (std::vector<ToldAlias>{{"pacs.research", alias, 2}}));
-    EXPECT_EQ(refused(world.install(stopped, {}, other, note(then, 2, 1), now + std::chrono::hours(9))), refused(then)) << "its agent was away";
+    const auto away = world.install(stopped, {}, other, note(then, 2, 1), now + std::chrono::hours(9));
+    EXPECT_EQ(refused(away), refused(then)) << "its agent was away";
     const auto told = note(then, 2, 2);
     EXPECT_EQ(refused(world.install(stopped, {}, other, told)), refused(then));
     EXPECT_EQ(refused(world.install(stopped, {}, other, told, now + alias_rest)), "");
@@ -258,9 +260,9 @@ TEST(Installation, a_machine_inside_of_the_alias_range_opens_nothing_of_it) {
     all.nodes.at("vendor/backup").addresses = {*IpAddress::parse("198.19.0.7")};
   });
   const auto all = world.install({}, {}, range);
-  EXPECT_EQ(print_routes({{}, 0, all.at("umc/modality").routes.routes, {}}), print_routes({{}, 0, before.at("umc/modality").routes.routes, {}}));
+  EXPECT_TRUE(all.at("umc/modality").routes.routes == before.at("umc/modality").routes.routes);
   for (const auto* node : {"umc/modality", "vendor/backup"}) {
-    EXPECT_TRUE(std::ranges::any_of(all.at(node).routes.refusals, [&](const Refusal& one) { return one.destination.block == range && one.destination.ports.is_all(); })) << node;
+    EXPECT_EQ(std::ranges::count(all.at(node).routes.refusals, CaptureTarget{range, {}}, &Refusal::destination), 1) << node;
   }
   // A flow to the machine itself fails and says why.
   for (const auto* client : {"umc/modality", "research/pacs"}) {

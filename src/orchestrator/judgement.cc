@@ -67,7 +67,8 @@ std::string hindrance(const ResourceSet& resources, const planner::Install& inst
   return {};
 }
 
-Verdict verdict_of(const ResourceSet& resources, const planner::Plan& plan, const std::string& application, const std::optional<Cidr>& alias_range) {
+Verdict verdict_of(const ResourceSet& resources, const planner::Plan& plan, const std::string& application,
+                   const std::optional<Cidr>& alias_range) {
   Verdict out;
   out.kind = Verdict::Kind::possible;
   for (const auto& flow : plan.flows) {
@@ -100,7 +101,8 @@ std::string application_of(const std::string& flow) { return flow.substr(0, flow
 
 class Judge {
  public:
-  Judge(const ResourceSet& resources, const std::vector<std::string>& order, planner::PlanOptions options, const std::optional<Cidr>& alias_range)
+  Judge(const ResourceSet& resources, const std::vector<std::string>& order, planner::PlanOptions options,
+        const std::optional<Cidr>& alias_range)
       : resources_(resources), order_(order), options_(std::move(options)), alias_range_(alias_range), left_(order.begin(), order.end()) {}
 
   Judgement run() {

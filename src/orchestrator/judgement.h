@@ -31,7 +31,8 @@ struct Judgement {
 /// `oldest_first`: names of the applications in `resources`, in the order in which they came. An application is possible
 /// only if every one of its flows is. Of two applications whose flows conflict, the one that came first keeps its verdict
 /// and the later one fails, so that nobody can take down a running application by submitting another.
-/// One with a flow to a machine inside of the alias range fails. An application that cannot be planned fails by itself. If the policies themselves cannot be used, all fail.
+/// One with a flow to a machine inside of the alias range fails. An application that cannot be planned fails by itself. If the
+/// policies themselves cannot be used, all fail.
 [[nodiscard]] Judgement judge(const ResourceSet& resources, const std::vector<std::string>& oldest_first,
                               const PolicySource& policies, std::chrono::sys_seconds now,
                               const std::optional<Cidr>& alias_range = {});

@@ -37,7 +37,8 @@ auto rank(const Question& question, const View& view, const Table& table, const 
     serves = found && (*found)->id == route.id;
   }
   const auto covers = [&](const CaptureTarget& target) { return target.block.contains(at.ip) && target.ports.contains(port); };
-  const bool captured = std::ranges::any_of(view.guards, [&](const leak::Guard& guard) { return std::ranges::any_of(guard.targets, covers); });
+  const auto guards = [&](const leak::Guard& guard) { return std::ranges::any_of(guard.targets, covers); };
+  const bool captured = std::ranges::any_of(view.guards, guards);
   return std::tuple((table.role == Role::proxy) != by_proxy, !serves, !captured);
 }
 

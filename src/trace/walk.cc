@@ -131,7 +131,8 @@ class Walk {
     if (!tried("proxy", nginx, "NGINX at " + nginx.text())) return true;
     const auto* there = nginxs_table(nginx, table);
     if (there == nullptr) {
-      say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.", nginx.text(), asked_.text()));
+      say("proxy", State::unknown, fmt::format("NGINX at {} lets this node in and connects to {}; its routes are on the proxy's host.",
+                                               nginx.text(), asked_.text()));
     } else if (const auto* served = served_by_nginx(*there, *route, looks_.address_towards(wanted_.ip))) {
       upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
     }
@@ -151,13 +152,16 @@ class Walk {
 
   /// The route of `table` for the same flow as the client's `asked`. By its id, since with a name the client's address may be an
   /// alias; in tables that were written by hand ids may differ, and the server's address tells.
-  [[nodiscard]] const Route* same_flow(const RouteTable& table, const Route& asked) const {
+  [[nodiscard]] const Route* counterpart(const RouteTable& table, const Route& asked) const {
     const auto& nginx = asked.nginx->listen;
     const auto at_its_port = [&](const Route& one) { return one.nginx && one.nginx->listen == nginx; };
     const auto same_server = [&](const Route& one) { return nginx::server_of(one) == wanted_; };
-    const auto same_id = [&](const Route& one) { return one.id == asked.id && (same_server(one) || (!one.name.empty() && one.name == asked.name)); };
-    auto at = std::ranges::find_if(table.routes, [&](const Route& one) { return at_its_port(one) && same_id(one); });
-    if (at == table.routes.end()) at = std::ranges::find_if(table.routes, [&](const Route& one) { return at_its_port(one) && same_server(one); });
+    const auto same_name = [&](const Route& one) { return !one.name.empty() && one.name == asked.name; };
+    const auto same_flow = [&](const Route& one) { return at_its_port(one) && one.id == asked.id && (same_server(one) || same_name(one)); };
+    auto at = std::ranges::find_if(table.routes, same_flow);
+    if (at == table.routes.end()) {
+      at = std::ranges::find_if(table.routes, [&](const Route& one) { return at_its_port(one) && same_server(one); });
+    }
     return at == table.routes.end() ? nullptr : &*at;
   }
 
@@ -169,7 +173,7 @@ class Walk {
       refuse({"proxy", State::refuses, fmt::format("NGINX at {} refuses it: {}.", nginx.text(), why), {{"nginx", nginx.text()}}});
       return nullptr;
     };
-    const auto* route = same_flow(table, asked);
+    const auto* route = counterpart(table, asked);
     if (route == nullptr) return refused(fmt::format("its table leads no client of this port to {}", asked_.text()));
     if (!nginx::is_served(*route, view_.now)) return refused(why_not_served(*route));
     std::vector<std::string> clients;
@@ -253,7 +257,8 @@ class Walk {
   void for_asker(const Routing& routing, const Route& route, const Asker& asker, const std::string& label) {
     if (route.nginx) {
       const auto& nginx = route.nginx->listen;
-      if (const auto* served = served_by_nginx(routing.table(), route, {})) upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
+      const auto* served = served_by_nginx(routing.table(), route, {});
+      if (served != nullptr) upstream(*served, fmt::format("NGINX at {}", nginx.ip.text()), true);
       return;
     }
     const auto who = asker.identity.empty() ? asker.address.text() : asker.identity;
