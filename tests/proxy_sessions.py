@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """SOCKS6 sessions, idempotence tokens and authentication replies (draft-12). client ── proxy ── server, on loopback."""
+import collections
 import contextlib
 import os
 import signal
@@ -375,6 +376,53 @@ def other_users():
         stack.callback(successor(proxy, instead=["--allow-all", "--user", "ann:secret", "--user", "bob:changed"]).stop)
         told = {name: noop(proxy, session_id(id)) for name, id in ids.items()}
         equal(told, {"ann": (0, {8: b""}, 0), "bob": (1, {9: b""}, None), "eve": (1, {9: b""}, None)}, "their sessions")
+
+
+@promise("while processes take over from each other, no request is out of its session, and of many with the same token exactly one reaches the server")
+def storm():
+    reached, told, guard, over = collections.Counter(), collections.Counter(), threading.Lock(), threading.Event()
+
+    def serve(connection):
+        word = read_exactly(connection, 4)
+        with guard:
+            reached[word] += 1
+        connection.sendall(word)
+
+    with Server(serve) as server, Proxy("--allow-all", "--threads", "2") as proxy, contextlib.ExitStack() as stack:
+        _, opened, _ = noop(proxy, OPEN + option(11, struct.pack(">I", 4096)))
+        inside, base = session_id(opened[6]), struct.unpack(">II", opened[12])[0]
+
+        def once():
+            number = (base + told["served"]) % 2**32
+            with proxy.connect() as client:
+                client.sendall(v6_request(server.port, options=inside + token(number)) + struct.pack(">I", number))
+                kind, block = authentication(client)
+                if kind != 0:
+                    return "spent" if block == REJECTED else block.hex()
+                equal((operation(client), read_exactly(client, 4)), (0, struct.pack(">I", number)), "a request whose token was good")
+                return "served"
+
+        def ask_on():
+            while not over.is_set():
+                try:
+                    outcome = once()
+                except ConnectionError:
+                    outcome = "reset"
+                with guard:
+                    told[outcome] += 1
+        clients = [threading.Thread(target=ask_on, daemon=True) for _ in range(8)]
+        stack.callback(over.set)
+        for client in clients:
+            client.start()
+        for number in range(10):
+            count = told["served"]
+            stack.callback(successor(proxy, name=f"new-{number}").stop)
+            wait_until(lambda count=count: told["served"] > count + 20, "requests are served after a take-over")
+        over.set()
+        for client in clients:
+            client.join(TIMEOUT)
+        check(set(told) <= {"served", "spent", "reset"}, f"what clients were told: {dict(told)}")
+        equal((len(reached), set(reached.values())), (told["served"], {1}), "requests that reached the server, and how often each did")
 
 
 @promise("a connection to the old process that asks late: it is in its session, but a token is only good where the window is, so it is reset unanswered and good there; a teardown ends the session in both")

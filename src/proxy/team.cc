@@ -116,7 +116,11 @@ Result<> Team::listen_inherited(const SocketAddress& at, Worker::Listener kind, 
     }
     auto noted = note(clear ? Listening::Kind::clear : Listening::Kind::tls, at, index, streams[index]->socket);
     if (!noted) return fail(std::move(noted.error()));
-    members_[index].worker->listen(std::move(streams[index]->socket), kind, dialect);
+    // Once its thread runs: clients may stand in the queue already, and whoever is served must meet what the predecessor tells.
+    auto socket = std::make_shared<Fd>(std::move(streams[index]->socket));
+    members_[index].loop->post([worker = members_[index].worker.get(), socket, kind, dialect] {
+      worker->listen(std::move(*socket), kind, dialect);
+    });
   }
   return {};
 }
