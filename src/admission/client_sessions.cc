@@ -141,7 +141,8 @@ bool ClientSessions::tear_down(ByteSpan id, const SessionOwner& owner, net::Time
 }
 
 std::vector<MovedSession> ClientSessions::give(net::TimePoint now) {
-  const auto since = [now](net::TimePoint then) { return std::chrono::duration_cast<std::chrono::milliseconds>(now - then); };
+  // `now` was taken before the lock: what a worker did meanwhile is later.
+  const auto since = [now](net::TimePoint then) { return std::chrono::duration_cast<std::chrono::milliseconds>(std::max(now - then, net::TimePoint::duration::zero())); };
   const std::lock_guard lock(mutex_);
   given_ = true;
   std::vector<MovedSession> made;

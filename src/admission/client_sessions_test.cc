@@ -52,6 +52,16 @@ TEST(ClientSessions, EndByTeardownIdlenessAndAge) {
   EXPECT_EQ(sessions.state().open, 0u);
 }
 
+TEST(ClientSessions, OneThatIsUsedWhileItIsGivenIsNoYoungerThanNothing) {
+  ClientSessions sessions({.idle = seconds(10), .life = seconds(25)});
+  const auto session = sessions.open(ann, start);
+  ASSERT_TRUE(sessions.find(session->id(), "", ann.source, start + seconds(2)));
+  const auto given = sessions.give(start + seconds(1));
+  ASSERT_EQ(given.size(), 1u);
+  EXPECT_EQ(given[0].age, seconds(1));
+  EXPECT_EQ(given[0].idle, seconds(0));
+}
+
 TEST(ClientSessions, AreLimitedInAllAndByOwnerAndEndedOnesMakeRoom) {
   ClientSessions sessions({.total = 3, .per_owner = 2, .idle = seconds(10)});
   EXPECT_TRUE(sessions.open(ann, start) && sessions.open(ann, start));

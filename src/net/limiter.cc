@@ -33,7 +33,8 @@ std::string_view Limiter::name(Limit limit) {
 
 double Limiter::Bucket::content(std::uint32_t per_second, TimePoint now) const {
   const double most = per_second;
-  const std::chrono::duration<double> passed = now - filled;
+  // `now` was taken before the lock: another's, that was later, may have come first.
+  const std::chrono::duration<double> passed = std::max(now - filled, TimePoint::duration::zero());
   return filled == TimePoint{} ? most : std::min(most, left + passed.count() * most);
 }
 

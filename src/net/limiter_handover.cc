@@ -17,7 +17,7 @@ Limiter::Load Limiter::Source::all() const {
 }
 
 void Limiter::Bucket::lower_to(double most, std::uint32_t per_second, TimePoint now) {
-  left = std::clamp(most, 0.0, content(per_second, now));
+  left = std::max(0.0, std::min(most, content(per_second, now)));
   filled = now;
 }
 
@@ -37,8 +37,12 @@ Limiter::Held Limiter::held(TimePoint now) {
 
 Result<> Limiter::count_elsewhere(const Held& held) {
   const std::lock_guard lock(mutex_);
-  // Reckoned as if each were new: a bound that a proper predecessor is far below.
-  if (sources_elsewhere_ + held.sources.size() > limits::rate_sources) return too_many("sources");
+  // Those that come to hold something; what falls is always taken.
+  const auto comes = std::ranges::count_if(held.sources, [this](const auto& told) {
+    const auto known = sources_.find(source_of(told.first));
+    return told.second != Load{} && (known == sources_.end() || known->second.elsewhere == Load{});
+  });
+  if (sources_elsewhere_ + static_cast<std::size_t>(comes) > limits::rate_sources) return too_many("sources");
   if (routes_elsewhere_.size() + held.routes.size() > limits::rate_sources) return too_many("routes");
   for (const auto& [address, load] : held.sources) {
     const auto plain = source_of(address);

@@ -136,7 +136,10 @@ TEST(Limiter, MoreSourcesThanAreRememberedAreNotCounted) {
   EXPECT_EQ(limiter.state().sources, 0u);
   all.sources.erase(all.sources.begin());
   EXPECT_TRUE(limiter.count_elsewhere(all));
-  EXPECT_FALSE(limiter.count_elsewhere(all)) << "as if each were new";
+  EXPECT_TRUE(limiter.count_elsewhere(all)) << "the same once more";
+  for (auto& [address, load] : all.sources) load = {};
+  EXPECT_TRUE(limiter.count_elsewhere(all)) << "what falls is always taken";
+  EXPECT_TRUE(limiter.held(Clock::now() + std::chrono::seconds(2)).sources.empty());
 }
 
 TEST(Limiter, RatesGoOnWhereTheyWere) {
@@ -155,6 +158,21 @@ TEST(Limiter, RatesGoOnWhereTheyWere) {
   EXPECT_EQ(accepted(after, one, half), 1) << "a tenth of a second brought one";
   EXPECT_EQ(accepted(after, *IpAddress::parse("10.0.0.2"), half), 5) << "in all";
   EXPECT_EQ(accepted(after, one, start + std::chrono::seconds(9)), 10) << "and no less than ever afterwards";
+}
+
+TEST(Limiter, RatesThatAreReadAfterALaterEntryTakeNothingBelowNothing) {
+  Limiter before({1000, 1000, 1000, 1000, 15, 10});
+  Limiter after({1000, 1000, 1000, 1000, 15, 10});
+  const auto one = *IpAddress::parse("10.0.0.1");
+  const auto start = Clock::now();
+  const auto later = start + std::chrono::milliseconds(90);
+  for (int i = 0; i < 20; ++i) {
+    static_cast<void>(before.enter(one, start));
+    static_cast<void>(after.enter(one, later));
+  }
+  ASSERT_TRUE(after.follow_rates(before.rates(start), start));
+  EXPECT_FALSE(after.enter(one, start));
+  EXPECT_TRUE(after.enter(one, later + std::chrono::milliseconds(110)));
 }
 
 }  // namespace

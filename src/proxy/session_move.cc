@@ -85,9 +85,13 @@ net::Task<void> Worker::Session::go_on(MovedFlow moved, bridge::Arrival& arrival
   const auto now = wall_clock();
   const Asker asker{flow_.identity, flow_.peer.ip, {}};
   auto granted = flow_.wish ? worker_.routing_->successor(moved.route, asker, *flow_.wish, now) : worker_.routing_->successor(moved.route, now);
+  const auto counted_as = moved.route.id;
   flow_.route = granted ? granted : std::make_shared<const Route>(std::move(moved.route));
-  auto route_place = worker_.shared_.limiter.enter_route(flow_.route->id, 0);  // it had its place
-  if (route_place) route_place_ = std::move(*route_place);
+  route_place_ = std::move(moved.route_place);
+  if (flow_.route->id != counted_as) {
+    auto place = worker_.shared_.limiter.enter_route(flow_.route->id, 0);
+    if (place) route_place_ = std::move(*place);
+  }
 
   client_ = std::make_unique<net::SocketStream>(worker_.loop_, std::move(moved.chain.peers[0]), true);
   upstream_.stream = std::make_unique<net::SocketStream>(worker_.loop_, std::move(moved.chain.peers[1]), true);

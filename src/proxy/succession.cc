@@ -118,7 +118,10 @@ Result<> Succession::take(net::SeqPacket::Message message, Unpacking& unpacking,
   if (!moved) return fail(std::move(moved.error()));
   if (!*moved) return {};
   // Here and now: the next message may say that they hold nothing in the old process any more.
-  for (auto& flow : (**moved).flows) flow.place = shared_.limiter.readmit(flow.peer.ip);
+  for (auto& flow : (**moved).flows) {
+    flow.place = shared_.limiter.readmit(flow.peer.ip);
+    if (auto place = shared_.limiter.enter_route(flow.route.id, 0)) flow.route_place = std::move(*place);  // it had its place
+  }
   return team.take(std::move(**moved));
 }
 

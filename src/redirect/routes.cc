@@ -154,9 +154,16 @@ std::map<std::string, std::vector<IpAddress>, std::less<>> Routes::names() const
     names[plain_name(route.name)].push_back(block.address);
     taken.insert(block.address);
   }
-  for (const auto& refusal : table_.refusals) {
-    const auto& [block, ports] = refusal.destination;
-    if (ports.is_all() && block.prefix == (block.address.is_v6() ? 128 : 32)) taken.insert(block.address);
+  // An alias rests: one address of a range that is refused as a whole.
+  std::vector<Cidr> ranges;
+  const auto is_one = [](const Cidr& block) { return block.prefix == (block.address.is_v6() ? 128 : 32); };
+  for (const auto& [destination, flow, reason] : table_.refusals) {
+    if (destination.ports.is_all() && !is_one(destination.block)) ranges.push_back(destination.block);
+  }
+  for (const auto& [destination, flow, reason] : table_.refusals) {
+    const auto& [block, ports] = destination;
+    const auto holds = [&](const Cidr& range) { return range.contains(block.address); };
+    if (ports.is_all() && is_one(block) && std::ranges::any_of(ranges, holds)) taken.insert(block.address);
   }
   decltype(names) withdrawn;
   std::set<std::string_view> forgotten;

@@ -121,15 +121,18 @@ TEST(Routes, AKeptNameWhoseAliasIsRefusedByItselfHasNoneAndStaysWithoutOne) {
   const auto address = [](const char* text) { return *IpAddress::parse(text); };
   table.refusals = {{*CaptureTarget::parse("10.200.0.1"), "", "given back"},
                     {*CaptureTarget::parse("10.200.0.2:80"), "app/flow", "no permit"},
+                    {*CaptureTarget::parse("10.9.0.9"), "", "a node of another domain"},
                     {*CaptureTarget::parse("10.200.0.0/16"), "", "no flow"}};
   Routes made(std::move(table));
   made.keep_names({{"back.example", address("10.200.0.1")},
                    {"denied.example", address("10.200.0.2")},
+                   {"own.example", address("10.9.0.9")},
                    {"before.example", IpAddress()},
                    {"before.example", address("10.200.0.3")}});
   const auto names = made.names();
   EXPECT_TRUE(names.at("back.example").empty());
   EXPECT_EQ(names.at("denied.example"), std::vector{address("10.200.0.2")});
+  EXPECT_EQ(names.at("own.example"), std::vector{address("10.9.0.9")}) << "a machine's own address is no alias";
   EXPECT_TRUE(names.at("before.example").empty());
 }
 
