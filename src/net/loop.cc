@@ -49,7 +49,7 @@ int Loop::wait_ms(std::chrono::milliseconds cap) const {
   if (!ready_.empty() || !deferred_.empty()) return 0;
   auto wait = cap;
   if (!timers_.empty()) {
-    const auto until = timers_.begin()->first.first - Clock::now();
+    const auto until = timers_.first() - Clock::now();
     // Rounded up: waking before the time would spin.
     wait = std::min(wait, std::chrono::ceil<std::chrono::milliseconds>(until));
   }
@@ -92,11 +92,7 @@ void Loop::serve_posted() {
 }
 
 void Loop::serve_timers() {
-  while (!timers_.empty() && timers_.begin()->first.first <= now_) {
-    auto callback = std::move(timers_.begin()->second);
-    timers_.erase(timers_.begin());
-    callback();
-  }
+  while (!timers_.empty() && timers_.first() <= now_) timers_.take_first()();
 }
 
 void Loop::serve_ready() {
@@ -126,29 +122,26 @@ void Loop::post(Callback callback) {
   [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
 }
 
-Loop::Timer::Timer(Timer&& other) noexcept : loop_(std::exchange(other.loop_, nullptr)), id_(other.id_), at_(other.at_) {}
+Loop::Timer::Timer(Timer&& other) noexcept : loop_(std::exchange(other.loop_, nullptr)), number_(other.number_) {}
 
 Loop::Timer& Loop::Timer::operator=(Timer&& other) noexcept {
   if (this != &other) {
     cancel();
     loop_ = std::exchange(other.loop_, nullptr);
-    id_ = other.id_;
-    at_ = other.at_;
+    number_ = other.number_;
   }
   return *this;
 }
 
 void Loop::Timer::cancel() {
-  if (loop_ != nullptr) loop_->timers_.erase({at_, id_});
+  if (loop_ != nullptr) loop_->timers_.cancel(number_);
   loop_ = nullptr;
 }
 
 Loop::Timer Loop::at(TimePoint when, Callback callback) {
   Timer timer;
   timer.loop_ = this;
-  timer.id_ = next_timer_++;
-  timer.at_ = when;
-  timers_.emplace(std::pair{when, timer.id_}, std::move(callback));
+  timer.number_ = timers_.add(when, std::move(callback));
   return timer;
 }
 

@@ -3,7 +3,6 @@
 #include <coroutine>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,11 +12,9 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "net/pipe_pool.h"
+#include "net/timers.h"
 
 namespace epif::net {
-
-using Clock = std::chrono::steady_clock;
-using TimePoint = Clock::time_point;
 
 class Interest;
 
@@ -59,8 +56,7 @@ class Loop {
    private:
     friend class Loop;
     Loop* loop_ = nullptr;
-    std::uint64_t id_ = 0;
-    TimePoint at_{};
+    Timers::Number number_{};
   };
   [[nodiscard]] Timer at(TimePoint when, Callback callback);
   [[nodiscard]] Timer after(std::chrono::milliseconds delay, Callback callback) {
@@ -109,8 +105,7 @@ class Loop {
   bool stopping_ = false;
   std::vector<std::coroutine_handle<>> ready_;
   std::vector<Callback> deferred_;
-  std::map<std::pair<TimePoint, std::uint64_t>, Callback> timers_;
-  std::uint64_t next_timer_ = 1;
+  Timers timers_;
   std::mutex posted_mutex_;
   std::vector<Callback> posted_;
   void* batch_ = nullptr;  ///< events being served, so that a destroyed Interest is struck from them
