@@ -37,7 +37,7 @@ void redirected(Script& script, const CaptureRules& rules) {
 void stand_ins_chain(Script& script, const CaptureRules& rules) {
   script.line("  chain stand_ins {{");
   script.line("    type filter hook output priority -300; policy accept;");
-  script.line("    oif lo ip daddr {} tcp dport {} notrack", net::stand_in_block, rules.listen_port);
+  script.line("    oif lo ip daddr {} tcp dport {} notrack accept", net::stand_in_block, rules.listen_port);
   script.line("    oif lo ip saddr {} tcp sport {} notrack", net::stand_in_block, rules.listen_port);
   script.line("  }}");
 }
@@ -68,6 +68,7 @@ void reroute_chain(Script& script, const CaptureRules& rules) {
   script.line("    type route hook output priority -150; policy accept;");
   script.line("    meta mark {:#x} return", rules.mark);
   label_programs(script, rules);
+  script.line("    meta l4proto != udp return");
   excluded_programs(script, rules, "return");
   // A resolver on this node asks others itself, and those questions are seen.
   if (rules.dns_port != 0) script.line("    udp dport 53 fib daddr type != local meta mark set {:#x} return", mark);

@@ -29,11 +29,19 @@ Result<ByteSpan> write_now(net::Stream& to, ByteSpan bytes) {
 
 }  // namespace
 
+const net::StandInMaps::Origin* Worker::origin_of(const SocketAddress& local) {
+  if (!settings_.stand_ins || !net::is_stand_in(local.ip)) return nullptr;
+  const auto known = origins_.find(local.ip);
+  if (known != origins_.end()) return &known->second;
+  const auto told = settings_.stand_ins->origin(local);
+  return told ? &origins_.emplace(local.ip, *told).first->second : nullptr;
+}
+
 std::optional<SocketAddress> Worker::wanted_by(Flow& flow, int connection) {
   const auto local = net::local_address(connection);
   // Forwarded connections keep their destination as this end's address; the node's own were redirected to loopback.
   flow.of_this_node = local.ip.is_loopback();
-  if (const auto led = settings_.stand_ins ? settings_.stand_ins->origin(local) : std::nullopt) {
+  if (const auto* led = origin_of(local)) {
     ++counts_.led;
     flow.led = true;
     flow.client_sees = local;

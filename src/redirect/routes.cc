@@ -108,6 +108,8 @@ Result<const Route*> Routes::find(const Wanted& wanted, std::chrono::sys_seconds
       route = &one;
     }
   }
+  const bool usable = route != nullptr && route->blocked.empty() && !expired(*route, now) && !route->nginx;
+  if (usable) return route;  // before its destination is put into words
   const auto where = wanted.destination.text();
   if (route == nullptr && for_others != nullptr) {
     return fail(Code::no_route, "the route is for other programs", where, words(wanted.who) + " asked for " + for_others->flow);
@@ -125,12 +127,9 @@ Result<const Route*> Routes::find(const Wanted& wanted, std::chrono::sys_seconds
   if (expired(*route, now)) {
     return fail(Code::expired, "the route has expired", where, route->flow);
   }
-  if (route->nginx) {
-    return fail(Code::denied, "NGINX carries this flow, and the connection came another way", where, route->flow,
-                "only connections of this node itself, to the server's own address, are sent there, and only where no other "
-                "route or refusal names that address and port");
-  }
-  return route;
+  return fail(Code::denied, "NGINX carries this flow, and the connection came another way", where, route->flow,
+              "only connections of this node itself, to the server's own address, are sent there, and only where no other "
+              "route or refusal names that address and port");
 }
 
 bool Routes::asks_who(Transport transport, const SocketAddress& wanted) const {

@@ -88,6 +88,8 @@ class Worker {
 
   void accepted(Fd connection, SocketAddress client);
   net::Task<void> serve(Fd connection, SocketAddress client);
+  /// What an accepted connection's own address stands for; nullptr: for nothing.
+  [[nodiscard]] const net::StandInMaps::Origin* origin_of(const SocketAddress& local);
   /// Where the client wanted to go, if the kernel knows.
   [[nodiscard]] std::optional<SocketAddress> wanted_by(Flow& flow, int connection);
   /// Register, check, forward: finds the route, gets the first bytes, connects, relays.
@@ -125,6 +127,7 @@ class Worker {
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   net::Loop::Timer expiry_;
   bool handed_over_ = false;
+  std::map<IpAddress, net::StandInMaps::Origin> origins_;  ///< that were asked for: in the kernel none ever changes
   std::size_t forwarded_ = 0;  ///< of flows_, those that hold a place of a source
   Excess excess_;
   Stats counts_;
