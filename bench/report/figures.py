@@ -17,7 +17,7 @@ plot.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.rig
 # One colour a family, so that figures can be compared; what is in none of them gets a grey.
 COLOURS = {"direct": "#111111", "nginx_http": "#2e7d32", "nginx_stream": "#66bb6a", "haproxy_tcp": "#a5d6a7", "socks5_plain": "#ef6c00",
            "socks6_plain": "#ffb74d", "socksx5": "#b71c1c", "socksx6": "#e57373", "epif": "#0d47a1", "epif_fast_open": "#1976d2",
-           "epif_clear": "#64b5f6", "epif_preconnect": "#90caf9", "redsocks_dante": "#6a1b9a", "redsocks_microsocks": "#ab47bc",
+           "epif_trunk": "#42a5f5", "epif_clear": "#64b5f6", "epif_preconnect": "#90caf9", "redsocks_dante": "#6a1b9a", "redsocks_microsocks": "#ab47bc",
            "shadowsocks": "#795548", "stunnel": "#bcaaa4"}
 GAIN_COLOURS = ("#0d47a1", "#2e7d32", "#a5d6a7", "#ef6c00")  # of ablation.METRICS
 MARKERS = "osD^v<>P*Xhd"
