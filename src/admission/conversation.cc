@@ -68,10 +68,7 @@ net::Task<Result<>> Conversation::receive() {
   }
 }
 
-net::Task<Result<>> Conversation::send(ByteSpan bytes, bool more) {
-  auto sent = co_await net::write_all(client_, bytes, deadline_, more);
-  co_return sent;
-}
+net::Task<Result<>> Conversation::send(ByteSpan bytes, bool more) { return net::write_all(client_, bytes, deadline_, more); }
 
 template <class Message>
 net::Task<Result<socks::Done<Message>>> Conversation::read(socks::Decoded<Message> (*decode)(ByteSpan), std::size_t from) {
@@ -112,26 +109,19 @@ net::Task<Result<ClientRequest>> Conversation::read_request(net::TimePoint deadl
 
 net::Task<Result<ClientRequest>> Conversation::read_version() {
   switch (received_[0]) {
-    case socks4::version: {
-      auto request = co_await read_socks4();
-      co_return request;
-    }
-    case socks5::version: {
-      auto request = co_await read_socks5();
-      co_return request;
-    }
-    case socks6::version: {
-      auto request = co_await read_socks6();
-      co_return request;
-    }
-    default: {
-      // Draft section 5.1: the version that we speak, alone.
-      const std::array<std::uint8_t, 1> mismatch{socks6::version};
-      auto sent = co_await send(mismatch);
-      static_cast<void>(sent);
-      co_return fail(breach("the first byte is of no SOCKS version"));
-    }
+    case socks4::version: return read_socks4();
+    case socks5::version: return read_socks5();
+    case socks6::version: return read_socks6();
+    default: return refuse_version();
   }
+}
+
+net::Task<Result<ClientRequest>> Conversation::refuse_version() {
+  // Draft section 5.1: the version that we speak, alone.
+  const std::array<std::uint8_t, 1> mismatch{socks6::version};
+  auto sent = co_await send(mismatch);
+  static_cast<void>(sent);
+  co_return fail(breach("the first byte is of no SOCKS version"));
 }
 
 net::Task<Result<ClientRequest>> Conversation::read_socks4() {

@@ -76,6 +76,7 @@ class Conversation {
   [[nodiscard]] net::Task<Result<>> receive();
   [[nodiscard]] Result<> keep(ByteSpan bytes);
   [[nodiscard]] net::Task<Result<ClientRequest>> read_version();
+  [[nodiscard]] net::Task<Result<ClientRequest>> refuse_version();
   [[nodiscard]] net::Task<Result<>> send(ByteSpan bytes, bool more = false);
   [[nodiscard]] net::Task<Result<ClientRequest>> read_socks4();
   [[nodiscard]] net::Task<Result<ClientRequest>> read_socks5();

@@ -106,6 +106,12 @@ Pump::Next Pump::step() {
   }
 }
 
+bool Pump::end_at_once() {
+  if (gate_ != nullptr || to_.end_write().state != Io::State::moved) return false;
+  carried_.ended = true;
+  return true;
+}
+
 Task<void> Pump::pass_end() {
   if (gate_ != nullptr) {
     auto allowed = co_await gate_->before_end(carried_);
@@ -128,7 +134,7 @@ Task<void> Pump::run() {
     } else if (next == Next::writable) {
       co_await to_.until_writable();
     } else {
-      if (next == Next::end) co_await pass_end();
+      if (next == Next::end && !end_at_once()) co_await pass_end();
       co_return;
     }
   }

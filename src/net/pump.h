@@ -24,6 +24,8 @@ class Pump {
   /// Steps and waits until all is passed on, the end too, or until it has failed.
   [[nodiscard]] Task<void> run();
 
+  /// After Next::end: passes the end on, if that takes no wait. False: pass_end() has to.
+  [[nodiscard]] bool end_at_once();
   /// After Next::end: passes the end on, if the gate lets it. Sets error() if not.
   [[nodiscard]] Task<void> pass_end();
 

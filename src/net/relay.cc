@@ -67,7 +67,7 @@ struct Flow {
       } else if (next == Pump::Next::writable) {
         co_await pump.to().until_writable();
       } else {
-        if (next == Pump::Next::end) co_await pump.pass_end();
+        if (next == Pump::Next::end && !pump.end_at_once()) co_await pump.pass_end();
         break;
       }
     }

@@ -223,8 +223,10 @@ net::Task<Result<>> Worker::Session::open(admission::Conversation& talk, const a
   const bool own_leg = client_->fd() >= 0;  // a trunk's flow has no socket
   routed = believes(request, *flow_.route, {own_leg ? net::local_address(client_->fd()) : SocketAddress{}, flow_.peer.ip});
   if (!routed) co_return routed;
-  auto chained = co_await open_chain(request);
-  if (!chained) co_return chained;
+  if (!flow_.route->chain.empty()) {
+    auto chained = co_await open_chain(request);
+    if (!chained) co_return chained;
+  }
   auto granted = flow_.still_granted();
   if (!granted) co_return granted;
   if (request.command == socks::Command::bind) {
@@ -255,7 +257,6 @@ net::Task<Result<>> Worker::Session::open_connection(admission::Conversation& ta
 
 net::Task<Result<>> Worker::Session::open_chain(const admission::ClientRequest& request) {
   const auto& route = *flow_.route;
-  if (route.chain.empty()) co_return Result<>{};
   auto keys = connection_keys(route, worker_.routing_->table().node, flow_.identity, request,
                               worker_.shared_.keys ? &*worker_.shared_.keys : nullptr);
   if (!keys) co_return fail(std::move(keys.error()));
@@ -272,15 +273,9 @@ net::Task<Result<>> Worker::Session::open_chain(const admission::ClientRequest& 
 }
 
 net::Task<Result<onward::Upstream>> Worker::Session::connect(admission::Conversation& talk, const admission::ClientRequest& request) {
-  const RoutePtr route = flow_.route;  // kept, whatever happens to the table meanwhile
-  if (!route->next) {
-    auto made = co_await connect_server(talk, request);
-    co_return made;
-  }
-  onward::NextRequest next{request.target, route->id};
+  if (!flow_.route->next) return connect_server(talk, request);
   const auto first = chain_ ? ByteSpan() : ByteSpan(talk.peek_early());  // the application's bytes go through the functions first
-  auto made = co_await ask_next(std::move(next), request, first);
-  co_return made;
+  return ask_next({request.target, flow_.route->id}, request, first);
 }
 
 net::Task<Result<onward::Upstream>> Worker::Session::ask_next(onward::NextRequest request, const admission::ClientRequest& by,

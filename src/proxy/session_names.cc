@@ -4,14 +4,11 @@
 namespace epif::proxy {
 
 net::Task<Result<std::vector<IpAddress>>> Worker::Session::resolve(admission::Conversation& talk, const Destination& host) {
+  if (const auto* ip = std::get_if<IpAddress>(&host.host)) co_return std::vector{*ip};
   const RoutePtr route = flow_.route;
   Lookup lookup{{flow_.peer.ip, net::Clock::now() + std::chrono::milliseconds(limits::connect_deadline_ms)}};
   flow_.asking = &lookup.asking;
-  if (host.is_name()) {
-    co_await net::when_both(look_up(lookup, host, route), watch_client(talk, lookup));
-  } else {
-    co_await look_up(lookup, host, route);
-  }
+  co_await net::when_both(look_up(lookup, host, route), watch_client(talk, lookup));
   flow_.asking = nullptr;
   co_return std::move(lookup.found);
 }

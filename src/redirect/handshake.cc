@@ -78,10 +78,12 @@ Result<Bytes> socks6_request(const Wish& wish, ByteSpan initial) {
   if (wish.fast_open) request.options.stack.add(socks6::FastOpen{});
   request.options.trunk = wish.trunk;
   if (!wish.flow.empty()) request.options.flow = socks6::FlowOption{wish.flow, {}};
-  Bytes message(socks6::max_sent_bytes);
-  const auto size = socks6::encode_request(request, message);
+  std::array<std::uint8_t, socks6::max_sent_bytes> head;
+  const auto size = socks6::encode_request(request, head);
   if (size == 0) return fail(Code::invalid_input, "the destination does not fit a SOCKS6 request", wish.destination.text());
-  message.resize(size);
+  Bytes message;
+  message.reserve(size + initial.size());
+  message.assign(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(size));
   message.insert(message.end(), initial.begin(), initial.end());
   return message;
 }
