@@ -42,6 +42,16 @@ json::array flows(const std::vector<RequestedFlow>& list) {
   return out;
 }
 
+json::array print_aliases(const std::vector<ToldAlias>& list) {
+  json::array out;
+  for (const auto& told : list) {
+    auto& alias = out.emplace_back(json::object{{"name", told.name}, {"address", told.address.text()}}).get_object();
+    if (told.freed != 0) alias["freed"] = told.freed;
+    if (told.until != std::chrono::sys_seconds{}) alias["until"] = told.until.time_since_epoch().count();
+  }
+  return out;
+}
+
 /// Field access that throws on a wrong type or a number out of range; `read` below turns that into an Error. Fields that
 /// are absent or unknown are skipped, so that an agent and an orchestrator of neighbouring versions understand each other.
 std::string text(const json::object& from, std::string_view field) {
@@ -71,6 +81,20 @@ std::vector<PartState> parts(const json::object& from, std::string_view field) {
       const auto& part = item.as_object();
       out.push_back({text(part, "name"), text(part, "state"), number<std::int64_t>(part, "pid"), text(part, "reason")});
     }
+  }
+  return out;
+}
+
+Result<std::vector<ToldAlias>> read_aliases(const json::object& from) {
+  std::vector<ToldAlias> out;
+  const auto* aliases = from.if_contains("aliases");
+  if (aliases == nullptr) return out;
+  for (const auto& item : aliases->as_array()) {
+    const auto& told = item.as_object();
+    const auto address = IpAddress::parse(text(told, "address"));
+    if (!address) return fail(address.error());
+    out.push_back({text(told, "name"), *address, number(told, "freed"),
+                   std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(told, "until")))});
   }
   return out;
 }
@@ -118,19 +142,15 @@ std::string print(const Assignment& assignment) {
   }
   out["instances"] = std::move(instances);
   out["routes"] = json::parse(print_routes(assignment.routes));
-  json::array aliases;
-  for (const auto& told : assignment.aliases) {
-    auto& alias = aliases.emplace_back(json::object{{"name", told.name}, {"address", told.address.text()}}).get_object();
-    if (told.freed != 0) alias["freed"] = told.freed;
-    if (told.until != std::chrono::sys_seconds{}) alias["until"] = told.until.time_since_epoch().count();
-  }
-  if (!aliases.empty()) out["aliases"] = std::move(aliases);
+  if (!assignment.aliases.empty()) out["aliases"] = print_aliases(assignment.aliases);
   return json::serialize(out);
 }
 
 std::string print(const Removal& removal) {
-  return json::serialize(json::object{
-      {"node", removal.node}, {"role", removed_role}, {"revision", removal.revision}, {"at", removal.at.time_since_epoch().count()}});
+  json::object out{
+      {"node", removal.node}, {"role", removed_role}, {"revision", removal.revision}, {"at", removal.at.time_since_epoch().count()}};
+  if (!removal.aliases.empty()) out["aliases"] = print_aliases(removal.aliases);
+  return json::serialize(out);
 }
 
 std::string print(const AssignmentReport& report) {
@@ -181,15 +201,9 @@ Result<Assignment> parse_assignment(std::string_view document) {
     auto routes = parse_routes(json::serialize(from.at("routes")), "assignment.routes");
     if (!routes) return fail(routes.error());
     out.routes = std::move(*routes);
-    if (const auto* aliases = from.if_contains("aliases")) {
-      for (const auto& item : aliases->as_array()) {
-        const auto& told = item.as_object();
-        const auto address = IpAddress::parse(text(told, "address"));
-        if (!address) return fail(address.error());
-        out.aliases.push_back({text(told, "name"), *address, number(told, "freed"),
-                               std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(told, "until")))});
-      }
-    }
+    auto aliases = read_aliases(from);
+    if (!aliases) return fail(aliases.error());
+    out.aliases = std::move(*aliases);
     return {};
   });
 }
@@ -201,6 +215,9 @@ std::optional<Removal> parse_removal(std::string_view document) {
     out.node = text(from, "node");
     out.revision = number(from, "revision");
     out.at = std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(from, "at")));
+    auto aliases = read_aliases(from);
+    if (!aliases) return fail(aliases.error());
+    out.aliases = std::move(*aliases);
     return {};
   });
   return removal ? std::optional(std::move(*removal)) : std::nullopt;

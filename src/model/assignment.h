@@ -54,7 +54,7 @@ struct Assignment {
   std::string engine;              ///< proxy only: podman or docker
   RouteTable routes;               ///< generation 0: the agent counts
   std::vector<WishedInstance> instances;
-  std::vector<ToldAlias> aliases;  ///< endpoint only, by name: the orchestrator's memory, no agent needs it
+  std::vector<ToldAlias> aliases;  ///< by name: the orchestrator's memory, no agent needs it
   friend bool operator==(const Assignment&, const Assignment&) = default;
 };
 
@@ -64,6 +64,7 @@ struct Removal {
   std::string node;            ///< "domain/node"
   std::uint64_t revision = 0;  ///< of the store when it was removed: whatever was assigned before has a lower one
   std::chrono::sys_seconds at{};
+  std::vector<ToldAlias> aliases{};  ///< as the Assignment had them: the machine's programs may have them cached when it is added again
 };
 
 /// One part that an agent runs, as it found it.

@@ -45,6 +45,14 @@ TEST(Assignment, AliasesAreReadAsTheyWerePrintedAndNoneAreNoField) {
     const auto at = text.find("\"aliases\":[") + 11;
     EXPECT_FALSE(parse_assignment(text.substr(0, at) + wrong + "]}")) << wrong;
   }
+  Removal removal{"umc/modality", 12, std::chrono::sys_seconds(std::chrono::seconds(1'795'000'000))};
+  EXPECT_EQ(print(removal).find("aliases"), std::string::npos);
+  removal.aliases = assignment.aliases;
+  const auto noted = parse_removal(print(removal));
+  ASSERT_TRUE(noted);
+  EXPECT_EQ(noted->aliases, removal.aliases);
+  EXPECT_EQ(noted->revision, 12u);
+  EXPECT_FALSE(parse_assignment(print(removal)));
 }
 
 }  // namespace

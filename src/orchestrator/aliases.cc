@@ -63,18 +63,22 @@ Result<Cidr> parse_alias_range(std::string_view text) {
 
 void note_aliases(const Assignment& assignment, std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds now,
                   const std::optional<Cidr>& range, ToldAliases& told) {
-  if (assignment.role == Role::proxy) return;
+  const bool endpoint = assignment.role == Role::endpoint;
   auto aliases = assignment.aliases;
-  if (aliases.empty() && range) {  // an older program wrote no list
+  if (aliases.empty() && range && endpoint) {  // an older program wrote no list
     for (const auto& route : assignment.routes.routes) {
       const auto& address = route.destination.block.address;
       if (!route.name.empty() && range->contains(address)) aliases.push_back({route.name, address});
     }
   }
   for (auto& one : aliases) {
-    if (one.freed != 0 && one.until == std::chrono::sys_seconds{} && in_place >= one.freed) one.until = now + alias_rest;
+    if (endpoint && one.freed != 0 && one.until == std::chrono::sys_seconds{} && in_place >= one.freed) one.until = now + alias_rest;
   }
   if (!aliases.empty()) told[assignment.node] = {generation, std::move(aliases)};
+}
+
+void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases& told) {
+  if (!removal.aliases.empty()) told[removal.node] = {generation, removal.aliases};
 }
 
 bool rests(const ToldAlias& told, std::chrono::sys_seconds now) {

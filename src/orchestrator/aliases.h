@@ -25,17 +25,19 @@ inline constexpr std::chrono::seconds alias_rest = std::chrono::hours(1);
 /// Of the aliases that have rested, so many of each node are remembered, so as to give others first.
 inline constexpr std::size_t rested_aliases_kept = 256;
 
-/// What one node's programs have been told, by the Assignment of this generation.
+/// What one node's programs have been told, by its Assignment, or the Removal in its place, of this generation.
 struct Told {
   std::uint64_t generation = 0;
   std::vector<ToldAlias> aliases;
 };
 using ToldAliases = std::map<std::string, Told>;  ///< by node
 
-/// Adds what a client's assignment holds. Where `in_place`, the generation that its agent reports, has no route to an alias any
-/// more, its rest begins.
+/// Adds what a node's assignment holds. Where `in_place`, the generation that its agent reports, has no route to an alias any
+/// more, its rest begins: not at a proxy, whose agent says nothing of a redirector that it once ran.
 void note_aliases(const Assignment& assignment, std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds now,
                   const std::optional<Cidr>& range, ToldAliases& told);
+/// The same for a node that was removed: its machine runs on, and may be added again.
+void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases& told);
 
 /// Programs may have it cached, and no route has it.
 [[nodiscard]] bool rests(const ToldAlias& told, std::chrono::sys_seconds now);

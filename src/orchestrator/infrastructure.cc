@@ -54,6 +54,7 @@ class Pass {
       // Most have none, and reading all is most of a pass.
       const bool named = record.spec.contains("\"aliases\":") || (alias_range_ && record.spec.contains("\"name\":"));
       if (!named && !record.spec.contains("\"nginx\":")) continue;
+      if (const auto removal = parse_removal(record.spec)) note_aliases(*removal, record.generation, input.aliases);
       const auto before = parse_assignment(record.spec);
       if (!before) continue;
       note_nginx_ports(*before, input.nginx_ports);
@@ -67,6 +68,7 @@ class Pass {
     input.default_expires = ends.ordinary;
     input.policy_version = world_.policy_version;
     assignments_ = install(input);
+    told_ = std::move(input.aliases);
     for (const auto& [name, assignment] : assignments_) {
       for (const auto& one : assignment.aliases) {
         if (one.until > second_) next_end_ = std::min(next_end_, one.until);
@@ -97,7 +99,7 @@ class Pass {
       if (assignments_.contains(name)) continue;
       const auto removal = parse_removal(record.spec);
       // An agent that is away needs the proof when it comes back; without a valid certificate it cannot come back.
-      if (!removal) put(assignment_kind, name, print(Removal{name, world_.revision, second_}), world_.assignments);
+      if (!removal) put(assignment_kind, name, print(Removal{name, world_.revision, second_, told_next(told_[name], {}, second_)}), world_.assignments);
       else if (second_ - removal->at > std::chrono::days(limits::certificate_valid_days)) remove(assignment_kind, name);
     }
   }
@@ -139,6 +141,7 @@ class Pass {
   Judgement judgement_;
   Reports reports_;
   std::map<std::string, Assignment> assignments_;
+  ToldAliases told_;
   std::map<std::string, std::uint64_t> generations_;
   std::chrono::sys_seconds next_end_{};
   std::vector<store::Write> writes_;

@@ -96,7 +96,7 @@ class Tables {
 
   std::map<std::string, Assignment> finish() {
     for (auto& [name, assignment] : out_) {
-      if (assignment.role == Role::endpoint) remember_aliases(assignment);
+      remember_aliases(assignment);
       std::ranges::stable_sort(assignment.routes.routes, {}, [](const Route& route) { return route.flow; });
       std::ranges::sort(assignment.instances, {}, &WishedInstance::name);
       auto& refusals = assignment.routes.refusals;
@@ -125,6 +125,7 @@ class Tables {
     const auto told = input_.aliases.find(assignment.node);
     assignment.aliases = told_next(told == input_.aliases.end() ? Told{} : told->second, aliases_in_use_[assignment.node], input_.now);
     auto& refusals = assignment.routes.refusals;
+    if (assignment.role == Role::proxy) return;  // remembered for when it is a node again
     for (const auto& one : assignment.aliases) {
       const Refusal refusal{{{one.address, 32}, {}}, {}, one.name + " had this address until its flow ended: ask for the name again"};
       if (rests(one, input_.now)) refusals.push_back(refusal);

@@ -170,6 +170,48 @@ TEST_F(StateMachine, an_alias_rests_from_the_agents_report_on_and_is_looked_at_a
   EXPECT_LE(later.next_look(), start + alias_rest);
 }
 
+TEST_F(StateMachine, a_node_that_is_removed_and_added_again_knows_which_aliases_its_programs_may_have) {
+  const auto range = Cidr::parse("198.18.0.0/15").value();
+  const auto named = [](const std::string& name) {
+    auto domains = std::string(sample::domains);
+    return domains.insert(domains.find("addresses: [10.2.0.10,"), "hostname: " + name + ", ");
+  };
+  const auto spec = [&] { return store->get(assignment_kind, "umc/modality")->spec; };
+  given(named("pacs.research"));
+  given(sample::imaging);
+  settle(*store, start, {}, range);
+  const auto alias = parse_assignment(spec())->aliases.at(0).address;
+  ASSERT_TRUE(store->remove("Application", "imaging"));
+  ASSERT_TRUE(store->remove("Node", "umc/modality"));
+  settle(*store, start, {}, range);
+  const auto removal = parse_removal(spec());
+  ASSERT_TRUE(removal) << spec();
+  ASSERT_EQ(removal->aliases.size(), 1u);
+  EXPECT_EQ(removal->aliases[0].address, alias);
+  EXPECT_EQ(removal->aliases[0].freed, store->get(assignment_kind, "umc/modality")->generation);
+  EXPECT_EQ(removal->aliases[0].until, std::chrono::sys_seconds{}) << "nobody says so";
+
+  given(named("pacs.research"));
+  InfrastructureOrchestrator again(*store, cedar_policies(), range);
+  EXPECT_TRUE(again.reconcile(start));
+  const auto back = parse_assignment(spec());
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->aliases, removal->aliases) << "its agent has not reported";
+  EXPECT_EQ(std::ranges::count(back->routes.refusals, CaptureTarget{{alias, 32}, {}}, &Refusal::destination), 1);
+  settle(*store, start, {}, range);
+  EXPECT_EQ(Time(parse_assignment(spec())->aliases.at(0).until), start + alias_rest);
+
+  // Nor is it forgotten while a proxy has the node's name.
+  ASSERT_TRUE(store->remove("Node", "umc/modality"));
+  given("apiVersion: epif/v1\nkind: ProxyNode\nmetadata: {name: modality, domain: umc}\nspec: {addresses: [10.1.0.10]}\n");
+  settle(*store, start, {}, range);
+  const auto proxy = parse_assignment(spec());
+  ASSERT_EQ(proxy->role, Role::proxy);
+  ASSERT_EQ(proxy->aliases.size(), 1u);
+  EXPECT_EQ(proxy->aliases[0].address, alias);
+  EXPECT_TRUE(proxy->routes.refusals.empty());
+}
+
 TEST_F(StateMachine, stop_takes_everything_down_and_says_when_that_is_done) {
   given(sample::domains);
   given(sample::imaging);
