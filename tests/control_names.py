@@ -9,10 +9,14 @@ NAMED = DOMAINS.replace(f"addresses: [{OWN}], proxy: proxy", f"addresses: [{OWN}
 
 
 class Named(World):
+    def __init__(self, name, alias_range=RANGE):
+        super().__init__(name)
+        self.alias_range = alias_range
+
     def start_orchestrator(self):
         host = self.hosts["orchestrator"]
-        self.orchestrator_process = host.start(epif(), "orchestrator", "run", "--dir", self.folder, "--listen", "10.9.0.7:7443", "--alias-range", RANGE,
-                                               name="orchestrator")
+        self.orchestrator_process = host.start(epif(), "orchestrator", "run", "--dir", self.folder, "--listen", "10.9.0.7:7443", "--alias-range",
+                                               self.alias_range, name="orchestrator")
         host.wait_for_port(7443, within=20, process=self.orchestrator_process)
         return self
 
@@ -115,6 +119,44 @@ def inside():
             wait_until(lambda: not can_connect(world.host("umc/modality"), before["pacs.example"]), "the address of a withdrawn name is refused")
             check(not can_connect(world.host("umc/modality"), "198.19.0.7"), "the machine in the range")
             equal(capture.stop().packets(), [], "packets to the range on the wan")
+
+
+SECOND = """---
+apiVersion: epif/v1
+kind: Node
+metadata: {name: second, domain: research}
+spec: {addresses: [10.2.0.11], hostname: second.example, proxy: proxy}
+"""
+
+
+@promise("a node that is removed and applied again knows which addresses its programs may have, and where none is left an application fails and says why")
+def again():
+    with Named("control-again", "198.18.0.0/30") as world:  # two names
+        world.start()
+        world.apply(NAMED)
+        world.apply(application("imaging", "treatment", 4242))
+        with Service(world.host("research/pacs").listen(4242), names(b"pacs")):
+            world.wait_phase("imaging", "Running")
+            before = aliases(world, {"pacs.example": b"pacs"})["pacs.example"]
+            world.client("delete", "application", "imaging")
+            world.client("delete", "node", "umc/modality")
+            wait_until(lambda: world.get("assignment", "umc/modality")["spec"]["role"] == "removed", "the removal is noted")
+            world.orchestrator_process.kill()
+            world.start_orchestrator()
+            world.apply(NAMED.replace("hostname: pacs.example", "hostname: other.example") + SECOND)
+            world.apply(application("next", "treatment", 4242))
+            world.wait_phase("next", "Running")
+            after = aliases(world, {"other.example": b"pacs"})
+            check(after["other.example"] != before, "another name has the address that rests")
+            check(not can_connect(world.host("umc/modality"), before), "the address that rests")
+            trace = world.host("umc/modality").run(epif(), "trace", f"{before}:4242", "--agent", world.state_of("umc/modality"), check=False)
+            check("pacs.example had this address" in trace.stdout, trace.stdout)
+            world.apply(application("more", "treatment", 4243).replace("to: research/pacs", "to: research/second"))
+            world.wait_phase("more", "Failed")
+            said = world.client("status", "more").stdout
+            check("no alias is left for second.example: of the 2 addresses of 198.18.0.0/30, 1 are in use and 1 rest" in said, said)
+            check("a wider --alias-range, or wait: one is free at" in said, said)
+            equal(world.status("next")["phase"], "Running", "the application that had one")
 
 
 run()

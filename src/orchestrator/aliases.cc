@@ -1,5 +1,6 @@
 #include "orchestrator/aliases.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -30,6 +31,12 @@ std::string plain(std::string name) {
   if (name.ends_with('.')) name.pop_back();
   std::ranges::transform(name, name.begin(), [](char byte) { return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte; });
   return name;
+}
+
+constexpr std::chrono::sys_seconds never{};
+
+std::string text(std::chrono::sys_seconds time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
 }
 
 std::uint32_t spread(const std::string& name) {
@@ -126,7 +133,9 @@ AliasBook::AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, 
       }
       earlier_[one.name].push_back(one.address);
       if (rests(one, now)) {
-        resting_[one.address].insert(one.name);
+        auto& rest = resting_[one.address];
+        rest.end = rest.names.empty() || (rest.end != never && one.until != never) ? std::max(rest.end, one.until) : never;
+        rest.names.insert(one.name);
       } else {
         auto& since = rested_[one.address];
         since = std::max(since, one.until);
@@ -140,24 +149,28 @@ AliasBook::AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, 
   for (const auto& [name, node] : resources.nodes) keep_off(node.addresses);
 }
 
+bool AliasBook::is_ambiguous(const std::string& hostname) const { return ambiguous_.contains(plain(hostname)); }
+
 bool AliasBook::may_have(const std::string& hostname, const IpAddress& alias) const {
   const auto rest = resting_.find(alias);
-  return !taken_.contains(alias) && (rest == resting_.end() || (rest->second.size() == 1 && rest->second.contains(hostname)));
+  return !taken_.contains(alias) && (rest == resting_.end() || (rest->second.names.size() == 1 && rest->second.names.contains(hostname)));
 }
 
-std::optional<IpAddress> AliasBook::choose(const std::string& hostname) const {
+std::optional<IpAddress> AliasBook::choose(const std::string& hostname) {
   if (const auto had = earlier_.find(hostname); had != earlier_.end()) {
-    for (const auto& alias : had->second) {
-      if (may_have(hostname, alias)) return alias;
+    // What rests as its own is nobody else's anyway.
+    for (const bool resting : {true, false}) {
+      for (const auto& alias : had->second) {
+        if (resting_.contains(alias) == resting && may_have(hostname, alias)) return alias;
+      }
     }
   }
-  // Neither the first nor the last: programs take them for a network and its broadcast.
-  const auto count = (std::uint64_t{1} << (32 - range_->prefix)) - 2;
-  for (std::uint64_t tried = 0; tried < count; ++tried) {
-    const auto at = (spread(hostname) % count + tried) % count;
+  for (std::uint64_t tried = 0; tried < size() && !all_known_; ++tried) {
+    const auto at = (spread(hostname) % size() + tried) % size();
     const auto alias = address(number(range_->address) + 1 + static_cast<std::uint32_t>(at));
-    if (may_have(hostname, alias) && !rested_.contains(alias)) return alias;
+    if (!taken_.contains(alias) && !resting_.contains(alias) && !rested_.contains(alias)) return alias;
   }
+  all_known_ = true;
   std::optional<IpAddress> longest;
   for (const auto& [alias, since] : rested_) {
     if (may_have(hostname, alias) && (!longest || since < rested_.at(*longest))) longest = alias;
@@ -165,14 +178,50 @@ std::optional<IpAddress> AliasBook::choose(const std::string& hostname) const {
   return longest;
 }
 
-std::optional<IpAddress> AliasBook::take(const std::string& hostname) {
-  if (!range_ || hostname.empty() || ambiguous_.contains(plain(hostname))) return {};
-  if (const auto found = given_.find(hostname); found != given_.end()) return found->second;
-  const auto alias = choose(hostname);
-  if (!alias) return {};
+Error AliasBook::used_up(const AliasWish& wish) const {
+  std::uint64_t rest = 0;
+  auto soonest = never;
+  for (const auto& [alias, resting] : resting_) {
+    if (taken_.contains(alias)) continue;
+    ++rest;
+    if (resting.end != never && (soonest == never || resting.end < soonest)) soonest = resting.end;
+  }
+  auto advice = std::string("run the orchestrator with a wider --alias-range");
+  if (soonest != never) advice += fmt::format(", or wait: one is free at {} at the latest", text(soonest));
+  const auto used = size() - std::min(rest, size());
+  return {Code::limit, fmt::format("no alias is left for {}", wish.hostname), "flow " + wish.flow,
+          fmt::format("of the {} addresses of {}, {} are in use and {} rest", size(), range_->text(), used, rest), std::move(advice)};
+}
+
+Result<> AliasBook::take(const AliasWish& wish) {
+  const auto found = given_.find(wish.hostname);
+  const auto alias = found == given_.end() ? choose(wish.hostname) : found->second;
+  if (!alias) return fail(used_up(wish));
   taken_.insert(*alias);
-  given_[hostname] = *alias;
-  return alias;
+  given_[wish.hostname] = *alias;
+  return {};
+}
+
+Result<> AliasBook::take(const std::vector<AliasWish>& wishes) {
+  std::vector<std::string> fresh;
+  for (const auto& wish : wishes) {
+    const bool had = given_.contains(wish.hostname);
+    if (auto taken = take(wish); !taken) {
+      for (const auto& hostname : fresh) {
+        taken_.erase(given_.at(hostname));
+        given_.erase(hostname);
+        all_known_ = false;
+      }
+      return taken;
+    }
+    if (!had) fresh.push_back(wish.hostname);
+  }
+  return {};
+}
+
+std::optional<IpAddress> AliasBook::given(const std::string& hostname) const {
+  const auto found = given_.find(hostname);
+  return found == given_.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace epif::orchestrator

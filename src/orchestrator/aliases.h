@@ -50,28 +50,51 @@ void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases&
 /// Why no flow may lead to this node by its own addresses: one is of the range, where redirectors take it for a name's. Empty if none is.
 [[nodiscard]] std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range);
 
+/// What a flow needs: an alias for the hostname, at the client.
+struct AliasWish {
+  std::string flow;
+  std::string client;
+  std::string hostname;
+};
+
 /// Gives out the addresses of a range: what a program has cached must not mean another node. A name that had one keeps it, or gets it
 /// again; a new one gets one by its spelling that nobody is known to have had; where there is none left, the one that has rested longest.
+/// Whether a name gets one does not depend on the order of those that ask.
 class AliasBook {
  public:
   /// `range`: IPv4. It stays ours wherever machines are, since programs may have been told any of it: the address of a machine of
   /// `resources` is only never given to a name that has none yet.
   AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, const ResourceSet& resources, std::chrono::sys_seconds now);
-  /// Nothing without a range, if all of it is taken or rests, and for a name that several nodes have.
-  [[nodiscard]] std::optional<IpAddress> take(const std::string& hostname);
+  [[nodiscard]] bool has_range() const { return range_.has_value(); }
+  /// Several nodes have it, so it means none of them.
+  [[nodiscard]] bool is_ambiguous(const std::string& hostname) const;
+
+  /// All of them or none; only with a range, and for no ambiguous name. Errors: limit, where all of the range is in use or rests; it
+  /// says until when.
+  [[nodiscard]] Result<> take(const std::vector<AliasWish>& wishes);
+  [[nodiscard]] std::optional<IpAddress> given(const std::string& hostname) const;
 
  private:
+  struct Rest {
+    std::set<std::string> names;
+    std::chrono::sys_seconds end{};  ///< zero: nobody knows
+  };
   /// None of it is another's, or rests as another's.
   [[nodiscard]] bool may_have(const std::string& hostname, const IpAddress& alias) const;
-  [[nodiscard]] std::optional<IpAddress> choose(const std::string& hostname) const;
+  [[nodiscard]] std::optional<IpAddress> choose(const std::string& hostname);
+  [[nodiscard]] Result<> take(const AliasWish& wish);
+  [[nodiscard]] Error used_up(const AliasWish& wish) const;
+  /// How many names may have: neither the first nor the last, which programs take for a network and its broadcast.
+  [[nodiscard]] std::uint64_t size() const { return (std::uint64_t{1} << (32 - range_->prefix)) - 2; }
 
   std::optional<Cidr> range_;
   std::map<std::string, IpAddress> given_;
   std::set<IpAddress> taken_;                               ///< by names now, and by machines
   std::map<std::string, std::vector<IpAddress>> earlier_;   ///< name -> what it had
-  std::map<IpAddress, std::set<std::string>> resting_;
+  std::map<IpAddress, Rest> resting_;
   std::map<IpAddress, std::chrono::sys_seconds> rested_;    ///< since when
   std::set<std::string> ambiguous_;
+  bool all_known_ = false;                                  ///< no address is left that nobody is known to have had
 };
 
 }  // namespace epif::orchestrator

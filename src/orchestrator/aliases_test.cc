@@ -12,9 +12,18 @@ constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
 
 IpAddress at(std::string_view text) { return *IpAddress::parse(text); }
 ToldAliases told(std::vector<ToldAlias> aliases) { return {{"umc/modality", {4, std::move(aliases)}}}; }
-AliasBook book(const ToldAliases& known, const Cidr& of = range, const ResourceSet& resources = nobody) {
-  return {of, known, resources, now};
-}
+/// What one client after another is given.
+struct Book : AliasBook {
+  using AliasBook::AliasBook;
+  std::optional<IpAddress> take(const std::string& hostname) {
+    return AliasBook::take({{"send", "umc/modality", hostname}}) ? given(hostname) : std::nullopt;
+  }
+  std::string refusal(std::vector<AliasWish> wishes) {
+    const auto taken = AliasBook::take(wishes);
+    return taken ? "" : taken.error().text();
+  }
+};
+Book book(const ToldAliases& known, const Cidr& of = range, const ResourceSet& resources = nobody) { return {of, known, resources, now}; }
 
 TEST(Aliases, a_name_keeps_its_address_whatever_comes_and_goes) {
   const auto first = book({}).take("pacs.research");
@@ -36,7 +45,9 @@ TEST(Aliases, no_two_names_share_an_address_and_a_full_range_is_an_answer) {
   }
   EXPECT_EQ(seen.begin()->text(), "10.9.0.1");
   EXPECT_EQ(seen.rbegin()->text(), "10.9.0.14");
-  EXPECT_FALSE(all.take("one-more"));
+  EXPECT_EQ(all.refusal({{"send", "umc/modality", "one-more"}}),
+            "flow send: no alias is left for one-more: of the 14 addresses of 10.9.0.0/28, 14 are in use and 0 rest; "
+            "run the orchestrator with a wider --alias-range");
   EXPECT_TRUE(all.take("node-3"));
 }
 
@@ -92,6 +103,33 @@ TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_
   EXPECT_FALSE(spread.take("y"));
 }
 
+TEST(Aliases, whoever_gets_none_hears_until_when_and_takes_none_from_others) {
+  const auto small = Cidr::parse("10.9.0.0/29").value();
+  const std::vector<ToldAlias> all{{"a", at("10.9.0.1")}, {"b", at("10.9.0.2"), 4}, {"c", at("10.9.0.3"), 4, now + std::chrono::minutes(50)},
+                                   {"d", at("10.9.0.4"), 4, now + std::chrono::minutes(30)}};
+  auto next = book(told(all), small);
+  EXPECT_EQ(next.refusal({{"one", "umc/modality", "x"}, {"two", "umc/modality", "y"}, {"three", "umc/modality", "z"}}),
+            "flow three: no alias is left for z: of the 6 addresses of 10.9.0.0/29, 3 are in use and 3 rest; "
+            "run the orchestrator with a wider --alias-range, or wait: one is free at 2026-11-18T11:36:40Z at the latest");
+  EXPECT_FALSE(next.given("x"));
+  EXPECT_EQ(next.refusal({{"one", "umc/modality", "z"}, {"two", "umc/other", "z"}, {"three", "umc/modality", "b"}}), "");
+  EXPECT_EQ(next.given("b")->text(), "10.9.0.2");
+  EXPECT_TRUE(next.take("y"));
+  EXPECT_NE(next.given("y"), next.given("z"));
+  EXPECT_FALSE(next.take("x"));
+}
+
+TEST(Aliases, who_gets_one_does_not_depend_on_the_order) {
+  // `b` rests as its own, and had another one that all may have: it leaves that to `x`.
+  const std::vector<ToldAlias> all{{"b", at("10.9.0.1"), 2, now - alias_rest}, {"b", at("10.9.0.2"), 4}};
+  for (const bool b_first : {true, false}) {
+    auto next = book(told(all), Cidr::parse("10.9.0.0/30").value());
+    EXPECT_TRUE(next.take(b_first ? "b" : "x"));
+    EXPECT_TRUE(next.take(b_first ? "x" : "b"));
+    EXPECT_EQ(next.given("b")->text(), "10.9.0.2");
+  }
+}
+
 TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_longer_than_an_answer) {
   Assignment assignment;
   assignment.node = "umc/modality";
@@ -142,9 +180,8 @@ TEST(Aliases, what_an_older_program_assigned_is_read_from_its_routes) {
 TEST(Aliases, a_name_of_two_nodes_has_none) {
   ResourceSet resources;
   resources.nodes["a/x"].hostname = resources.nodes["b/x"].hostname = "x";
-  EXPECT_FALSE(book({}, range, resources).take("x"));
-  EXPECT_TRUE(book({}, range, resources).take("y"));
-  EXPECT_FALSE(AliasBook({}, {}, nobody, now).take("y"));
+  EXPECT_TRUE(book({}, range, resources).is_ambiguous("X."));
+  EXPECT_FALSE(book({}, range, resources).is_ambiguous("y"));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "orchestrator/environment.h"
 #include "orchestrator/expiry.h"
 #include "orchestrator/installation.h"
+#include "orchestrator/naming.h"
 #include "orchestrator/requests.h"
 
 namespace epif::orchestrator {
@@ -26,6 +27,8 @@ class Pass {
     }
     judgement_ = judge(world_.resources, order, policies_, second_, alias_range_);
     reports_ = read_reports(world_);
+    recall();
+    names_ = give_aliases(judgement_, world_.resources, order, {alias_range_, told_, world_.resources, second_});
     Requests requests(world_, judgement_, reports_, now_);
     for (auto& environment : environments_) requests.advance(environment);
     install_routes(order);
@@ -39,6 +42,22 @@ class Pass {
   [[nodiscard]] const std::vector<std::string>& audit() const { return audit_; }
 
  private:
+  /// What earlier passes assigned and this one must keep to.
+  void recall() {
+    for (const auto& [name, record] : world_.assignments) {
+      // Most have none, and reading all is most of a pass.
+      const bool named = record.spec.contains("\"aliases\":") || (alias_range_ && record.spec.contains("\"name\":"));
+      if (!named && !record.spec.contains("\"nginx\":")) continue;
+      if (const auto removal = parse_removal(record.spec)) note_aliases(*removal, record.generation, told_);
+      const auto before = parse_assignment(record.spec);
+      if (!before) continue;
+      note_nginx_ports(*before, nginx_ports_);
+      const auto report = reports_.find(name);
+      const auto in_place = report == reports_.end() ? 0 : report->second.generation;
+      note_aliases(*before, record.generation, in_place, second_, alias_range_, told_);
+    }
+  }
+
   void install_routes(const std::vector<std::string>& order) {
     const auto ends = flow_ends(world_.resources, order, judgement_, policies_, second_);
     next_end_ = ends.next_look;
@@ -50,25 +69,15 @@ class Pass {
     for (const auto& [name, report] : reports_) {
       if (!report.public_key.empty()) input.public_keys[name] = report.public_key;
     }
-    for (const auto& [name, record] : world_.assignments) {
-      // Most have none, and reading all is most of a pass.
-      const bool named = record.spec.contains("\"aliases\":") || (alias_range_ && record.spec.contains("\"name\":"));
-      if (!named && !record.spec.contains("\"nginx\":")) continue;
-      if (const auto removal = parse_removal(record.spec)) note_aliases(*removal, record.generation, input.aliases);
-      const auto before = parse_assignment(record.spec);
-      if (!before) continue;
-      note_nginx_ports(*before, input.nginx_ports);
-      const auto report = reports_.find(name);
-      const auto in_place = report == reports_.end() ? 0 : report->second.generation;
-      note_aliases(*before, record.generation, in_place, second_, alias_range_, input.aliases);
-    }
+    input.nginx_ports = nginx_ports_;
     input.alias_range = alias_range_;
+    input.aliases = told_;
+    input.names = names_;
     input.now = second_;
     input.expires = ends.flows;
     input.default_expires = ends.ordinary;
     input.policy_version = world_.policy_version;
     assignments_ = install(input);
-    told_ = std::move(input.aliases);
     for (const auto& [name, assignment] : assignments_) {
       for (const auto& one : assignment.aliases) {
         if (one.until > second_) next_end_ = std::min(next_end_, one.until);
@@ -141,7 +150,9 @@ class Pass {
   Judgement judgement_;
   Reports reports_;
   std::map<std::string, Assignment> assignments_;
+  NginxPorts nginx_ports_;
   ToldAliases told_;
+  Names names_;
   std::map<std::string, std::uint64_t> generations_;
   std::chrono::sys_seconds next_end_{};
   std::vector<store::Write> writes_;

@@ -44,7 +44,7 @@ const Flow* find_flow(const ResourceSet& resources, const planner::Install& inst
 class Tables {
  public:
   explicit Tables(const InstallationInput& input)
-      : input_(input), ports_(input.nginx_ports), aliases_(input.alias_range, input.aliases, input.resources, input.now) {
+      : input_(input), ports_(input.nginx_ports) {
     for (const auto& [name, node] : input.resources.nodes) {
       out_[name].node = out_[name].routes.node = name;
     }
@@ -62,6 +62,9 @@ class Tables {
     if (server == input_.resources.nodes.end() || (install.feasible && is_local(install))) return;
     auto reason = refusal(install);
     if (reason.empty()) reason = alias_clash(install.to, server->second, input_.alias_range);
+    if (reason.empty() && input_.alias_range && goes_by_name(install, input_.resources) && !input_.names.contains(server->second.hostname)) {
+      reason = server->second.hostname + " has no alias";
+    }
     for (const auto& address : server->second.addresses) {
       const auto destination = target(address, install.port);
       if (const auto other = resting_name(install.from, address); reason.empty() && !other.empty()) {
@@ -202,10 +205,9 @@ class Tables {
   }
 
   /// By which programs of other domains ask for it.
-  std::optional<IpAddress> alias_of(const planner::Install& install, const Node& server) {
-    const bool elsewhere = !install.proxies.empty() && domain_of(install.from) != domain_of(install.to);
-    const bool four = std::ranges::any_of(server.addresses, &IpAddress::is_v4);
-    return elsewhere && four ? aliases_.take(server.hostname) : std::nullopt;
+  std::optional<IpAddress> alias_of(const planner::Install& install, const Node& server) const {
+    const auto found = input_.names.find(server.hostname);
+    return found != input_.names.end() && goes_by_name(install, input_.resources) ? found->second : std::nullopt;
   }
 
   /// The name means one address alone: the alias, in place of the node's first IPv4 address.
@@ -262,7 +264,6 @@ class Tables {
 
   const InstallationInput& input_;
   PortBook ports_;
-  AliasBook aliases_;
   std::map<std::string, std::map<std::string, IpAddress>> aliases_in_use_;  ///< client -> name -> alias
   std::map<std::string, Assignment> out_;
 };

@@ -8,6 +8,7 @@
 #include "model/assignment.h"
 #include "model/resource.h"
 #include "orchestrator/aliases.h"
+#include "orchestrator/naming.h"
 #include "orchestrator/nginx_ports.h"
 #include "planner/plan.h"
 
@@ -26,7 +27,8 @@ struct InstallationInput {
   std::string policy_version{};
   NginxPorts nginx_ports{};                        ///< as assigned before: a flow keeps its port
   std::optional<Cidr> alias_range{};               ///< absent: programs reach named nodes by their own addresses
-  ToldAliases aliases{};                           ///< as assigned before: a name keeps its alias
+  ToldAliases aliases{};                           ///< as assigned before: what programs may have
+  Names names{};                                   ///< with a range: what the granted flows' servers are reached by
   std::chrono::sys_seconds now{};                  ///< when aliases that were given back have rested
 };
 
@@ -37,7 +39,7 @@ struct InstallationInput {
 /// A flow with an empty chain takes the same path. Flows inside of one domain without a proxy need nothing and get nothing.
 /// With an alias range the client has, for a named node of another domain behind a proxy, a route to the name's alias in place of the
 /// one to the node's first IPv4 address; those to its other addresses bear no name there. The proxies' routes hold name and own
-/// address.
+/// address. A flow to a named node to which `names` gives nothing is refused: the name must not come to mean something else.
 /// An alias that a client had and that no route of it has any more is refused there while it rests (aliases.h), whatever the range is
 /// by now.
 /// What is in the range is refused where no route has it, at every node and whatever machine has an address there; to such a machine

@@ -36,6 +36,11 @@ struct World {
     input.nginx_ports = ports;
     input.alias_range = alias_range;
     input.aliases = aliases;
+    std::vector<std::string> order;
+    for (const auto& [name, verdict] : judgement.applications) order.push_back(name);
+    auto judged = judgement;
+    input.names = give_aliases(judged, resources, order, {alias_range, aliases, resources, when});
+    for (const auto& [name, verdict] : judged.applications) EXPECT_EQ(verdict.kind, judgement.applications.at(name).kind) << verdict.reason;
     input.now = when;
     input.public_keys = {{"umc/umc-proxy", "KEY-UMC"}, {"research/research-proxy", "KEY-RESEARCH"}};
     return orchestrator::install(input);
@@ -210,6 +215,23 @@ TEST(Installation, a_named_node_has_an_alias_at_the_client_and_its_own_address_a
     EXPECT_NE(route_to(world.install({}, {}, range, given).at("umc/modality"), "198.18.0.77/32:4242"), nullptr) << "what was assigned before counts";
     EXPECT_EQ(route_to(world.install().at("umc/modality"), "10.2.0.10/32:4242")->name, "pacs.research") << "without a range nothing changes";
   }
+}
+
+TEST(Installation, a_name_without_an_alias_is_refused_and_one_of_several_nodes_means_their_own_addresses) {
+  const auto range = Cidr::parse("198.18.0.0/30").value();
+  World world(application("push"), [](ResourceSet& all) { all.nodes.at("research/pacs").hostname = "pacs.research"; });
+  const ToldAliases told{{"umc/modality", {4, {{"a", *IpAddress::parse("198.18.0.1")}, {"b", *IpAddress::parse("198.18.0.2"), 4}}}}};
+  auto judged = world.judgement;
+  const auto names = give_aliases(judged, world.resources, {"app"}, {range, told, world.resources, now});
+  EXPECT_TRUE(names.empty());
+  EXPECT_EQ(judged.applications.at("app").kind, Verdict::Kind::failed);
+  EXPECT_THAT(judged.applications.at("app").reason, HasSubstr("flow f: no alias is left for pacs.research: of the 2 addresses of 198.18.0.0/30"));
+  // Whatever the status says, the name does not come to mean the node's own address.
+  InstallationInput input{.resources = world.resources, .plan = world.judgement.plan, .granted = {"app"}, .alias_range = range};
+  for (const auto& [node, assignment] : install(input)) EXPECT_TRUE(assignment.routes.routes.empty()) << node;
+  EXPECT_THAT(install(input).at("umc/modality").routes.refusals.front().reason, HasSubstr("pacs.research has no alias"));
+  world.resources.nodes.at("vendor/backup").hostname = "PACS.research.";
+  EXPECT_EQ(route_to(world.install({}, {}, range).at("umc/modality"), "10.2.0.10/32:4242")->name, "pacs.research");
 }
 
 TEST(Installation, an_alias_that_is_given_back_is_refused_while_it_rests_whatever_the_range_is) {

@@ -212,6 +212,39 @@ TEST_F(StateMachine, a_node_that_is_removed_and_added_again_knows_which_aliases_
   EXPECT_TRUE(proxy->routes.refusals.empty());
 }
 
+TEST_F(StateMachine, where_no_alias_is_left_the_application_fails_says_until_when_and_comes_back_by_itself) {
+  const auto range = Cidr::parse("198.18.0.0/30").value();  // two names
+  const auto named = [](const std::string& name) {
+    auto domains = std::string(sample::domains);
+    domains.insert(domains.find("addresses: [10.2.0.10,"), "hostname: " + name + ", ");
+    return domains.insert(domains.find("addresses: [10.3.0.10]"), "hostname: backup.vendor, ");
+  };
+  auto other = std::string(sample::imaging);
+  other.replace(other.find("imaging"), 7, "backup");
+  other.replace(other.find("research/pacs"), 13, "vendor/backup");
+  other.replace(other.find("push"), 4, "pull");
+  given(named("pacs.research"));
+  given(sample::imaging);
+  settle(*store, start, {}, range);
+  given(other);
+  settle(*store, start, {}, range);
+  ASSERT_EQ(phase(*store, "imaging"), "Running") << reason(*store, "imaging");
+  ASSERT_EQ(phase(*store, "backup"), "Running") << reason(*store, "backup");
+
+  given(named("new.research"));
+  settle(*store, start, {}, range);
+  EXPECT_EQ(phase(*store, "imaging"), "Failed");
+  EXPECT_EQ(reason(*store, "imaging"),
+            "flow send: no alias is left for new.research: of the 2 addresses of 198.18.0.0/30, 1 are in use and 1 rest; "
+            "run the orchestrator with a wider --alias-range, or wait: one is free at 2026-11-18T12:06:40Z at the latest");
+  EXPECT_THAT(traces(*store, "imaging"), testing::Not(testing::Contains(HasSubstr("route"))));
+  EXPECT_EQ(phase(*store, "backup"), "Running");
+  settle(*store, start + alias_rest - std::chrono::seconds(1), {}, range);
+  EXPECT_EQ(phase(*store, "imaging"), "Failed");
+  settle(*store, start + alias_rest, {}, range);
+  EXPECT_EQ(phase(*store, "imaging"), "Running") << reason(*store, "imaging");
+}
+
 TEST_F(StateMachine, stop_takes_everything_down_and_says_when_that_is_done) {
   given(sample::domains);
   given(sample::imaging);

@@ -1,0 +1,39 @@
+#include "orchestrator/naming.h"
+
+#include <algorithm>
+
+#include "orchestrator/installation.h"
+
+namespace epif::orchestrator {
+
+bool goes_by_name(const planner::Install& install, const ResourceSet& resources) {
+  const auto server = resources.nodes.find(install.to);
+  if (server == resources.nodes.end() || server->second.hostname.empty()) return false;
+  const bool elsewhere = !install.proxies.empty() && domain_of(install.from) != domain_of(install.to);
+  return elsewhere && std::ranges::any_of(server->second.addresses, &IpAddress::is_v4);
+}
+
+Names give_aliases(Judgement& judgement, const ResourceSet& resources, const std::vector<std::string>& oldest_first, AliasBook book) {
+  Names out;
+  if (!book.has_range()) return out;
+  for (const auto& application : oldest_first) {
+    auto& verdict = judgement.applications.at(application);
+    if (verdict.kind != Verdict::Kind::possible) continue;
+    std::vector<AliasWish> wishes;
+    for (const auto& install : verdict.installs) {
+      if (!goes_by_name(install, resources)) continue;
+      const auto& hostname = resources.nodes.at(install.to).hostname;
+      if (book.is_ambiguous(hostname)) out[hostname].reset();
+      else wishes.push_back({install.flow, install.from, hostname});
+    }
+    if (auto taken = book.take(wishes); !taken) {
+      verdict.kind = Verdict::Kind::failed;
+      verdict.reason = taken.error().text();
+      continue;
+    }
+    for (const auto& wish : wishes) out[wish.hostname] = book.given(wish.hostname);
+  }
+  return out;
+}
+
+}  // namespace epif::orchestrator
