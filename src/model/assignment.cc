@@ -48,6 +48,7 @@ json::array print_aliases(const std::vector<ToldAlias>& list) {
     auto& alias = out.emplace_back(json::object{{"name", told.name}, {"address", told.address.text()}}).get_object();
     if (told.freed != 0) alias["freed"] = told.freed;
     if (told.until != std::chrono::sys_seconds{}) alias["until"] = told.until.time_since_epoch().count();
+    if (told.awaited) alias["awaited"] = true;
   }
   return out;
 }
@@ -94,7 +95,7 @@ Result<std::vector<ToldAlias>> read_aliases(const json::object& from) {
     const auto address = IpAddress::parse(text(told, "address"));
     if (!address) return fail(address.error());
     out.push_back({text(told, "name"), *address, number(told, "freed"),
-                   std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(told, "until")))});
+                   std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(told, "until"))), boolean(told, "awaited")});
   }
   return out;
 }

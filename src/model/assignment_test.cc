@@ -35,7 +35,7 @@ TEST(Assignment, AliasesAreReadAsTheyWerePrintedAndNoneAreNoField) {
   EXPECT_EQ(print(assignment).find("aliases"), std::string::npos);
   assignment.aliases = {{"old.research", *IpAddress::parse("198.18.0.2"), 7, std::chrono::sys_seconds(std::chrono::seconds(1'795'000'000))},
                         {"pacs.research", *IpAddress::parse("198.18.0.1")},
-                        {"soon.research", *IpAddress::parse("198.18.0.3"), 9}};
+                        {"soon.research", *IpAddress::parse("198.18.0.3"), 9, std::chrono::sys_seconds(std::chrono::seconds(1'795'000'000)), true}};
   const auto read = parse_assignment(print(assignment));
   ASSERT_TRUE(read) << read.error().text();
   EXPECT_TRUE(*read == assignment);

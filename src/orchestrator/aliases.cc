@@ -33,10 +33,19 @@ std::string plain(std::string name) {
   return name;
 }
 
-constexpr std::chrono::sys_seconds never{};
-
 std::string text(std::chrono::sys_seconds time) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+}
+
+std::string free_again(const ToldAlias& told, const std::string& client) {
+  return told.awaited ? fmt::format("an hour after the agent of {} is back", client) : "at " + text(told.until);
+}
+
+/// An older program wrote no end.
+void await_older(ToldAlias& one, std::chrono::sys_seconds since) {
+  if (one.freed == 0 || one.until != std::chrono::sys_seconds{}) return;
+  one.until = since + absent_rest;
+  one.awaited = true;
 }
 
 std::uint32_t spread(const std::string& name) {
@@ -79,18 +88,25 @@ void note_aliases(const Assignment& assignment, std::uint64_t generation, std::u
     }
   }
   for (auto& one : aliases) {
-    if (endpoint && one.freed != 0 && one.until == std::chrono::sys_seconds{} && in_place >= one.freed) one.until = now + alias_rest;
+    await_older(one, now);
+    if (!endpoint || !one.awaited || in_place < one.freed) continue;
+    one.until = now + alias_rest;
+    one.awaited = false;
   }
   if (!aliases.empty()) told[assignment.node] = {generation, std::move(aliases)};
 }
 
 void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases& told) {
-  if (!removal.aliases.empty()) told[removal.node] = {generation, removal.aliases};
+  auto aliases = removal.aliases;
+  for (auto& one : aliases) await_older(one, removal.at);
+  if (!aliases.empty()) told[removal.node] = {generation, std::move(aliases)};
 }
 
 bool rests(const ToldAlias& told, std::chrono::sys_seconds now) {
-  return told.freed != 0 && (told.until == std::chrono::sys_seconds{} || told.until > now);
+  return told.freed != 0 && (told.awaited || told.until > now);
 }
+
+bool rests_everywhere(const ToldAlias& told, std::chrono::sys_seconds now) { return told.freed != 0 && told.until > now; }
 
 std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use,
                                  std::chrono::sys_seconds now) {
@@ -99,7 +115,11 @@ std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string,
   for (auto one : before.aliases) {
     const auto used = in_use.find(one.name);
     if (used != in_use.end() && used->second == one.address) continue;
-    if (one.freed == 0) one.freed = before.generation + 1;
+    if (one.freed == 0) {
+      one.freed = before.generation + 1;
+      one.until = now + absent_rest;
+      one.awaited = true;
+    }
     (rests(one, now) ? next : rested).push_back(one);
   }
   std::ranges::sort(rested, std::ranges::greater{}, &ToldAlias::until);
@@ -118,13 +138,13 @@ std::string alias_clash(const std::string& name, const Node& node, const std::op
                      name, at->text(), range->text());
 }
 
-AliasBook::AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, const ResourceSet& resources, std::chrono::sys_seconds now)
-    : range_(range) {
+AliasBook::AliasBook(const std::optional<Cidr>& range, ToldAliases told, const ResourceSet& resources, std::chrono::sys_seconds now)
+    : range_(range), told_(std::move(told)), now_(now) {
   std::set<std::string> names;
   for (const auto& [name, node] : resources.nodes) {
     if (!node.hostname.empty() && !names.insert(plain(node.hostname)).second) ambiguous_.insert(plain(node.hostname));
   }
-  for (const auto& [node, known] : told) {
+  for (const auto& [node, known] : told_) {
     for (const auto& one : known.aliases) {
       if (!range_ || !range_->contains(one.address.unmapped())) continue;
       if (one.freed == 0) {
@@ -132,9 +152,9 @@ AliasBook::AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, 
         continue;
       }
       earlier_[one.name].push_back(one.address);
-      if (rests(one, now)) {
+      if (rests_everywhere(one, now)) {
         auto& rest = resting_[one.address];
-        rest.end = rest.names.empty() || (rest.end != never && one.until != never) ? std::max(rest.end, one.until) : never;
+        rest.end = std::max(rest.end, one.until);
         rest.names.insert(one.name);
       } else {
         auto& since = rested_[one.address];
@@ -151,17 +171,32 @@ AliasBook::AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, 
 
 bool AliasBook::is_ambiguous(const std::string& hostname) const { return ambiguous_.contains(plain(hostname)); }
 
-bool AliasBook::may_have(const std::string& hostname, const IpAddress& alias) const {
-  const auto rest = resting_.find(alias);
-  return !taken_.contains(alias) && (rest == resting_.end() || (rest->second.names.size() == 1 && rest->second.names.contains(hostname)));
+const std::vector<ToldAlias>& AliasBook::told_at(const std::string& client) const {
+  static const std::vector<ToldAlias> nothing;
+  const auto told = told_.find(client);
+  return told == told_.end() ? nothing : told->second.aliases;
 }
 
-std::optional<IpAddress> AliasBook::choose(const std::string& hostname) {
+const ToldAlias* AliasBook::other_at(const AliasWish& wish, const IpAddress& alias) const {
+  for (const auto& one : told_at(wish.client)) {
+    if (one.address == alias && one.name != wish.hostname && rests(one, now_)) return &one;
+  }
+  return nullptr;
+}
+
+bool AliasBook::may_have(const AliasWish& wish, const IpAddress& alias) const {
+  if (taken_.contains(alias) || other_at(wish, alias) != nullptr) return false;
+  const auto rest = resting_.find(alias);
+  return rest == resting_.end() || (rest->second.names.size() == 1 && rest->second.names.contains(wish.hostname));
+}
+
+std::optional<IpAddress> AliasBook::choose(const AliasWish& wish) {
+  const auto& hostname = wish.hostname;
   if (const auto had = earlier_.find(hostname); had != earlier_.end()) {
     // What rests as its own is nobody else's anyway.
     for (const bool resting : {true, false}) {
       for (const auto& alias : had->second) {
-        if (resting_.contains(alias) == resting && may_have(hostname, alias)) return alias;
+        if (resting_.contains(alias) == resting && may_have(wish, alias)) return alias;
       }
     }
   }
@@ -173,48 +208,86 @@ std::optional<IpAddress> AliasBook::choose(const std::string& hostname) {
   all_known_ = true;
   std::optional<IpAddress> longest;
   for (const auto& [alias, since] : rested_) {
-    if (may_have(hostname, alias) && (!longest || since < rested_.at(*longest))) longest = alias;
+    if ((!longest || since < rested_.at(*longest)) && may_have(wish, alias)) longest = alias;
   }
   return longest;
 }
 
 Error AliasBook::used_up(const AliasWish& wish) const {
   std::uint64_t rest = 0;
-  auto soonest = never;
+  std::string when;
+  auto soonest = std::chrono::sys_seconds::max();
+  for (const auto& [alias, since] : rested_) {
+    if (taken_.contains(alias) || resting_.contains(alias)) continue;
+    ++rest;  // nobody may have it here, or it would have been given
+    when = free_again(*other_at(wish, alias), wish.client);
+  }
   for (const auto& [alias, resting] : resting_) {
     if (taken_.contains(alias)) continue;
     ++rest;
-    if (resting.end != never && (soonest == never || resting.end < soonest)) soonest = resting.end;
+    soonest = std::min(soonest, resting.end);
+    when = fmt::format("at {} at the latest", text(soonest));
   }
-  auto advice = std::string("run the orchestrator with a wider --alias-range");
-  if (soonest != never) advice += fmt::format(", or wait: one is free at {} at the latest", text(soonest));
   const auto used = size() - std::min(rest, size());
   return {Code::limit, fmt::format("no alias is left for {}", wish.hostname), "flow " + wish.flow,
-          fmt::format("of the {} addresses of {}, {} are in use and {} rest", size(), range_->text(), used, rest), std::move(advice)};
+          fmt::format("of the {} addresses of {}, {} are in use and {} rest", size(), range_->text(), used, rest),
+          "run the orchestrator with a wider --alias-range" + (when.empty() ? "" : ", or wait: one is free " + when)};
 }
 
-Result<> AliasBook::take(const AliasWish& wish) {
+bool AliasBook::knows(const AliasWish& wish, const IpAddress& alias) const {
+  return std::ranges::any_of(told_at(wish.client), [&](const ToldAlias& one) {
+    return one.address == alias && one.name == wish.hostname && (one.freed == 0 || rests(one, now_));
+  });
+}
+
+Result<> AliasBook::check_room(const AliasWish& wish) const {
+  const auto added = added_.find(wish.client);
+  auto known = added == added_.end() ? 0 : added->second.size();
+  const ToldAlias* first = nullptr;
+  for (const auto& one : told_at(wish.client)) {
+    const bool resting = rests(one, now_);
+    if (one.freed == 0 || resting) ++known;
+    if (resting && (first == nullptr || std::pair(one.awaited, one.until) < std::pair(first->awaited, first->until))) first = &one;
+  }
+  if (known < told_aliases_max) return {};
+  return fail(Code::limit, fmt::format("no alias is left at {} for {}", wish.client, wish.hostname), "flow " + wish.flow,
+              fmt::format("{} are in use or rest there, and no more are remembered", known),
+              first == nullptr ? "stop applications there that need others" : "wait: one is free " + free_again(*first, wish.client));
+}
+
+Result<> AliasBook::take(const AliasWish& wish, Taken& taken) {
   const auto found = given_.find(wish.hostname);
-  const auto alias = found == given_.end() ? choose(wish.hostname) : found->second;
+  const auto alias = found == given_.end() ? choose(wish) : found->second;
   if (!alias) return fail(used_up(wish));
+  if (const auto* other = other_at(wish, *alias)) {
+    return fail(Code::limit, fmt::format("{} has the alias {}", wish.hostname, alias->text()), "flow " + wish.flow,
+                fmt::format("programs of {} may still have that for {}", wish.client, other->name),
+                "wait: it is free there " + free_again(*other, wish.client));
+  }
+  auto& added = added_[wish.client];
+  if (!knows(wish, *alias) && !added.contains(wish.hostname)) {
+    if (auto room = check_room(wish); !room) return room;
+    added.insert(wish.hostname);
+    taken.added.emplace_back(wish.client, wish.hostname);
+  }
+  if (found == given_.end()) taken.names.push_back(wish.hostname);
   taken_.insert(*alias);
   given_[wish.hostname] = *alias;
   return {};
 }
 
 Result<> AliasBook::take(const std::vector<AliasWish>& wishes) {
-  std::vector<std::string> fresh;
+  Taken taken;
   for (const auto& wish : wishes) {
-    const bool had = given_.contains(wish.hostname);
-    if (auto taken = take(wish); !taken) {
-      for (const auto& hostname : fresh) {
-        taken_.erase(given_.at(hostname));
-        given_.erase(hostname);
-        all_known_ = false;
-      }
-      return taken;
+    auto done = take(wish, taken);
+    if (done) continue;
+    for (const auto& hostname : taken.names) {
+      taken_.erase(given_.at(hostname));
+      given_.erase(hostname);
+      all_known_ = false;
     }
-    if (!had) fresh.push_back(wish.hostname);
+    for (const auto& [client, hostname] : taken.added) added_[client].erase(hostname);
+    return done;
   }
   return {};
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits.h"
 #include "model/assignment.h"
 #include "model/resource.h"
 
@@ -22,6 +23,11 @@ namespace epif::orchestrator {
 /// So long an address that was a name's rests once its node's redirector does not answer it any more, before it may be another
 /// name's: programs keep answers for their lifetime, and some for longer.
 inline constexpr std::chrono::seconds alias_rest = std::chrono::hours(1);
+/// So long where that node's agent says nothing: by then the last route that its redirector may have has expired. At the node itself
+/// it rests on, since a redirector goes on answering with what has expired.
+inline constexpr std::chrono::seconds absent_rest = std::chrono::seconds(limits::route_expiry_s) + alias_rest;
+/// So many of each node are in use or rest. What would be one more is not given there: forgetting one would end its rest.
+inline constexpr std::size_t told_aliases_max = 4'096;
 /// Of the aliases that have rested, so many of each node are remembered, so as to give others first.
 inline constexpr std::size_t rested_aliases_kept = 256;
 
@@ -33,14 +39,16 @@ struct Told {
 using ToldAliases = std::map<std::string, Told>;  ///< by node
 
 /// Adds what a node's assignment holds. Where `in_place`, the generation that its agent reports, has no route to an alias any
-/// more, its rest begins: not at a proxy, whose agent says nothing of a redirector that it once ran.
+/// more, the last hour of its rest begins: not at a proxy, whose agent says nothing of a redirector that it once ran.
 void note_aliases(const Assignment& assignment, std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds now,
                   const std::optional<Cidr>& range, ToldAliases& told);
 /// The same for a node that was removed: its machine runs on, and may be added again.
 void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases& told);
 
-/// Programs may have it cached, and no route has it.
+/// Its node's programs may have it cached, and no route has it.
 [[nodiscard]] bool rests(const ToldAlias& told, std::chrono::sys_seconds now);
+/// It is to be no other name's at any node: its own may be away, and its machine another node by now.
+[[nodiscard]] bool rests_everywhere(const ToldAlias& told, std::chrono::sys_seconds now);
 
 /// What stands in the node's next Assignment: those that its routes have by now (name -> alias), and of `before` those that rest or have
 /// rested. Sorted.
@@ -59,36 +67,49 @@ struct AliasWish {
 
 /// Gives out the addresses of a range: what a program has cached must not mean another node. A name that had one keeps it, or gets it
 /// again; a new one gets one by its spelling that nobody is known to have had; where there is none left, the one that has rested longest.
-/// Whether a name gets one does not depend on the order of those that ask.
+/// Whether a name gets one does not depend on the order of those that ask, as long as every agent is there.
 class AliasBook {
  public:
   /// `range`: IPv4. It stays ours wherever machines are, since programs may have been told any of it: the address of a machine of
   /// `resources` is only never given to a name that has none yet.
-  AliasBook(const std::optional<Cidr>& range, const ToldAliases& told, const ResourceSet& resources, std::chrono::sys_seconds now);
+  AliasBook(const std::optional<Cidr>& range, ToldAliases told, const ResourceSet& resources, std::chrono::sys_seconds now);
   [[nodiscard]] bool has_range() const { return range_.has_value(); }
   /// Several nodes have it, so it means none of them.
   [[nodiscard]] bool is_ambiguous(const std::string& hostname) const;
 
-  /// All of them or none; only with a range, and for no ambiguous name. Errors: limit, where all of the range is in use or rests; it
-  /// says until when.
+  /// All of them or none; only with a range, and for no ambiguous name. Errors: limit, where all of the range is in use or rests, the
+  /// client has told_aliases_max, or the name's alias rests there as another's; it says until when.
   [[nodiscard]] Result<> take(const std::vector<AliasWish>& wishes);
   [[nodiscard]] std::optional<IpAddress> given(const std::string& hostname) const;
 
  private:
   struct Rest {
     std::set<std::string> names;
-    std::chrono::sys_seconds end{};  ///< zero: nobody knows
+    std::chrono::sys_seconds end{};
   };
-  /// None of it is another's, or rests as another's.
-  [[nodiscard]] bool may_have(const std::string& hostname, const IpAddress& alias) const;
-  [[nodiscard]] std::optional<IpAddress> choose(const std::string& hostname);
-  [[nodiscard]] Result<> take(const AliasWish& wish);
+  struct Taken {
+    std::vector<std::string> names;
+    std::vector<std::pair<std::string, std::string>> added;  ///< client, name
+  };
+  /// It is not another's, and does not rest as another's.
+  [[nodiscard]] bool may_have(const AliasWish& wish, const IpAddress& alias) const;
+  [[nodiscard]] std::optional<IpAddress> choose(const AliasWish& wish);
+  [[nodiscard]] Result<> take(const AliasWish& wish, Taken& taken);
+  /// The client remembers it already.
+  [[nodiscard]] bool knows(const AliasWish& wish, const IpAddress& alias) const;
+  [[nodiscard]] Result<> check_room(const AliasWish& wish) const;
   [[nodiscard]] Error used_up(const AliasWish& wish) const;
+  [[nodiscard]] const std::vector<ToldAlias>& told_at(const std::string& client) const;
+  /// As which other name it rests at the client; null if as none.
+  [[nodiscard]] const ToldAlias* other_at(const AliasWish& wish, const IpAddress& alias) const;
   /// How many names may have: neither the first nor the last, which programs take for a network and its broadcast.
   [[nodiscard]] std::uint64_t size() const { return (std::uint64_t{1} << (32 - range_->prefix)) - 2; }
 
   std::optional<Cidr> range_;
+  ToldAliases told_;
+  std::chrono::sys_seconds now_;
   std::map<std::string, IpAddress> given_;
+  std::map<std::string, std::set<std::string>> added_;      ///< client -> names that it was not told before
   std::set<IpAddress> taken_;                               ///< by names now, and by machines
   std::map<std::string, std::vector<IpAddress>> earlier_;   ///< name -> what it had
   std::map<IpAddress, Rest> resting_;

@@ -86,8 +86,9 @@ TEST(Aliases, a_machines_address_is_never_given_but_the_range_stays_and_names_ke
 TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_to_be_given) {
   const auto small = Cidr::parse("10.9.0.0/29").value();  // six to give
   const auto hour = std::chrono::hours(1);
-  const std::vector<ToldAlias> all{{"a", at("10.9.0.1"), 3, now - 2 * hour}, {"b", at("10.9.0.2"), 4}, {"c", at("10.9.0.3"), 4, now + hour},
-                                   {"d", at("10.9.0.4")},                    {"e", at("10.9.0.5"), 2, now - 3 * hour}};
+  const std::vector<ToldAlias> all{{"a", at("10.9.0.1"), 3, now - 2 * hour}, {"b", at("10.9.0.2"), 4, now + absent_rest, true},
+                                   {"c", at("10.9.0.3"), 4, now + hour},     {"d", at("10.9.0.4")},
+                                   {"e", at("10.9.0.5"), 2, now - 3 * hour}};
   EXPECT_EQ(book(told(all), small).take("b")->text(), "10.9.0.2") << "its own, which programs know as its";
   EXPECT_EQ(book(told(all), small).take("e")->text(), "10.9.0.5");
   auto next = book(told(all), small);
@@ -97,7 +98,7 @@ TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_
   EXPECT_FALSE(next.take("none left")) << "what rests or is in use is nobody's";
   // What another client may have cached counts as well.
   auto others = told({{"a", at("10.9.0.1"), 3, now - 2 * hour}});
-  others["umc/other"] = {9, {{"a", at("10.9.0.1"), 9}}};
+  others["umc/other"] = {9, {{"a", at("10.9.0.1"), 9, now + absent_rest, true}}};
   auto spread = book(others, Cidr::parse("10.9.0.0/30").value());
   EXPECT_EQ(spread.take("x")->text(), "10.9.0.2");
   EXPECT_FALSE(spread.take("y"));
@@ -105,7 +106,9 @@ TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_
 
 TEST(Aliases, whoever_gets_none_hears_until_when_and_takes_none_from_others) {
   const auto small = Cidr::parse("10.9.0.0/29").value();
-  const std::vector<ToldAlias> all{{"a", at("10.9.0.1")}, {"b", at("10.9.0.2"), 4}, {"c", at("10.9.0.3"), 4, now + std::chrono::minutes(50)},
+  const std::vector<ToldAlias> all{{"a", at("10.9.0.1")},
+                                   {"b", at("10.9.0.2"), 4, now + absent_rest, true},
+                                   {"c", at("10.9.0.3"), 4, now + std::chrono::minutes(50)},
                                    {"d", at("10.9.0.4"), 4, now + std::chrono::minutes(30)}};
   auto next = book(told(all), small);
   EXPECT_EQ(next.refusal({{"one", "umc/modality", "x"}, {"two", "umc/modality", "y"}, {"three", "umc/modality", "z"}}),
@@ -121,7 +124,7 @@ TEST(Aliases, whoever_gets_none_hears_until_when_and_takes_none_from_others) {
 
 TEST(Aliases, who_gets_one_does_not_depend_on_the_order) {
   // `b` rests as its own, and had another one that all may have: it leaves that to `x`.
-  const std::vector<ToldAlias> all{{"b", at("10.9.0.1"), 2, now - alias_rest}, {"b", at("10.9.0.2"), 4}};
+  const std::vector<ToldAlias> all{{"b", at("10.9.0.1"), 2, now - alias_rest}, {"b", at("10.9.0.2"), 4, now + absent_rest, true}};
   for (const bool b_first : {true, false}) {
     auto next = book(told(all), Cidr::parse("10.9.0.0/30").value());
     EXPECT_TRUE(next.take(b_first ? "b" : "x"));
@@ -140,7 +143,7 @@ TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_lo
     return known.at("umc/modality");
   };
   assignment.aliases = told_next(note(4, 4, now), {{"a", at("198.18.0.1")}}, now);
-  EXPECT_EQ(assignment.aliases, (std::vector<ToldAlias>{{"a", at("198.18.0.1")}, {"b", at("198.18.0.2"), 5}}));
+  EXPECT_EQ(assignment.aliases, (std::vector<ToldAlias>{{"a", at("198.18.0.1")}, {"b", at("198.18.0.2"), 5, now + absent_rest, true}}));
   // However late: the agent was away, and its redirector went on to answer.
   const auto late = now + std::chrono::hours(48);
   EXPECT_TRUE(rests(note(5, 4, late).aliases[1], late));
@@ -149,8 +152,68 @@ TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_lo
   EXPECT_EQ(assignment.aliases[1], (ToldAlias{"b", at("198.18.0.2"), 5, late + alias_rest}));
   EXPECT_TRUE(rests(assignment.aliases[1], late + std::chrono::minutes(59)));
   EXPECT_FALSE(rests(assignment.aliases[1], late + alias_rest));
-  const std::vector<ToldAlias> again{{"a", at("198.18.0.1"), 7}, {"b", at("198.18.0.2")}};
+  const std::vector<ToldAlias> again{{"a", at("198.18.0.1"), 7, late + absent_rest, true}, {"b", at("198.18.0.2")}};
   EXPECT_EQ(told_next(note(6, 6, late), {{"b", at("198.18.0.2")}}, late), again);
+}
+
+TEST(Aliases, what_an_absent_node_was_told_is_free_for_others_once_its_routes_have_expired_and_rests_there) {
+  const auto small = Cidr::parse("10.9.0.0/30").value();
+  auto known = told({{"old", at("10.9.0.1"), 4, now + absent_rest, true}});
+  known["umc/other"] = {2, {{"a", at("10.9.0.2")}}};
+  const auto at_time = [&](std::chrono::sys_seconds when) { return Book(small, known, nobody, when); };
+  const std::vector<AliasWish> there{{"send", "umc/modality", "new"}}, elsewhere{{"send", "umc/other", "new"}};
+  EXPECT_GE(absent_rest, std::chrono::seconds(limits::route_expiry_s) + alias_rest);
+  EXPECT_EQ(at_time(now + absent_rest - std::chrono::seconds(1)).refusal(elsewhere),
+            "flow send: no alias is left for new: of the 2 addresses of 10.9.0.0/30, 1 are in use and 1 rest; "
+            "run the orchestrator with a wider --alias-range, or wait: one is free at 2026-11-19T12:06:40Z at the latest");
+  auto later = at_time(now + absent_rest);
+  EXPECT_EQ(later.refusal(there),
+            "flow send: no alias is left for new: of the 2 addresses of 10.9.0.0/30, 1 are in use and 1 rest; "
+            "run the orchestrator with a wider --alias-range, or wait: one is free an hour after the agent of umc/modality is back");
+  EXPECT_EQ(later.refusal(elsewhere), "");
+  EXPECT_EQ(later.given("new")->text(), "10.9.0.1");
+  EXPECT_EQ(later.refusal(there),
+            "flow send: new has the alias 10.9.0.1: programs of umc/modality may still have that for old; "
+            "wait: it is free there an hour after the agent of umc/modality is back");
+  EXPECT_EQ(at_time(now + absent_rest).refusal({{"send", "umc/modality", "old"}}), "") << "its own";
+  EXPECT_TRUE(rests(known.at("umc/modality").aliases[0], now + std::chrono::years(1)));
+}
+
+TEST(Aliases, what_an_older_program_left_without_an_end_gets_one) {
+  Assignment assignment;
+  assignment.node = "umc/modality";
+  assignment.aliases = {{"a", at("198.18.0.1"), 5}, {"b", at("198.18.0.2"), 5, now}};
+  ToldAliases known;
+  note_aliases(assignment, 5, 4, now, range, known);
+  const std::vector<ToldAlias> with_end{{"a", at("198.18.0.1"), 5, now + absent_rest, true}, {"b", at("198.18.0.2"), 5, now}};
+  EXPECT_EQ(known.at("umc/modality").aliases, with_end);
+  note_aliases({"umc/modality", 3, now, {{"a", at("198.18.0.1"), 5}}}, 5, known);
+  EXPECT_EQ(known.at("umc/modality").aliases[0], with_end[0]);
+}
+
+TEST(Aliases, a_client_that_remembers_all_it_can_gets_no_more_and_forgets_none) {
+  std::vector<ToldAlias> all;
+  for (std::size_t i = 0; i < told_aliases_max; ++i) {
+    all.push_back({fmt::format("node-{}", i), at(fmt::format("198.18.{}.{}", i / 256, i % 256)), 4, now + absent_rest, true});
+  }
+  all.front().until = now + alias_rest;
+  all.front().awaited = false;
+  const auto known = told(all);
+  auto next = book(known);
+  EXPECT_EQ(next.refusal({{"send", "umc/modality", "new"}}),
+            "flow send: no alias is left at umc/modality for new: 4096 are in use or rest there, and no more are remembered; "
+            "wait: one is free at 2026-11-18T12:06:40Z");
+  EXPECT_TRUE(next.take("node-7"));
+  EXPECT_EQ(next.refusal({{"send", "umc/other", "new"}}), "");
+  EXPECT_FALSE(next.take("new")) << "at another client it has one";
+  EXPECT_EQ(told_next(known.at("umc/modality"), {}, now + std::chrono::years(1)).size(), told_aliases_max);
+  all.pop_back();
+  const auto less = told(all);
+  auto room = book(less);
+  EXPECT_NE(room.refusal({{"one", "umc/modality", "x"}, {"two", "umc/modality", "y"}}), "");
+  EXPECT_TRUE(room.take("y"));
+  EXPECT_TRUE(room.take("y")) << "another flow to it";
+  EXPECT_FALSE(room.take("x"));
 }
 
 TEST(Aliases, of_those_that_have_rested_the_newest_are_remembered) {
