@@ -149,8 +149,8 @@ std::map<std::string, std::vector<IpAddress>, std::less<>> Routes::names() const
   std::set<IpAddress> taken;
   for (const auto& route : table_.routes) {
     const auto& block = route.destination.block;
-    if (route.name.empty() || block.prefix != (block.address.is_v6() ? 128 : 32)) continue;
-    names[plain_name(route.name)].push_back(block.address);
+    if (block.prefix != (block.address.is_v6() ? 128 : 32)) continue;
+    if (!route.name.empty()) names[plain_name(route.name)].push_back(block.address);
     taken.insert(block.address);
   }
   // An alias rests: one address of a range that is refused as a whole.

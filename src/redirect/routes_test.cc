@@ -116,6 +116,14 @@ TEST(Routes, AKeptNameHasItsAliasUntilThatIsAnothersAndThenNone) {
   EXPECT_TRUE(names.at("gone.example").empty());
 }
 
+TEST(Routes, AKeptNameDoesNotLeadToAMachineThatHasItsAddressByNow) {
+  auto made = routes({route("a", "10.200.0.7:80"), route("b", "10.200.1.0/24")});
+  made.keep_names({{"gone.example", *IpAddress::parse("10.200.0.7")}, {"old.example", *IpAddress::parse("10.200.0.8")}});
+  const auto names = made.names();
+  EXPECT_TRUE(names.at("gone.example").empty());
+  EXPECT_FALSE(names.at("old.example").empty());
+}
+
 TEST(Routes, AKeptNameWhoseAliasIsRefusedByItselfHasNoneAndStaysWithoutOne) {
   RouteTable table;
   const auto address = [](const char* text) { return *IpAddress::parse(text); };
