@@ -121,6 +121,26 @@ def inside():
             equal(capture.stop().packets(), [], "packets to the range on the wan")
 
 
+@promise("a name keeps no address of a range that was given up, for a machine may have that later")
+def given_up():
+    with Named("control-given-up") as world:  # while the agent is away
+        world.start()
+        world.apply(NAMED)
+        world.apply(application("imaging", "treatment", 4242))
+        with Service(world.host("research/pacs").listen(4242), names(b"pacs")):
+            world.wait_phase("imaging", "Running")
+            before = aliases(world, {"pacs.example": b"pacs"})["pacs.example"]
+            world.agents["umc/modality"].kill()
+            world.client("stop", "imaging")
+            world.wait_phase("imaging", "Stopping")
+            world.orchestrator_process.kill()
+            World.start_orchestrator(world)
+            check(resolve(world.host("umc/modality"), "pacs.example") == (0, [before]), "the redirector did not go on")
+            world.start_agent("umc/modality")
+            wait_until(lambda: resolve(world.host("umc/modality"), "pacs.example") == (0, []), "the name has no address")
+            check(not can_connect(world.host("umc/modality"), before), "the address that rests")
+
+
 SECOND = """---
 apiVersion: epif/v1
 kind: Node

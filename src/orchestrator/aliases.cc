@@ -129,6 +129,18 @@ std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string,
   return next;
 }
 
+std::vector<Refusal> resting_refusals(const std::vector<ToldAlias>& told, const std::optional<Cidr>& range, std::chrono::sys_seconds now) {
+  std::vector<Refusal> out;
+  for (const auto& one : told) {
+    if (!rests(one, now)) continue;
+    out.push_back({{{one.address, 32}, {}}, {}, one.name + " had this address until its flow ended: ask for the name again"});
+    if (range && range->contains(one.address)) continue;
+    const CaptureTarget pair{{address(number(one.address) & ~1u), 31}, {}};
+    if (std::ranges::find(out, pair, &Refusal::destination) == out.end()) out.push_back({pair, {}, "it was of an alias range, and is let go later"});
+  }
+  return out;
+}
+
 std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range) {
   const auto inside = [&](const IpAddress& one) { return range && range->contains(one.unmapped()); };
   const auto at = std::ranges::find_if(node.addresses, inside);

@@ -55,6 +55,11 @@ void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases&
 [[nodiscard]] std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use,
                                                std::chrono::sys_seconds now);
 
+/// What the node's table refuses: each that rests by itself. Inside of a wider refusal, this makes the redirector stop to answer the name
+/// with it (redirect/routes.h), so that the rest has an end. The range is one; where it is another by now, the two addresses around it.
+[[nodiscard]] std::vector<Refusal> resting_refusals(const std::vector<ToldAlias>& told, const std::optional<Cidr>& range,
+                                                    std::chrono::sys_seconds now);
+
 /// Why no flow may lead to this node by its own addresses: one is of the range, where redirectors take it for a name's. Empty if none is.
 [[nodiscard]] std::string alias_clash(const std::string& name, const Node& node, const std::optional<Cidr>& range);
 

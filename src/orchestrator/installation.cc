@@ -123,16 +123,12 @@ class Tables {
     return at == all.end() ? std::string() : at->name;
   }
 
-  /// The exact refusal makes the redirector stop to answer the name with it (redirect/routes.h), so that the rest has an end.
   void remember_aliases(Assignment& assignment) {
     const auto told = input_.aliases.find(assignment.node);
     assignment.aliases = told_next(told == input_.aliases.end() ? Told{} : told->second, aliases_in_use_[assignment.node], input_.now);
-    auto& refusals = assignment.routes.refusals;
     if (assignment.role == Role::proxy) return;  // remembered for when it is a node again
-    for (const auto& one : assignment.aliases) {
-      const Refusal refusal{{{one.address, 32}, {}}, {}, one.name + " had this address until its flow ended: ask for the name again"};
-      if (rests(one, input_.now)) refusals.push_back(refusal);
-    }
+    auto& refusals = assignment.routes.refusals;
+    std::ranges::move(resting_refusals(assignment.aliases, input_.alias_range, input_.now), std::back_inserter(refusals));
   }
 
   /// Its first address, which is the one that the hops before it are given.

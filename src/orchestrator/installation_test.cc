@@ -259,6 +259,9 @@ TEST(Installation, an_alias_that_is_given_back_is_refused_while_it_rests_whateve
     EXPECT_EQ(refused(away), refused(then)) << "its agent was away";
     const auto told = note(then, 2, 2);
     EXPECT_EQ(refused(world.install(stopped, {}, other, told)), refused(then));
+    EXPECT_TRUE(std::ranges::any_of(then.at("umc/modality").routes.refusals, [&](const Refusal& one) {
+      return one.destination.ports.is_all() && one.destination.block.prefix < 32 && one.destination.block.contains(alias);
+    })) << "without a wider refusal a redirector goes on to answer it";
     EXPECT_EQ(refused(world.install(stopped, {}, other, told, now + alias_rest)), "");
     // A machine that has the address by now is not reached there meanwhile.
     auto moved = world;
