@@ -209,6 +209,16 @@ Result<Assignment> parse_assignment(std::string_view document) {
   });
 }
 
+std::vector<ToldAlias> parse_aliases(std::string_view document) {
+  auto aliases = read<std::vector<ToldAlias>>(document, "the assignment", [](const json::object& from, auto& out) -> Result<> {
+    auto told = read_aliases(from);
+    if (!told) return fail(told.error());
+    out = std::move(*told);
+    return {};
+  });
+  return aliases ? std::move(*aliases) : std::vector<ToldAlias>();
+}
+
 std::optional<Removal> parse_removal(std::string_view document) {
   if (document.find(removed_role) == document.npos) return {};  // most are not, and large
   auto removal = read<Removal>(document, "the removal", [](const json::object& from, Removal& out) -> Result<> {

@@ -134,6 +134,8 @@ struct DomainAnswer {
 
 /// Errors: invalid_input, naming the field.
 [[nodiscard]] Result<Assignment> parse_assignment(std::string_view json);
+/// The aliases of an Assignment or Removal of which nothing else may be readable: another version may write fields that this one refuses.
+[[nodiscard]] std::vector<ToldAlias> parse_aliases(std::string_view json);
 /// Nothing if the document is anything else.
 [[nodiscard]] std::optional<Removal> parse_removal(std::string_view json);
 [[nodiscard]] Result<AssignmentReport> parse_report(std::string_view json);

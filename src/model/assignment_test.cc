@@ -53,6 +53,12 @@ TEST(Assignment, AliasesAreReadAsTheyWerePrintedAndNoneAreNoField) {
   EXPECT_EQ(noted->aliases, removal.aliases);
   EXPECT_EQ(noted->revision, 12u);
   EXPECT_FALSE(parse_assignment(print(removal)));
+  auto newer = print(assignment);
+  newer.insert(newer.find("\"routes\":{") + 10, "\"notYet\":1,");
+  EXPECT_FALSE(parse_assignment(newer));
+  EXPECT_EQ(parse_aliases(newer), assignment.aliases);
+  EXPECT_EQ(parse_aliases(print(removal)), assignment.aliases);
+  for (const auto* wrong : {"", "[]", "{}", R"({"aliases":[1]})"}) EXPECT_TRUE(parse_aliases(wrong).empty()) << wrong;
 }
 
 }  // namespace

@@ -88,18 +88,18 @@ void note_aliases(const Assignment& assignment, std::uint64_t generation, std::u
     }
   }
   for (auto& one : aliases) {
-    await_older(one, now);
-    if (!endpoint || !one.awaited || in_place < one.freed) continue;
+    const bool open = one.freed != 0 && (one.awaited || one.until == std::chrono::sys_seconds{});
+    if (!endpoint || !open || in_place < one.freed) continue;
     one.until = now + alias_rest;
     one.awaited = false;
   }
-  if (!aliases.empty()) told[assignment.node] = {generation, std::move(aliases)};
+  note_aliases(assignment.node, std::move(aliases), generation, now, told);
 }
 
-void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases& told) {
-  auto aliases = removal.aliases;
-  for (auto& one : aliases) await_older(one, removal.at);
-  if (!aliases.empty()) told[removal.node] = {generation, std::move(aliases)};
+void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::uint64_t generation, std::chrono::sys_seconds now,
+                  ToldAliases& told) {
+  for (auto& one : aliases) await_older(one, now);
+  if (!aliases.empty()) told[node] = {generation, std::move(aliases)};
 }
 
 bool rests(const ToldAlias& told, std::chrono::sys_seconds now) {

@@ -42,8 +42,9 @@ using ToldAliases = std::map<std::string, Told>;  ///< by node
 /// more, the last hour of its rest begins: not at a proxy, whose agent says nothing of a redirector that it once ran.
 void note_aliases(const Assignment& assignment, std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds now,
                   const std::optional<Cidr>& range, ToldAliases& told);
-/// The same for a node that was removed: its machine runs on, and may be added again.
-void note_aliases(const Removal& removal, std::uint64_t generation, ToldAliases& told);
+/// The same where nothing is known but what was told, as of a node that was removed: its machine runs on, and may be added again.
+void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::uint64_t generation, std::chrono::sys_seconds now,
+                  ToldAliases& told);
 
 /// Its node's programs may have it cached, and no route has it.
 [[nodiscard]] bool rests(const ToldAlias& told, std::chrono::sys_seconds now);

@@ -187,7 +187,7 @@ TEST(Aliases, what_an_older_program_left_without_an_end_gets_one) {
   note_aliases(assignment, 5, 4, now, range, known);
   const std::vector<ToldAlias> with_end{{"a", at("198.18.0.1"), 5, now + absent_rest, true}, {"b", at("198.18.0.2"), 5, now}};
   EXPECT_EQ(known.at("umc/modality").aliases, with_end);
-  note_aliases({"umc/modality", 3, now, {{"a", at("198.18.0.1"), 5}}}, 5, known);
+  note_aliases("umc/modality", {{"a", at("198.18.0.1"), 5}}, 5, now, known);
   EXPECT_EQ(known.at("umc/modality").aliases[0], with_end[0]);
 }
 

@@ -48,9 +48,11 @@ class Pass {
       // Most have none, and reading all is most of a pass.
       const bool named = record.spec.contains("\"aliases\":") || (alias_range_ && record.spec.contains("\"name\":"));
       if (!named && !record.spec.contains("\"nginx\":")) continue;
-      if (const auto removal = parse_removal(record.spec)) note_aliases(*removal, record.generation, told_);
       const auto before = parse_assignment(record.spec);
-      if (!before) continue;
+      if (!before) {
+        note_aliases(name, parse_aliases(record.spec), record.generation, second_, told_);
+        continue;
+      }
       note_nginx_ports(*before, nginx_ports_);
       const auto report = reports_.find(name);
       const auto in_place = report == reports_.end() ? 0 : report->second.generation;

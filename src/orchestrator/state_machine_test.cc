@@ -213,6 +213,25 @@ TEST_F(StateMachine, a_node_that_is_removed_and_added_again_knows_which_aliases_
   EXPECT_TRUE(proxy->routes.refusals.empty());
 }
 
+TEST_F(StateMachine, aliases_are_remembered_from_an_assignment_that_another_version_wrote) {
+  const auto range = Cidr::parse("198.18.0.0/15").value();
+  given(sample::domains);
+  settle(*store, start, {}, range);
+  const auto record = store->get(assignment_kind, "umc/modality");
+  auto assignment = *parse_assignment(record->spec);
+  assignment.aliases = {{"pacs.research", *IpAddress::parse("198.18.0.9")}};
+  auto newer = print(assignment);
+  newer.insert(newer.find("\"routes\":{") + 10, "\"notYet\":1,");
+  ASSERT_FALSE(parse_assignment(newer));
+  ASSERT_TRUE(store->put(std::string(assignment_kind), "umc/modality", record->metadata, newer));
+  EXPECT_TRUE(InfrastructureOrchestrator(*store, cedar_policies(), range).reconcile(start));
+  const auto after = parse_assignment(store->get(assignment_kind, "umc/modality")->spec);
+  ASSERT_TRUE(after);
+  ASSERT_EQ(after->aliases.size(), 1u);
+  EXPECT_EQ(after->aliases[0].address, assignment.aliases[0].address);
+  EXPECT_EQ(after->aliases[0].freed, store->get(assignment_kind, "umc/modality")->generation);
+}
+
 TEST_F(StateMachine, where_no_alias_is_left_the_application_fails_says_until_when_and_comes_back_by_itself) {
   const auto range = Cidr::parse("198.18.0.0/30").value();  // two names
   const auto named = [](const std::string& name) {
