@@ -136,7 +136,8 @@ std::vector<Refusal> resting_refusals(const std::vector<ToldAlias>& told, const 
     out.push_back({{{one.address, 32}, {}}, {}, one.name + " had this address until its flow ended: ask for the name again"});
     if (range && range->contains(one.address)) continue;
     const CaptureTarget pair{{address(number(one.address) & ~1u), 31}, {}};
-    if (std::ranges::find(out, pair, &Refusal::destination) == out.end()) out.push_back({pair, {}, "it was of an alias range, and is let go later"});
+    if (std::ranges::find(out, pair, &Refusal::destination) != out.end()) continue;
+    out.push_back({pair, {}, "it was of an alias range, and is let go later"});
   }
   return out;
 }
@@ -250,6 +251,14 @@ bool AliasBook::knows(const AliasWish& wish, const IpAddress& alias) const {
   return std::ranges::any_of(told_at(wish.client), [&](const ToldAlias& one) {
     return one.address == alias && one.name == wish.hostname && (one.freed == 0 || rests(one, now_));
   });
+}
+
+Result<> AliasBook::check_address(const std::string& flow, const std::string& client, const IpAddress& machine) const {
+  const auto* told = other_at({flow, client, {}}, machine);
+  if (told == nullptr) return {};
+  return fail(Code::limit, fmt::format("{} was an alias of another name", machine.text()), "flow " + flow,
+              fmt::format("programs of {} may still have it for {}", client, told->name),
+              "wait: it is free there " + free_again(*told, client));
 }
 
 Result<> AliasBook::check_room(const AliasWish& wish) const {

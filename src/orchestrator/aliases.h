@@ -86,6 +86,8 @@ class AliasBook {
   /// All of them or none; only with a range, and for no ambiguous name. Errors: limit, where all of the range is in use or rests, the
   /// client has told_aliases_max, or the name's alias rests there as another's; it says until when.
   [[nodiscard]] Result<> take(const std::vector<AliasWish>& wishes);
+  /// Errors: limit, as long as a machine's own address rests at the client as a name's.
+  [[nodiscard]] Result<> check_address(const std::string& flow, const std::string& client, const IpAddress& machine) const;
   [[nodiscard]] std::optional<IpAddress> given(const std::string& hostname) const;
 
  private:

@@ -13,25 +13,45 @@ bool goes_by_name(const planner::Install& install, const ResourceSet& resources)
   return elsewhere && std::ranges::any_of(server->second.addresses, &IpAddress::is_v4);
 }
 
+namespace {
+
+/// No server's own address may be one that the client's programs know as a name's, of a range of before.
+Result<> check_addresses(const Verdict& verdict, const ResourceSet& resources, const AliasBook& book) {
+  for (const auto& install : verdict.installs) {
+    const auto server = resources.nodes.find(install.to);
+    if (server == resources.nodes.end()) continue;
+    for (const auto& address : server->second.addresses) {
+      if (auto free = book.check_address(install.flow, install.from, address); !free) return free;
+    }
+  }
+  return {};
+}
+
+Result<> give(const Verdict& verdict, const ResourceSet& resources, AliasBook& book, Names& out) {
+  if (auto good = check_addresses(verdict, resources, book); !good || !book.has_range()) return good;
+  std::vector<AliasWish> wishes;
+  for (const auto& install : verdict.installs) {
+    if (!goes_by_name(install, resources)) continue;
+    const auto& hostname = resources.nodes.at(install.to).hostname;
+    if (book.is_ambiguous(hostname)) out[hostname].reset();
+    else wishes.push_back({install.flow, install.from, hostname});
+  }
+  if (auto taken = book.take(wishes); !taken) return taken;
+  for (const auto& wish : wishes) out[wish.hostname] = book.given(wish.hostname);
+  return {};
+}
+
+}  // namespace
+
 Names give_aliases(Judgement& judgement, const ResourceSet& resources, const std::vector<std::string>& oldest_first, AliasBook book) {
   Names out;
-  if (!book.has_range()) return out;
   for (const auto& application : oldest_first) {
     auto& verdict = judgement.applications.at(application);
     if (verdict.kind != Verdict::Kind::possible) continue;
-    std::vector<AliasWish> wishes;
-    for (const auto& install : verdict.installs) {
-      if (!goes_by_name(install, resources)) continue;
-      const auto& hostname = resources.nodes.at(install.to).hostname;
-      if (book.is_ambiguous(hostname)) out[hostname].reset();
-      else wishes.push_back({install.flow, install.from, hostname});
-    }
-    if (auto taken = book.take(wishes); !taken) {
+    if (const auto done = give(verdict, resources, book, out); !done) {
       verdict.kind = Verdict::Kind::failed;
-      verdict.reason = taken.error().text();
-      continue;
+      verdict.reason = done.error().text();
     }
-    for (const auto& wish : wishes) out[wish.hostname] = book.given(wish.hostname);
   }
   return out;
 }

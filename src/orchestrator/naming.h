@@ -17,7 +17,7 @@ using Names = std::map<std::string, std::optional<IpAddress>>;
 [[nodiscard]] bool goes_by_name(const planner::Install& install, const ResourceSet& resources);
 
 /// Gives the servers of all possible applications their aliases, oldest first. An application that lacks one fails and says why, and
-/// takes none from the others. Empty if the book has no range.
+/// takes none from the others; so does one whose server has an address that rests at the client. Empty if the book has no range.
 [[nodiscard]] Names give_aliases(Judgement& judgement, const ResourceSet& resources, const std::vector<std::string>& oldest_first,
                                  AliasBook book);
 
