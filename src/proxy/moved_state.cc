@@ -1,10 +1,10 @@
 #include "proxy/moved_state.h"
 
-#include <boost/json.hpp>
-#include <cmath>
 #include <optional>
 
 #include "base/bytes.h"
+#include "net/told_limits.h"
+#include "net/told_lists.h"
 
 namespace epif::proxy {
 namespace {
@@ -12,68 +12,20 @@ namespace {
 namespace json = boost::json;
 
 // Each message has one of these as its only outer key. Identities and users are in hexadecimal: they need not be UTF-8.
-constexpr std::string_view counts_key = "counts";
-constexpr std::string_view rates_key = "rates";
 constexpr std::string_view sessions_key = "sessions";
 constexpr std::string_view ended_key = "ended_session";
 constexpr std::string_view told_key = "state_told";
-constexpr std::string_view keys[] = {counts_key, rates_key, sessions_key, ended_key, told_key};
+constexpr std::string_view keys[] = {net::told_counts_key, net::told_rates_key, sessions_key, ended_key, told_key};
 constexpr std::string_view counted_names[] = {"connections", "udp_associations", "udp_next_proxies"};
 
-/// A message is sent once it is as long; one item more fits in any case.
-constexpr std::size_t full_bytes = limits::handover_message_max_bytes / 4;
-/// More than any process holds: what is added to it must not run over.
-constexpr std::uint64_t count_most = 1U << 24;
-constexpr std::uint64_t memory_most = std::uint64_t{1} << 40;
 constexpr std::uint64_t age_most_ms = std::uint64_t{1} << 32;
 
 std::string message(std::string_view key, json::value value) { return json::serialize(json::object{{key, std::move(value)}}); }
 
-/// Lists of items under one name each, in as many messages as they need.
-class Pages {
- public:
-  Pages(std::string_view key, json::object head) : key_(key), head_(std::move(head)), page_(head_) {}
-  void add(std::string_view list, json::array item) {
-    bytes_ += json::serialize(item).size() + 1;
-    auto& items = page_.emplace(list, json::array()).first->value().as_array();
-    items.push_back(std::move(item));
-    if (bytes_ >= full_bytes) turn();
-  }
-  std::vector<std::string> take() {
-    if (bytes_ > 0 || made_.empty()) turn();
-    return std::move(made_);
-  }
+std::string_view name_of(Counted of) { return counted_names[static_cast<std::size_t>(of)]; }
 
- private:
-  void turn() {
-    made_.push_back(message(key_, std::exchange(page_, head_)));
-    bytes_ = 0;
-  }
-  std::string_view key_;
-  json::object head_;
-  json::object page_;
-  std::size_t bytes_ = 0;
-  std::vector<std::string> made_;
-};
-
-json::object head_of(Counted of) { return {{"of", counted_names[static_cast<std::size_t>(of)]}}; }
-
-std::vector<std::string> print(const MovedCounts& counts) {
-  Pages pages(counts_key, head_of(counts.of));
-  for (const auto& [address, load] : counts.held.sources) {
-    pages.add("sources", {address.text(), load.connections, load.handshakes, load.memory});
-  }
-  for (const auto& [route, count] : counts.held.routes) pages.add("routes", {route, count});
-  return pages.take();
-}
-
-std::vector<std::string> print(const MovedRates& moved) {
-  auto head = head_of(moved.of);
-  head["all"] = moved.rates.all;
-  Pages pages(rates_key, std::move(head));
-  for (const auto& [address, left] : moved.rates.sources) pages.add("sources", {address.text(), left});
-  return pages.take();
-}
+std::vector<std::string> print(const MovedCounts& counts) { return net::print_counts(name_of(counts.of), counts.held); }
+std::vector<std::string> print(const MovedRates& moved) { return net::print_rates(name_of(moved.of), moved.rates); }
 
 std::string hex_of(std::string_view text) { return to_hex(as_bytes(text)); }
 
@@ -90,7 +42,7 @@ json::array array_of(const admission::MovedSession& session) {
 
 std::vector<std::string> print(const MovedSessions& sessions) {
   if (sessions.empty()) return {};
-  Pages pages(sessions_key, {});
+  net::ToldPages pages(sessions_key, {});
   for (const auto& one : sessions) pages.add("open", array_of(one));
   return pages.take();
 }
@@ -98,106 +50,22 @@ std::vector<std::string> print(const MovedSessions& sessions) {
 std::vector<std::string> print(const EndedSession& ended) { return {message(ended_key, json::string(to_hex(ended.id)))}; }
 std::vector<std::string> print(const StateTold&) { return {message(told_key, true)}; }
 
-/// Reads the items of a list one after the other; what is wrong once stays wrong.
-class Items {
- public:
-  explicit Items(const json::value& value) : list_(value.if_array()), good_(list_ != nullptr) {}
-  [[nodiscard]] std::size_t size() const { return list_ != nullptr ? list_->size() : 0; }
-  std::string text() {
-    const auto* value = next();
-    const auto* text = value != nullptr ? value->if_string() : nullptr;
-    if (text == nullptr) return good_ = false, std::string();
-    return std::string(*text);
-  }
-  std::uint64_t count(std::uint64_t most) {
-    const auto* value = next();
-    const auto got = value != nullptr ? json::try_value_to<std::uint64_t>(*value) : json::result<std::uint64_t>(json::error::not_number);
-    if (!got || *got > most) return good_ = false, 0;
-    return *got;
-  }
-  double real() {
-    const auto* value = next();
-    const auto got = value != nullptr ? json::try_value_to<double>(*value) : json::result<double>(json::error::not_number);
-    if (!got || !std::isfinite(*got)) return good_ = false, 0;
-    return *got;
-  }
-  IpAddress address() {
-    auto made = IpAddress::parse(text());
-    if (!made) return good_ = false, IpAddress();
-    return *made;
-  }
-  Bytes bytes() {
-    const auto hex = text();
-    auto made = from_hex(hex);
-    check(made.size() * 2 == hex.size());
-    return made;
-  }
-  void check(bool holds) { good_ = good_ && holds; }
-  [[nodiscard]] bool good() const { return good_ && at_ == size(); }
-
- private:
-  const json::value* next() { return at_ < size() ? &(*list_)[at_++] : nullptr; }
-  const json::array* list_;
-  std::size_t at_ = 0;
-  bool good_;
-};
-
-using Object = const json::object&;
-
-/// Reads each item of a list that may be missing. False if one is not good.
-template <class Read>
-bool for_each(Object object, std::string_view key, Read read) {
-  const auto* value = object.if_contains(key);
-  if (value == nullptr) return true;
-  const auto* list = value->if_array();
-  if (list == nullptr) return false;
-  return std::ranges::all_of(*list, [&](const json::value& one) {
-    Items items(one);
-    read(items);
-    return items.good();
-  });
-}
-
-std::optional<Counted> read_counted(Object object) {
-  const auto* value = object.if_contains("of");
-  const auto* name = value != nullptr ? value->if_string() : nullptr;
-  if (name == nullptr) return std::nullopt;
-  const auto* found = std::ranges::find(counted_names, std::string_view(*name));
+std::optional<Counted> counted_by(std::string_view name) {
+  const auto* found = std::ranges::find(counted_names, name);
   if (found == std::end(counted_names)) return std::nullopt;
   return static_cast<Counted>(found - std::begin(counted_names));
 }
 
-std::optional<Told> read_counts(Object object) {
-  const auto of = read_counted(object);
-  MovedCounts made{of.value_or(Counted::connections), {}};
-  const bool good = of && for_each(object, "sources", [&](Items& items) {
-    auto& load = made.held.sources[items.address()];
-    load.connections = static_cast<std::uint32_t>(items.count(count_most));
-    load.handshakes = static_cast<std::uint32_t>(items.count(count_most));
-    load.memory = items.count(memory_most);
-  }) && for_each(object, "routes", [&](Items& items) {
-    auto route = items.text();
-    made.held.routes[std::move(route)] = static_cast<std::uint32_t>(items.count(count_most));
-  });
-  if (!good) return std::nullopt;
-  return made;
+std::optional<Told> read_limits(std::string_view key, const json::value& inner) {
+  auto told = net::read_limits(key, inner);
+  if (!told) return std::nullopt;
+  const auto of = counted_by(std::visit([](const auto& one) -> std::string_view { return one.of; }, *told));
+  if (!of) return std::nullopt;
+  if (auto* counts = std::get_if<net::ToldCounts>(&*told)) return MovedCounts{*of, std::move(counts->held)};
+  return MovedRates{*of, std::get<net::ToldRates>(std::move(*told)).rates};
 }
 
-std::optional<Told> read_rates(Object object) {
-  const auto of = read_counted(object);
-  const auto* all = object.if_contains("all");
-  const auto left = all != nullptr ? json::try_value_to<double>(*all) : json::result<double>(json::error::not_number);
-  if (!of || !left || !std::isfinite(*left)) return std::nullopt;
-  MovedRates made{*of, {*left, {}}};
-  const bool good = for_each(object, "sources", [&](Items& items) {
-    const auto address = items.address();
-    made.rates.sources[address] = items.real();
-  });
-  if (!good) return std::nullopt;
-  return made;
-}
-
-std::optional<admission::TokenWindow> read_window(Items& items) {
+std::optional<admission::TokenWindow> read_window(net::ToldItem& items) {
   const auto base = static_cast<std::uint32_t>(items.count(0xffffffff));
   const auto size = items.count(limits::token_window_max);
   const auto bits = items.bytes();
@@ -215,9 +83,9 @@ std::optional<admission::SessionId> id_of(const Bytes& bytes) {
   return made;
 }
 
-std::optional<Told> read_sessions(Object object) {
+std::optional<Told> read_sessions(const json::object& object) {
   MovedSessions made;
-  const bool good = for_each(object, "open", [&](Items& items) {
+  const bool good = net::for_each_told(object, "open", [&](net::ToldItem& items) {
     admission::MovedSession session;
     const auto id = id_of(items.bytes());
     items.check(id.has_value());
@@ -241,12 +109,9 @@ std::optional<Told> read(std::string_view key, const json::value& inner) {
     return id ? std::optional<Told>(EndedSession{*id}) : std::nullopt;
   }
   if (key == told_key) return StateTold{};
+  if (key != sessions_key) return read_limits(key, inner);
   const auto* object = inner.if_object();
-  if (object == nullptr) return std::nullopt;
-  if (key == counts_key) return read_counts(*object);
-  if (key == rates_key) return read_rates(*object);
-  if (key == sessions_key) return read_sessions(*object);
-  return std::nullopt;
+  return object != nullptr ? read_sessions(*object) : std::nullopt;
 }
 
 }  // namespace
@@ -267,22 +132,6 @@ Result<Told> parse_told(std::string_view text) {
   if (object != nullptr && object->size() == 1) made = read(object->begin()->key(), object->begin()->value());
   if (!made) return fail(Code::protocol, "what the old process tells is not understood");
   return std::move(*made);
-}
-
-net::Limiter::Held changes(const net::Limiter::Held& before, const net::Limiter::Held& now) {
-  net::Limiter::Held made;
-  const auto compare = [](const auto& old, const auto& fresh, auto& out) {
-    for (const auto& [key, value] : fresh) {
-      const auto found = old.find(key);
-      if (found == old.end() || found->second != value) out.emplace(key, value);
-    }
-    for (const auto& [key, value] : old) {
-      if (!fresh.contains(key)) out.emplace(key, std::remove_cvref_t<decltype(value)>{});
-    }
-  };
-  compare(before.sources, now.sources, made.sources);
-  compare(before.routes, now.routes, made.routes);
-  return made;
 }
 
 }  // namespace epif::proxy

@@ -38,7 +38,4 @@ using Told = std::variant<MovedCounts, MovedRates, MovedSessions, EndedSession, 
 /// Errors: protocol, which never quotes the message: an id is a bearer's credential.
 [[nodiscard]] Result<Told> parse_told(std::string_view text);
 
-/// What has changed since `before`; what is held no more is there with nothing.
-[[nodiscard]] net::Limiter::Held changes(const net::Limiter::Held& before, const net::Limiter::Held& now);
-
 }  // namespace epif::proxy

@@ -113,15 +113,5 @@ TEST(MovedState, what_is_wrong_is_an_error_that_quotes_nothing) {
   EXPECT_FALSE(is_told(R"({"departed":3})"));
 }
 
-TEST(MovedState, changes_name_what_is_new_what_is_other_and_what_is_no_more) {
-  const net::Limiter::Held before{.sources = {{address("10.0.0.1"), {1, 0, 0}}, {address("10.0.0.2"), {2, 0, 0}}}, .routes = {{"a", 1}}};
-  const net::Limiter::Held now{.sources = {{address("10.0.0.2"), {2, 1, 0}}, {address("10.0.0.3"), {3, 0, 0}}}, .routes = {}};
-  const auto told = changes(before, now);
-  EXPECT_EQ(told.sources, (std::map<IpAddress, net::Limiter::Load>{
-                              {address("10.0.0.1"), {}}, {address("10.0.0.2"), {2, 1, 0}}, {address("10.0.0.3"), {3, 0, 0}}}));
-  EXPECT_EQ(told.routes, (std::map<std::string, std::uint32_t>{{"a", 0}}));
-  EXPECT_TRUE(changes(now, now).sources.empty());
-}
-
 }  // namespace
 }  // namespace epif::proxy

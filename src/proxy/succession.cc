@@ -1,6 +1,7 @@
 #include "proxy/succession.h"
 
 #include "base/log.h"
+#include "net/told_limits.h"
 #include "proxy/team.h"
 
 namespace epif::proxy {
@@ -210,7 +211,7 @@ void Succession::tell_changes() {
     auto& last = last_told_[static_cast<std::size_t>(of)];
     auto now = limiter_of(shared_, of).held();
     if (now == last) continue;
-    give(Told(MovedCounts{of, changes(last, now)}));
+    give(Told(MovedCounts{of, net::changes(last, now)}));
     last = std::move(now);
   }
 }
