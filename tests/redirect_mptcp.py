@@ -11,7 +11,8 @@ import os
 import socket
 import struct
 
-from lab import Lab, check, epif, equal, promise, run, wait_until
+from lab import Lab, check, epif, equal, promise, run, wait_until, write_json
+from proxy_world import v5_request
 from redirect_world import Service, World, certificates, echo, read_all
 
 TARGET, SIZE = "10.2.0.20", 64 << 20
@@ -252,6 +253,41 @@ def begun_after_changes():
             out.sendall(b"hello")
             equal(read_all(out, 5), b"hello", "echo")
             two_paths(w)
+            lose_between(w)
+            out.sendall(b"still")
+            equal(read_all(out, 5), b"still", "echo over the other link")
+
+
+def legs(w, source, state="established"):
+    """Local ports of the client's TCP connections from this address to port 1083: of MPTCP, each is one path."""
+    lines = w.client.run("ss", "-Htn", "state", state, "src", source, "dport", "= :1083").stdout.splitlines()
+    return {int(line.split()[2].rsplit(":", 1)[1]) for line in lines}
+
+
+@promise("what a proxy holds ready to the next proxy is made anew, too, when a link comes: a flow begun then survives the loss of the other link")
+def proxy_to_proxy():
+    with TwoLinks("mpnext") as w, Service(w.server, 7001, echo):
+        made, ca = certificates(w.lab, "umc/first", "umc/second")
+        first, second = (["--cert", made[name][0], "--key", made[name][1], "--ca", ca, "--mptcp"] for name in ("umc/first", "umc/second"))
+        w.start_proxy("--tls-listen", "0.0.0.0:1083", "--allow-all", *second, port=1083)
+        routes = w.lab.path("first.json")
+        write_json(routes, {"generation": 1, "routes": [{"id": "r", "sources": ["127.0.0.0/8"], "destination": "10.2.0.0/24",
+                                                         "next": {"proxy": "10.3.0.30:1083", "identity": "umc/second"}}]})
+        w.client.ip("link", "set", "south", "down")
+        proxy = w.client.start(epif(), "proxy", "--listen", "127.0.0.1:1080", "--routes", routes, "--warm", "4", "--threads", "1", *first)
+        w.client.wait_for_port(1080, process=proxy)
+        ready = wait_until(lambda: len(made := legs(w, FIRST)) == 4 and made, "four stand ready, over one link alone")
+        w.client.ip("link", "set", "south", "up")
+        w.client.ip("route", "replace", "default", "via", "10.4.0.1", "metric", "200")
+        w.client.route("10.5.0.0/24", "10.4.0.1")
+        wait_until(lambda: len(now := legs(w, FIRST)) == 4 and not now & ready, "those that stand ready are new ones")
+        wait_until(lambda: len(legs(w, SECOND)) >= 4, "each of them has a path over the other link, too")
+        with w.client.connect("127.0.0.1", 1080) as out:
+            out.settimeout(20)
+            out.sendall(b"\x05\x01\0" + v5_request(7001, TARGET))
+            equal(read_all(out, 12)[3], 0, "the answer of the proxies")
+            out.sendall(b"hello")
+            equal(read_all(out, 5), b"hello", "echo")
             lose_between(w)
             out.sendall(b"still")
             equal(read_all(out, 5), b"still", "echo over the other link")

@@ -129,7 +129,9 @@ Result<> Server::prepare_secrets(Settings& settings) {
   shared_.warm = settings.warm;
   shared_.multipath = settings.multipath;
   shared_.trunking = settings.trunk;
-  if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens, settings.admin.empty() ? "" : settings.admin + ".mptcp");
+  if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens, settings.admin.empty() ? "" : settings.admin + ".mptcp", [this] {
+    if (team_) team_->renew_ready();
+  });
   if (paths_ && settings.take_over) paths_->leave();  // the predecessor's as well, until it has stepped aside
   if (settings.tls) {
     auto files = CertificateFiles::open(*loop_, *settings.tls, [this](const Certified& renewed) {

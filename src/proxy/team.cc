@@ -201,6 +201,12 @@ void Team::renew(const Certified& certified) {
   }
 }
 
+void Team::renew_ready() {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get()] { worker->renew_ready(); });
+  }
+}
+
 void Team::stop_accepting() {
   for (auto& member : members_) {
     member.loop->post([worker = member.worker.get()] { worker->stop_accepting(); });

@@ -31,6 +31,8 @@ class Team {
 
   void adopt(const std::shared_ptr<const Routing>& routing);
   void renew(const Certified& certified);
+  /// Ready connections to next proxies are made anew: the node's links, addresses or routes have changed.
+  void renew_ready();
   void stop_accepting();
   /// `give` is called on `control`'s thread.
   void hand_over(net::Loop& control, std::function<void(MovedFlows moved)> give);

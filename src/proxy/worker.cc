@@ -142,6 +142,12 @@ void Worker::renew(Certified certified) {
   fill_pools();
 }
 
+void Worker::renew_ready() {
+  for (auto& [key, pool] : pools_) {
+    if (key.starts_with(next_key)) pool->renew();
+  }
+}
+
 void Worker::fill_pools() {
   if (!certified_.client || stopping_) return;
   const auto now = wall_clock();

@@ -78,6 +78,8 @@ class Worker final : association::Surroundings {
 
   /// New handshakes use this certificate, and connections kept ready under the old one are replaced. Running flows go on.
   void renew(Certified certified);
+  /// Connections to next proxies that stand ready are made anew.
+  void renew_ready();
 
   /// Accepts nothing more and lets go of clients that have not asked for anything yet.
   void stop_accepting();
