@@ -7,23 +7,9 @@ import time
 
 from lab import check, epif, equal, promise, run, wait_until
 from redirect_questions import MAPPED, NAME, foreign, resolve
-from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
+from redirect_world import Datagrams, Gateway, Service, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET, TARGET6 = "10.2.0.20", "fd02::20"
-
-
-class Gateway(World):
-    """... and a host behind the client, which forwards for it."""
-
-    def build(self):
-        super().build()
-        self.inside = self.lab.node("inside")
-        self.lab.link(self.inside, "10.7.0.5/24 fd07::5/64", self.client, "10.7.0.1/24 fd07::1/64")
-        self.inside.route("default", "10.7.0.1").route("default", "fd07::1")
-        self.client.sysctl("net.ipv4.ip_forward", 1).sysctl("net.ipv6.conf.all.forwarding", 1)
-        self.client.route("default", "10.1.0.1").route("default", "fd01::1")  # forwarding hosts forget what routers told
-        self.inside_device = self.inside.ip("-o", "route", "get", "10.7.0.1").split(" dev ")[1].split()[0]
-        self.gate.route("10.7.0.0/24", "10.1.0.10").route("fd07::/64", "fd01::10")
 
 
 @promise("forwarded connections and datagrams go through the proxy, IPv4 and IPv6")

@@ -11,7 +11,7 @@ CHANGEABLE = {"max_connections": "connections", "connections_per_second_per_sour
 PARTS = {"forwarded_source_percent", "forwarded_handshake_percent", "forwarded_percent"}  # told as the numbers that they give
 NOT_ITS = {  # of the modules that it shares with the proxy, for what only a proxy does
     "max_handshakes", "max_handshakes_per_source", "connections_per_second", "handshake_memory_bytes", "handshake_memory_bytes_per_source",
-    "handover_message_max_bytes", "names_asked", "names_asked_per_source", "name_threads", "name_thread_idle_s",
+    "names_asked", "names_asked_per_source", "name_threads", "name_thread_idle_s",
     "udp_batch", "socks4_user_max_bytes", "chain_max_functions"}
 
 

@@ -9,7 +9,7 @@ import socket
 import time
 
 from lab import Again, Failure, check, epif, equal, promise, run, wait_until, write_json
-from redirect_world import Datagrams, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
+from redirect_world import Datagrams, Gateway, Service, World, ask, datagram_socket, echo, is_refused, is_reset, read_all
 
 TARGET, ALIAS = "10.2.0.20", "10.2.0.99"
 FLOWS = 300
@@ -348,6 +348,65 @@ def failed_late():
             equal(w.metric("connections_active"), 0, "flows of the successor")
         equal(first.wait(within=10), 0, "exit code of the first")
         equal(new.stop(), 0, "exit code of the successor")
+
+
+def is_served(w, node=None):
+    """True if a new connection, by default of the host behind the gateway, gets its bytes back; it has left when this returns."""
+    before = w.metric("connections_active")
+    try:
+        with (node or w.inside).connect(TARGET, 7001) as out:
+            out.sendall(b"ping")
+            served = read_all(out, 4) == b"ping"
+    except ConnectionError:
+        served = False
+    wait_until(lambda: w.metric("connections_active") == before, "it has left")
+    return served
+
+
+@promise("what a host behind a gateway holds in processes that drain counts in their successors, also in the next but one, until it ends there; the gateway itself is served, and an end without a word ends it, too")
+def limits_by_source():
+    with Gateway("takeshare") as w, Service(w.server, 7001, echo), contextlib.ExitStack() as stack:
+        flags = ["--gateway", "--capture", TARGET, "--threads", "1", "--max-connections-per-source", "4"]
+
+        def flow():
+            made = stack.enter_context(w.inside.connect(TARGET, 7001))
+            said(made, b"flow")
+            return made
+        oldest = w.redirect(*flags)
+        first = [flow(), flow()]
+        for name in ("second", "third"):
+            successor(w, *flags)
+            check(is_served(w), f"a place that is left is not given by the {name} process")
+            last = flow()
+            equal(is_served(w), name == "second", f"one more than four in all, to the {name} process")
+        equal(w.metric('shed_total{limit="connections_per_source"}'), 1, "refusals counted")
+        equal(w.metric('forwarded_active{what="connections"}'), 1, "what the third process itself holds")
+        check(is_served(w, w.client), "the gateway's own program is turned away")
+        first.pop().close()
+        wait_until(lambda: is_served(w), "a place comes back from the first process by way of the second")
+        flow()
+        check(not is_served(w), "two places came back for one")
+        check(oldest.alive(), "the first process ended under its flow")
+        oldest.kill()
+        wait_until(lambda: is_served(w), "a process that is no more holds nothing")
+        said(last, b"still")
+
+
+@promise("how fast a host behind a gateway comes is remembered across a take-over, also by a process that ends with it: no second burst")
+def rates_by_source():
+    rate = 5
+    with Gateway("takerate") as w, Service(w.server, 7001, echo):
+        flags = ["--gateway", "--capture", TARGET, "--threads", "1", "--max-rate-per-source", str(rate)]
+        w.redirect(*flags)
+        wait_until(lambda: not is_served(w), "the burst is used up")
+        began = time.monotonic()
+        successor(w, *flags)
+        count = 0
+        while is_served(w):
+            count += 1
+        # What time has brought meanwhile; a bucket that begins full has `rate` more.
+        passed = time.monotonic() - began
+        check(count <= rate * passed + 1, f"{count} connections in {passed:.2f} s at {rate} a second")
 
 
 if __name__ == "__main__":

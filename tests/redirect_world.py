@@ -82,6 +82,20 @@ class World(Setting):
         return self.client.run("nft", "list", "ruleset").stdout
 
 
+class Gateway(World):
+    """inside ── client (a gateway) ── gate ...: a host behind the client, which forwards for it."""
+
+    def build(self):
+        super().build()
+        self.inside = self.lab.node("inside")
+        self.lab.link(self.inside, "10.7.0.5/24 fd07::5/64", self.client, "10.7.0.1/24 fd07::1/64")
+        self.inside.route("default", "10.7.0.1").route("default", "fd07::1")
+        self.client.sysctl("net.ipv4.ip_forward", 1).sysctl("net.ipv6.conf.all.forwarding", 1)
+        self.client.route("default", "10.1.0.1").route("default", "fd01::1")  # forwarding hosts forget what routers told
+        self.inside_device = self.inside.ip("-o", "route", "get", "10.7.0.1").split(" dev ")[1].split()[0]
+        self.gate.route("10.7.0.0/24", "10.1.0.10").route("fd07::/64", "fd01::10")
+
+
 class Service(lab.Service):
     """Listens on `port` of a node."""
 

@@ -79,6 +79,10 @@ Task<Result<>> Handover::give(std::string what, const std::vector<Fd>& descripto
   co_return sent;
 }
 
+bool Handover::tell(std::string_view what) {
+  return state_->successor && state_->successor->send_now(as_bytes(what)).value_or(false);
+}
+
 Handover::~Handover() {
   close();
   state_->calls = {};

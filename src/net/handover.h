@@ -44,6 +44,8 @@ class Handover {
   /// Gives the successor that serves copies of one thing more. One at a time. After an error it gets nothing more, and knows. Errors:
   /// reset (there is none any more), timeout.
   [[nodiscard]] Task<Result<>> give(std::string what, const std::vector<Fd>& descriptors);
+  /// Tells it one thing without waiting. False: there is no room until it reads, or it is no more.
+  [[nodiscard]] bool tell(std::string_view what);
 
  private:
   struct State;

@@ -17,13 +17,14 @@ class Datagrams {
  public:
   using Pool = std::function<net::WarmPool&(const NextHop&)>;
   using OnRefusal = std::function<void(const SocketAddress& client, const SocketAddress& destination, const Error& why, bool of_this_node)>;
-  /// `counts`: its datagram fields are kept up to date. The references outlive this. Inherited sockets may hold datagrams already: they
-  /// are taken at once.
-  Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::shared_ptr<const Routes> routes, std::vector<Fd> sockets, Pool pool, OnRefusal on_refusal);
+  /// `counts`: its datagram fields are kept up to date. The references outlive this.
+  Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::shared_ptr<const Routes> routes, Pool pool, OnRefusal on_refusal);
   ~Datagrams();
   Datagrams(const Datagrams&) = delete;
   Datagrams& operator=(const Datagrams&) = delete;
 
+  /// Takes what comes on these sockets from here on. Inherited ones may hold datagrams already: they are taken at once.
+  void hear(std::vector<Fd> sockets);
   /// Associations whose permit is gone or changed end.
   void apply(std::shared_ptr<const Routes> routes);
   /// A datagram of `client`, however it was captured.

@@ -39,9 +39,12 @@ net::Task<Result<Bytes>> read_framed(net::Stream& from, Bytes& received, net::Ti
 }  // namespace
 
 Dns::Dns(net::Loop& loop, const Settings& settings, Stats& counts, const std::shared_ptr<const Routes>& routes, Datagrams& datagrams,
-         std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry, OnRefusal on_refusal)
+         OnConnection carry, OnRefusal on_refusal)
     : loop_(loop), settings_(settings), counts_(counts), datagrams_(datagrams), carry_(std::move(carry)), on_refusal_(std::move(on_refusal)) {
   apply(routes);
+}
+
+void Dns::hear(std::vector<Fd> datagram_sockets, std::vector<Fd> listeners) {
   for (auto& socket : datagram_sockets) {
     ears_.push_back(std::make_unique<net::DatagramEar>(loop_, std::move(socket), [this](const net::Received& got) { heard(got); }));
   }

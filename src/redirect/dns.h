@@ -21,13 +21,14 @@ class Dns {
   using OnConnection = net::Acceptor::OnConnection;
   using OnRefusal = Datagrams::OnRefusal;
   /// `carry` takes connections to a protected resolver, as any other captured connection. The references outlive this.
-  /// Inherited sockets may hold questions already: they are answered at once.
   Dns(net::Loop& loop, const Settings& settings, Stats& counts, const std::shared_ptr<const Routes>& routes, Datagrams& datagrams,
-      std::vector<Fd> datagram_sockets, std::vector<Fd> listeners, OnConnection carry, OnRefusal on_refusal);
+      OnConnection carry, OnRefusal on_refusal);
   ~Dns();
   Dns(const Dns&) = delete;
   Dns& operator=(const Dns&) = delete;
 
+  /// Takes what comes on these sockets from here on. Inherited ones may hold questions already: they are answered at once.
+  void hear(std::vector<Fd> datagram_sockets, std::vector<Fd> listeners);
   void apply(std::shared_ptr<const Routes> routes);
   /// No new questions; those that were asked are answered.
   void stop_hearing();

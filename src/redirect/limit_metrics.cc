@@ -29,6 +29,7 @@ constexpr NamedValue all[] = {
     {"handover_drain_s", limits::handover_drain_s},
     {"unread_routes_ms", limits::unread_routes_ms},
     {"handover_look_ms", limits::handover_look_ms},
+    {"handover_message_max_bytes", limits::handover_message_max_bytes},
     {"reconcile_interval_ms", limits::reconcile_interval_ms},
     {"accept_backoff_ms", limits::accept_backoff_ms},
     {"source_prefix_v6", limits::source_prefix_v6},

@@ -10,6 +10,7 @@ Result<std::unique_ptr<Redirector>> Redirector::start(Settings settings, std::sh
   const auto& wishes = redirector->settings_;
   assert(wishes.forwarded);
   assert(inherited.empty() || inherited.size() == wishes.threads);
+  const bool hears = inherited.empty();
   while (inherited.size() < wishes.threads) {
     auto bound = bind_sockets(wishes);
     if (!bound) return fail(std::move(bound.error()));
@@ -19,13 +20,13 @@ Result<std::unique_ptr<Redirector>> Redirector::start(Settings settings, std::sh
   if (!copies) return fail(std::move(copies.error()));
   redirector->copies_ = std::move(*copies);
   for (auto& sockets : inherited) {
-    auto added = redirector->add_thread(routes, std::move(sockets));
+    auto added = redirector->add_thread(routes, std::move(sockets), hears);
     if (!added) return fail(std::move(added.error()));
   }
   return redirector;
 }
 
-Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes, Sockets sockets) {
+Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes, Sockets sockets, bool hears) {
   auto loop = net::Loop::make();
   if (!loop) return fail(std::move(loop.error()));
   (*loop)->pipes().set_mode(settings_.splice);
@@ -33,8 +34,10 @@ Result<> Redirector::add_thread(std::shared_ptr<const Routes> routes, Sockets so
   made->loop = std::move(*loop);
   auto* mine = made.get();
   threads_.push_back(std::move(made));
-  mine->loop->post([this, mine, routes = std::move(routes), fds = std::move(sockets)]() mutable {
-    mine->worker = std::make_unique<Worker>(*mine->loop, settings_, std::move(routes), std::move(fds));
+  mine->loop->post([this, mine, hears, routes = std::move(routes), fds = std::move(sockets)]() mutable {
+    mine->worker = std::make_unique<Worker>(*mine->loop, settings_, std::move(routes));
+    mine->unheard = std::move(fds);
+    if (hears) mine->worker->hear(std::exchange(mine->unheard, {}));
   });
   mine->thread = std::thread([mine, turns = settings_.turns] {
     net::take_turns(turns);
@@ -57,6 +60,10 @@ void Redirector::on_all(const std::function<void(Thread&)>& action) {
   done.wait();
 }
 
+void Redirector::hear() {
+  on_all([](Thread& thread) { thread.worker->hear(std::exchange(thread.unheard, {})); });
+}
+
 void Redirector::apply(std::shared_ptr<const Routes> routes) {
   on_all([&](Thread& thread) { thread.worker->apply(routes); });
 }
@@ -70,7 +77,10 @@ void Redirector::renew_ready() {
 }
 
 void Redirector::hand_over() {
-  on_all([](Thread& thread) { thread.worker->hand_over(); });
+  on_all([](Thread& thread) {
+    thread.unheard = {};
+    thread.worker->hand_over();
+  });
 }
 
 bool Redirector::idle() {

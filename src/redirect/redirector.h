@@ -12,8 +12,8 @@ namespace epif::redirect {
 /// InstalledCapture's.
 class Redirector {
  public:
-  /// Binds and starts. With the sockets of a predecessor, those of each thread, nothing is bound. Errors: address_in_use,
-  /// no_descriptors, io.
+  /// Binds and starts. With the sockets of a predecessor, those of each thread, nothing is bound, and nothing heard before hear().
+  /// Errors: address_in_use, no_descriptors, io.
   [[nodiscard]] static Result<std::unique_ptr<Redirector>> start(Settings settings, std::shared_ptr<const Routes> routes,
                                                                  std::vector<Sockets> inherited = {});
   /// Cuts all flows (the peers see resets), ends the threads.
@@ -21,6 +21,8 @@ class Redirector {
   Redirector(const Redirector&) = delete;
   Redirector& operator=(const Redirector&) = delete;
 
+  /// On the sockets of a predecessor; not if they were handed over meanwhile.
+  void hear();
   /// When this returns, every thread follows `routes` and has cut what lost its permit.
   void apply(std::shared_ptr<const Routes> routes);
   /// When this returns, every thread uses the renewed certificate.
@@ -40,10 +42,11 @@ class Redirector {
   struct Thread {
     std::unique_ptr<net::Loop> loop;
     std::unique_ptr<Worker> worker;  ///< made and destroyed on its thread
+    Sockets unheard{};               ///< a predecessor's, on its thread
     std::thread thread;
   };
   explicit Redirector(Settings settings) : settings_(std::move(settings)) {}
-  [[nodiscard]] Result<> add_thread(std::shared_ptr<const Routes> routes, Sockets sockets);
+  [[nodiscard]] Result<> add_thread(std::shared_ptr<const Routes> routes, Sockets sockets, bool hears);
   /// Runs on every worker's thread; returns when all have.
   void on_all(const std::function<void(Thread&)>& action);
 

@@ -317,11 +317,10 @@ Result<> Service::serve() {
   in_place_ = true;
   if (file_watch_) reload();  // a change since the first reading
   // From here on it serves: what fails now is tried again, and the rules stand meanwhile. Timers run as well.
-  if (!restore(altered_) || !capture_.follow_devices() || routes_->next_expiry(wall_now())) settle();
+  if (!restore(altered_) || !capture_.follow_devices() || routes_->next_expiry(wall_now()) || predecessor_gone_) settle();
   follow_cgroups();
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
-  if (predecessor_) net::spawn(follow_predecessor());
   if (!options_.command.empty()) {
     auto child = start_command(options_.command, options_.command_user);
     if (!child) return fail(std::move(child.error()));
@@ -354,6 +353,7 @@ Result<int> Service::run() {
   }
   certificate_.reset();
   paths_.reset();
+  if (telling_) telling_->end();
   handover_.reset();
   if (predecessor_) {
     // Who asks this one to stop means all that it carries, and what it carried as another process.

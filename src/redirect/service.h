@@ -13,6 +13,7 @@
 #include "net/mptcp_paths.h"
 #include "net/nft_watch.h"
 #include "redirect/command.h"
+#include "redirect/forwarded_handover.h"
 #include "redirect/installed_capture.h"
 #include "redirect/redirector.h"
 
@@ -85,6 +86,7 @@ class Service {
   void resume();
   void step_aside(std::string_view words);
   void drain(net::TimePoint deadline);
+  void hear_limits();
   net::Task<void> follow_predecessor();
   [[nodiscard]] Result<> read_certificate();
   [[nodiscard]] Result<> serve();
@@ -135,6 +137,10 @@ class Service {
   std::vector<CaptureTarget> predecessors_own_;     ///< where its flows go: open as long as it lives
   std::vector<CaptureTarget> predecessors_own_datagrams_;
   std::unique_ptr<net::SeqPacket> predecessor_;
+  bool predecessor_tells_ = false;  ///< what forwarded hosts hold there
+  bool predecessor_gone_ = false;
+  std::optional<ForwardedHearing> hearing_;
+  std::optional<ForwardedTelling> telling_;
   std::unique_ptr<net::Handover> handover_;
   std::optional<Child> child_;
   std::unique_ptr<net::Interest> child_interest_;

@@ -56,6 +56,7 @@ Result<> Service::inherit() {
     const std::string_view what = thing.what;
     Result<> taken;
     if (what == claim_word) claim_ = std::move(thing.descriptor);
+    else if (what == tells_limits_word) predecessor_tells_ = true;
     else if (what == dns_claim_word) dns_claim_ = std::move(thing.descriptor);
     else if (what.starts_with(dns_port_word)) dns_port = number_in(what.substr(dns_port_word.size()), 0);
     else if (what.starts_with(own_word)) taken = take_target(what.substr(own_word.size()), predecessors_own_);
@@ -126,6 +127,9 @@ Result<> Service::take_place() {
   }
   auto placed = net::announce_and_wait(*loop_, *predecessor_, fmt::format("{}", options_.drain_s));
   if (!placed) return placed;
+  hearing_.emplace(*options_.settings.forwarded);
+  if (predecessor_tells_) net::say(*predecessor_, ask_limits_words);
+  net::spawn(follow_predecessor());
   // Only now: the predecessor might have gone on, and with it paths and claims.
   for (const auto* claimed : {&claim_, &dns_claim_}) {
     if (!*claimed) continue;
@@ -133,7 +137,22 @@ Result<> Service::take_place() {
   }
   if (paths_) paths_->stay();
   if (!paths_) net::remove_mptcp_paths(capture_.state_file(".mptcp"));  // the predecessor leaves them to this one
+  hear_limits();
+  redirector_->hear();
   return {};
+}
+
+/// Until then connections wait in the listening sockets' queues: a host that is served before could have its share twice.
+void Service::hear_limits() {
+  if (!predecessor_tells_) return;
+  const auto until = net::Clock::now() + std::chrono::milliseconds(limits::handshake_deadline_ms);
+  while (!predecessor_gone_ && !hearing_->told()) {
+    const auto left = until - net::Clock::now();
+    if (left <= left.zero()) break;
+    loop_->run_once(std::chrono::ceil<std::chrono::milliseconds>(left));
+  }
+  if (predecessor_gone_ || hearing_->told()) return;
+  log::warn("redirect", "the old process has not told what forwarded hosts hold; their limits begin anew until it does");
 }
 
 /// A command's process cannot be handed over, so a redirector with --exec offers nothing.
@@ -155,6 +174,8 @@ void Service::offer() {
     else log::error("redirect", copies.error());
   }
   things.push_back({fmt::format("{}{}", dns_port_word, options_.settings.dns_port), Fd()});
+  things.push_back({std::string(tells_limits_word), Fd()});
+  telling_.emplace(*loop_, *options_.settings.forwarded);
   net::Handover::Calls calls;
   calls.more = [this] {
     std::vector<net::Handed> now;
@@ -169,6 +190,8 @@ void Service::offer() {
   };
   calls.abandoned = [this] { resume(); };
   calls.serving = [this](std::string_view words) { step_aside(words); };
+  calls.said = [this](std::string_view words) { telling_->heard(words); };
+  calls.gone = [this] { telling_->end(); };
   calls.stopped = [this] {
     dismissed_ = true;
     finish(0);
@@ -200,6 +223,7 @@ void Service::step_aside(std::string_view words) {
   redirector_->hand_over();
   if (options_.settings.stand_ins) options_.settings.stand_ins->end();
   handover_->close();
+  telling_->await(*handover_);
   claim_.reset();
   dns_claim_.reset();
   net::show_draining();
@@ -222,7 +246,7 @@ void Service::expect_routes() {
 void Service::drain(net::TimePoint deadline) {
   // While a predecessor still carries flows, the successor knows of their ways by this process alone.
   const bool needed = !predecessors_own_.empty() || !predecessors_own_datagrams_.empty();
-  if ((needed || !redirector_->idle()) && net::Clock::now() < deadline) {
+  if ((needed || telling_->is_due() || !redirector_->idle()) && net::Clock::now() < deadline) {
     retry_ = loop_->after(std::chrono::milliseconds(limits::handover_look_ms), [this, deadline] { drain(deadline); });
     return;
   }
@@ -232,14 +256,20 @@ void Service::drain(net::TimePoint deadline) {
   finish(0);
 }
 
-/// Once it has ended, its flows' ways are shut.
+/// Once it has ended, its flows' ways are shut, and they count no more.
 net::Task<void> Service::follow_predecessor() {
-  auto nothing = co_await predecessor_->receive(1);
-  const bool aborted = !nothing && nothing.error().code == Code::internal;
-  if (aborted) co_return;
+  for (;;) {
+    auto message = co_await net::receive_given(*predecessor_);
+    if (!message && message.error().code == Code::internal) co_return;  // this process ends
+    if (!message) break;
+    auto taken = message->truncated ? Result<>(fail(Code::protocol, "a message was cut short")) : hearing_->take(as_text(message->bytes));
+    if (!taken) log::error("redirect", taken.error(), {{"lost", "a part of what forwarded hosts hold in the old process"}});
+  }
+  predecessor_gone_ = true;
+  hearing_->forget();
   predecessors_own_.clear();
   predecessors_own_datagrams_.clear();
-  settle();
+  if (in_place_) settle();
 }
 
 }  // namespace epif::redirect

@@ -21,17 +21,22 @@ void Flow::end_with(const Error& reason) {
   reaching.cancel(reason);
 }
 
-Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, Sockets sockets)
+Worker::Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes)
     : loop_(loop), settings_(settings), tls_(settings.tls), routes_(std::move(routes)) {
   make_proxies();
   arm_expiry();
   datagrams_ = std::make_unique<Datagrams>(
-      loop_, settings_, counts_, routes_, std::move(sockets.datagrams), [this](const NextHop& hop) -> net::WarmPool& { return *proxy(hop).pool; },
+      loop_, settings_, counts_, routes_, [this](const NextHop& hop) -> net::WarmPool& { return *proxy(hop).pool; },
       [this](const auto&... refusal) { note_refusal(refusal...); });
   dns_ = std::make_unique<Dns>(
-      loop_, settings_, counts_, routes_, *datagrams_, std::move(sockets.dns_datagrams), std::move(sockets.dns_connections),
+      loop_, settings_, counts_, routes_, *datagrams_,
       [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); },
       [this](const auto&... refusal) { note_refusal(refusal...); });
+}
+
+void Worker::hear(Sockets sockets) {
+  datagrams_->hear(std::move(sockets.datagrams));
+  dns_->hear(std::move(sockets.dns_datagrams), std::move(sockets.dns_connections));
   for (auto& listener : sockets.connections) {
     acceptors_.push_back(std::make_unique<net::Acceptor>(
         loop_, std::move(listener), [this](Fd connection, SocketAddress client) { accepted(std::move(connection), client); }));

@@ -49,11 +49,13 @@ struct Flow {
 /// One thread's share of a redirector: its loop's listeners, its flows, its warm pools. All calls on the loop's thread.
 class Worker {
  public:
-  Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes, Sockets sockets);
+  Worker(net::Loop& loop, const Settings& settings, std::shared_ptr<const Routes> routes);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  /// Takes what comes on these sockets from here on; what waits there already, at once.
+  void hear(Sockets sockets);
   /// From here on new connections follow `routes`; flows whose permit is gone or changed are cut with the reason.
   void apply(std::shared_ptr<const Routes> routes);
   /// New TLS connections show the renewed certificate; those that carry flows go on.
