@@ -392,6 +392,22 @@ def limits_by_source():
         said(last, b"still")
 
 
+@promise("a host behind a gateway that has its share of datagram associations is answered at every socket after a take-over, while the old process keeps its own")
+def datagrams_by_source():
+    with Gateway("takedgrams") as w, Datagrams(w.server, 7002), contextlib.ExitStack() as stack:
+        flags = ["--gateway", "--capture", TARGET, "--threads", "1"]
+        old = w.redirect(*flags)
+        sockets = [stack.enter_context(datagram_socket(w.inside, TARGET)) for _ in range(w.metric('limit{limit="datagram_associations_per_source"}'))]
+        for process in ("old", "new"):
+            for number, out in enumerate(sockets):
+                word = b"%d" % number
+                equal(ask(out, word, (TARGET, 7002))[0], word, f"answer by the {process} process")
+            equal(w.metric('forwarded_active{what="datagram_associations"}'), len(sockets), f"associations of the {process} process")
+            if process == "old":
+                successor(w, *flags)
+        check(old.alive(), "the old process has ended its associations before their time")
+
+
 @promise("how fast a host behind a gateway comes is remembered across a take-over, also by a process that ends with it: no second burst")
 def rates_by_source():
     rate = 5
