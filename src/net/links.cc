@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "net/netlink.h"
 #include "net/task.h"
 #include "net/tcp.h"
 
@@ -71,19 +72,15 @@ std::uint32_t groups(LinkWatch::Of of) {
 
 /// True if one of the messages is of a new route by which packets leave, or are kept from leaving.
 bool leads_anew(ByteSpan messages) {
-  while (messages.size() >= sizeof(nlmsghdr)) {
-    nlmsghdr header{};
-    std::memcpy(&header, messages.data(), sizeof header);
-    if (header.nlmsg_len < sizeof header || header.nlmsg_len > messages.size()) return false;
+  bool found = false;
+  const bool fits = each_message(messages, [&](const NetlinkMessage& message) {
     rtmsg route{};
-    if (header.nlmsg_type == RTM_NEWROUTE && header.nlmsg_len >= NLMSG_LENGTH(sizeof route)) {
-      std::memcpy(&route, messages.data() + NLMSG_HDRLEN, sizeof route);
-      const bool inward = route.rtm_type == RTN_LOCAL || route.rtm_type == RTN_BROADCAST || route.rtm_type == RTN_ANYCAST || route.rtm_type == RTN_MULTICAST;
-      if (!inward) return true;
-    }
-    messages = messages.subspan(std::min<std::size_t>(messages.size(), NLMSG_ALIGN(header.nlmsg_len)));
-  }
-  return false;
+    if (message.type != RTM_NEWROUTE || message.body.size() < sizeof route) return true;
+    std::memcpy(&route, message.body.data(), sizeof route);
+    found = route.rtm_type != RTN_LOCAL && route.rtm_type != RTN_BROADCAST && route.rtm_type != RTN_ANYCAST && route.rtm_type != RTN_MULTICAST;
+    return !found;
+  });
+  return fits && found;
 }
 
 }  // namespace

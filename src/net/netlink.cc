@@ -31,6 +31,16 @@ Code code_of(int error) {
   }
 }
 
+std::unexpected<Error> broken_format() { return fail(Code::protocol, "a netlink answer breaks its format"); }
+
+/// True, or the kernel's refusal.
+Result<bool> acknowledged(ByteSpan body) {
+  if (body.size() < sizeof(nlmsgerr)) return broken_format();
+  const int error = -read_as<nlmsgerr>(body).error;
+  if (error == 0) return true;
+  return fail(code_of(error), "the kernel refuses a netlink request", {}, std::strerror(error));
+}
+
 }  // namespace
 
 void each_attribute(ByteSpan bytes, const std::function<void(const Attribute&)>& call) {
@@ -58,6 +68,19 @@ void put_attribute(Bytes& to, std::uint16_t type, ByteSpan payload) {
   to.insert(to.end(), raw.begin(), raw.end());
   to.insert(to.end(), payload.begin(), payload.end());
   to.resize(NLA_ALIGN(to.size()));
+}
+
+bool each_message(ByteSpan bytes, const std::function<bool(const NetlinkMessage&)>& call) {
+  while (!bytes.empty()) {
+    if (bytes.size() < NLMSG_HDRLEN) return false;
+    const auto header = read_as<nlmsghdr>(bytes);
+    if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > bytes.size()) return false;
+    const auto body = bytes.subspan(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
+    if (!call({header.nlmsg_type, header.nlmsg_flags, header.nlmsg_seq, header.nlmsg_pid, body})) return true;
+    // The last one may come without its padding.
+    bytes = bytes.subspan(std::min<std::size_t>(bytes.size(), NLMSG_ALIGN(std::size_t{header.nlmsg_len})));
+  }
+  return true;
 }
 
 Result<Netlink> Netlink::open(int protocol) {
@@ -93,25 +116,18 @@ Result<bool> Netlink::read_answers(const std::function<void(ByteSpan)>& each, bo
     const auto got = ::recv(socket_.get(), space.data(), space.size(), 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail(system_error(errno, "cannot read the kernel's netlink answer"));
-    ByteSpan rest(space.data(), static_cast<std::size_t>(got));
-    while (rest.size() >= NLMSG_HDRLEN) {
-      const auto header = read_as<nlmsghdr>(rest);
-      if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > rest.size())
-        return fail(Code::protocol, "a netlink answer breaks its format");
-      const auto body = rest.subspan(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
-      rest = rest.subspan(std::min<std::size_t>(rest.size(), NLMSG_ALIGN(header.nlmsg_len)));
-      if (header.nlmsg_seq != sequence_) continue;  // of an earlier request that ended in an error
-      if ((header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) interrupted = true;
-      if (header.nlmsg_type == NLMSG_DONE) return !interrupted;
-      if (header.nlmsg_type == NLMSG_ERROR) {
-        if (body.size() < sizeof(nlmsgerr)) return fail(Code::protocol, "a netlink answer breaks its format");
-        const int error = -read_as<nlmsgerr>(body).error;
-        if (error == 0) return true;
-        return fail(code_of(error), "the kernel refuses a netlink request", {}, std::strerror(error));
-      }
-      if (each) each(body);
-      if (!dump && (header.nlmsg_flags & NLM_F_MULTI) == 0 && each) return true;
-    }
+    std::optional<Result<bool>> end;
+    const bool fits = each_message(ByteSpan(space).first(static_cast<std::size_t>(got)), [&](const NetlinkMessage& message) {
+      if (message.sequence != sequence_) return true;  // of an earlier request that ended in an error
+      if ((message.flags & NLM_F_DUMP_INTR) != 0) interrupted = true;
+      if (message.type == NLMSG_DONE) end = !interrupted;
+      else if (message.type == NLMSG_ERROR) end = acknowledged(message.body);
+      else if (each) each(message.body);
+      if (!end && !dump && (message.flags & NLM_F_MULTI) == 0 && each) end = true;
+      return !end;
+    });
+    if (end) return std::move(*end);
+    if (!fits) return broken_format();
   }
 }
 

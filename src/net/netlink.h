@@ -22,6 +22,17 @@ void each_attribute(ByteSpan bytes, const std::function<void(const Attribute&)>&
 /// Appends an attribute with padding.
 void put_attribute(Bytes& to, std::uint16_t type, ByteSpan payload);
 
+/// One message (struct nlmsghdr).
+struct NetlinkMessage {
+  std::uint16_t type = 0;
+  std::uint16_t flags = 0;
+  std::uint32_t sequence = 0;
+  std::uint32_t port = 0;  ///< of whoever made what it tells; 0: the kernel itself
+  ByteSpan body;
+};
+/// Walks the messages that one recv() gave, until `call` returns false. False: a length does not fit, and nothing behind it was seen.
+[[nodiscard]] bool each_message(ByteSpan bytes, const std::function<bool(const NetlinkMessage&)>& call);
+
 class Netlink {
  public:
   /// `protocol`: NETLINK_SOCK_DIAG, NETLINK_NETFILTER. Errors: permission, unsupported, no_descriptors, io.

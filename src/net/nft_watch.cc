@@ -25,13 +25,6 @@ static_assert(NFTA_TABLE_NAME == 1 && NFTA_CHAIN_TABLE == 1 && NFTA_RULE_TABLE =
 constexpr int subsystem_of(std::uint16_t type) { return type >> 8; }
 constexpr int message_of(std::uint16_t type) { return type & 0xff; }
 
-template <class T>
-T read_as(ByteSpan bytes) {
-  T value{};
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return value;
-}
-
 Bytes with_zero(std::string_view text) {
   Bytes bytes(text.begin(), text.end());
   bytes.push_back(0);
@@ -71,24 +64,26 @@ Result<std::vector<std::uint64_t>> nft_table_numbers(std::string_view name) {
 }
 
 void NftNews::read(ByteSpan messages) {
-  while (messages.size() >= NLMSG_HDRLEN) {
-    const auto header = read_as<nlmsghdr>(messages);
-    if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > messages.size()) return lost();
-    const auto body = messages.subspan(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
-    messages = messages.subspan(std::min<std::size_t>(messages.size(), NLMSG_ALIGN(header.nlmsg_len)));
-    if (subsystem_of(header.nlmsg_type) != NFNL_SUBSYS_NFTABLES) continue;
-    const int message = message_of(header.nlmsg_type);
-    if (message == NFT_MSG_NEWGEN) {  // the last one of a transaction
-      if (replaced_ || touched_) news_ = std::max(news_, replaced_ ? Kind::look : Kind::changed);
-      replaced_ = touched_ = false;
-      continue;
-    }
-    // The kernel itself, when a device goes: no transaction, and the guard of that device is gone with it.
-    if (header.nlmsg_pid == 0 || body.size() < sizeof(nfgenmsg)) continue;
-    const auto table = find_attribute(body.subspan(sizeof(nfgenmsg)), table_name_attribute);
-    if (!table || !std::ranges::equal(*table, with_zero(table_))) continue;
-    (message == NFT_MSG_DELTABLE ? replaced_ : touched_) = true;
+  const bool fits = each_message(messages, [this](const NetlinkMessage& message) {
+    note(message);
+    return true;
+  });
+  if (!fits) lost();
+}
+
+void NftNews::note(const NetlinkMessage& message) {
+  if (subsystem_of(message.type) != NFNL_SUBSYS_NFTABLES) return;
+  const int what = message_of(message.type);
+  if (what == NFT_MSG_NEWGEN) {  // the last one of a transaction
+    if (replaced_ || touched_) news_ = std::max(news_, replaced_ ? Kind::look : Kind::changed);
+    replaced_ = touched_ = false;
+    return;
   }
+  // The kernel itself, when a device goes: no transaction, and the guard of that device is gone with it.
+  if (message.port == 0 || message.body.size() < sizeof(nfgenmsg)) return;
+  const auto table = find_attribute(message.body.subspan(sizeof(nfgenmsg)), table_name_attribute);
+  if (!table || !std::ranges::equal(*table, with_zero(table_))) return;
+  (what == NFT_MSG_DELTABLE ? replaced_ : touched_) = true;
 }
 
 NftNews::Kind NftNews::take() { return std::exchange(news_, Kind::none); }

@@ -14,6 +14,8 @@
 /// Who else changes our tables of nftables, in the network namespace of the calling thread, over netlink.
 namespace epif::net {
 
+struct NetlinkMessage;
+
 /// The kernel's numbers of the tables `inet NAME` and `netdev NAME`, 0 for one that is not there. No two tables ever have the same one, so
 /// one that was deleted and made again is told apart. Errors: permission, unsupported, io.
 [[nodiscard]] Result<std::vector<std::uint64_t>> nft_table_numbers(std::string_view name);
@@ -38,6 +40,7 @@ class NftNews {
   [[nodiscard]] Kind take();
 
  private:
+  void note(const NetlinkMessage& message);
   std::string table_;
   bool touched_ = false;   ///< by the transaction that is being read
   bool replaced_ = false;  ///< likewise

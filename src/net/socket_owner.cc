@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -20,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "net/cgroup.h"
+#include "net/netlink.h"
 
 namespace epif::net {
 namespace {
@@ -60,24 +60,18 @@ struct Found {
   std::optional<std::uint64_t> cgroup;
 };
 
-Found read_socket(ByteSpan message) {
+Found read_socket(ByteSpan body) {
   inet_diag_msg head{};
-  std::memcpy(&head, message.data() + NLMSG_HDRLEN, sizeof head);
+  std::memcpy(&head, body.data(), sizeof head);
   const ByteSpan address(reinterpret_cast<const std::uint8_t*>(head.id.idiag_src), 16);
   const bool six = head.idiag_family == AF_INET6;
   const auto ip = six ? IpAddress::v6(address) : IpAddress::v4(address.first(4));
   Found found{head.idiag_state, {ip.unmapped(), ntohs(head.id.idiag_sport)}, ntohs(head.id.idiag_dport), head.idiag_uid, head.idiag_inode, {}};
-  std::size_t at = NLMSG_LENGTH(sizeof head);
-  while (at + sizeof(rtattr) <= message.size()) {
-    rtattr attribute{};
-    std::memcpy(&attribute, message.data() + at, sizeof attribute);
-    if (attribute.rta_len < sizeof attribute || at + attribute.rta_len > message.size()) break;
-    if (attribute.rta_type == attribute_cgroup_id && attribute.rta_len >= RTA_LENGTH(sizeof(std::uint64_t))) {
-      std::uint64_t number = 0;
-      std::memcpy(&number, message.data() + at + RTA_LENGTH(0), sizeof number);
-      found.cgroup = number;
-    }
-    at += RTA_ALIGN(attribute.rta_len);
+  std::uint64_t number = 0;
+  const auto cgroup = find_attribute(body.subspan(sizeof head), attribute_cgroup_id);
+  if (cgroup && cgroup->size() >= sizeof number) {
+    std::memcpy(&number, cgroup->data(), sizeof number);
+    found.cgroup = number;
   }
   return found;
 }
@@ -89,20 +83,17 @@ Result<std::vector<Found>> ask(const Query& question) {
   const bool several = (question.header.nlmsg_flags & NLM_F_DUMP) != 0;
   std::vector<Found> found;
   std::array<std::uint8_t, 32'768> answer;
+  bool ended = false;
   do {
     const auto got = ::recv(socket.get(), answer.data(), answer.size(), 0);
     if (got <= 0) return fail(system_error(errno, "cannot ask for a socket's owner"));
-    ByteSpan left(answer.data(), static_cast<std::size_t>(got));
-    nlmsghdr header{};
-    while (left.size() >= sizeof header) {
-      std::memcpy(&header, left.data(), sizeof header);
-      if (header.nlmsg_len < sizeof header || header.nlmsg_len > left.size()) break;
-      // The end of a list, or an error: no such socket.
-      if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY) return found;
-      if (header.nlmsg_len >= NLMSG_LENGTH(sizeof(inet_diag_msg))) found.push_back(read_socket(left.first(header.nlmsg_len)));
-      left = left.subspan(std::min<std::size_t>(left.size(), NLMSG_ALIGN(header.nlmsg_len)));
-    }
-  } while (several);
+    // What breaks the format names no socket.
+    static_cast<void>(each_message(ByteSpan(answer).first(static_cast<std::size_t>(got)), [&](const NetlinkMessage& message) {
+      ended = message.type != SOCK_DIAG_BY_FAMILY;  // the end of a list, or an error: no such socket
+      if (!ended && message.body.size() >= sizeof(inet_diag_msg)) found.push_back(read_socket(message.body));
+      return !ended;
+    }));
+  } while (several && !ended);
   return found;
 }
 
