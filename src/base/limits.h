@@ -106,10 +106,13 @@ inline constexpr std::uint32_t warm_pool_check_ms = 1'000;            ///< idle 
 inline constexpr std::uint32_t warm_pool_short_life_s = 5;           ///< ended by the proxy sooner: a refusal, not an idle limit
 inline constexpr std::uint32_t warm_pool_retry_min_ms = 100;         ///< pause after a failure to refill, doubled up to
 inline constexpr std::uint32_t warm_pool_retry_max_ms = 5'000;       ///< this
+inline constexpr std::uint32_t warm_pool_refill_ms = 3;              ///< a replacement begins this long after one was handed out
+inline constexpr std::uint32_t warm_pool_settle_ms = 200;            ///< after a change of links: they come and go in groups
 inline constexpr std::size_t handover_message_max_bytes = 160 * 1024;  ///< a flow that moves to a new process, with its route
 inline constexpr std::uint32_t unread_routes_ms = 5'000;              ///< a process that drains and cannot read its routes cuts all then
 inline constexpr std::uint32_t handover_drain_s = 24 * 3'600;         ///< an old process's flows, after a new one has taken over
 inline constexpr std::uint32_t handover_look_ms = 50;                ///< whether the last of them has ended
+inline constexpr std::uint32_t handover_ask_ms = 1'000;              ///< for a new process's question, and for the old one's first word
 inline constexpr std::uint32_t handover_serving_ms = 10'000;         ///< an agent waits this long for a new process to serve
 inline constexpr std::uint64_t memory_trim_handshakes = 64;          ///< fewer leave too little behind to look for
 inline constexpr std::uint32_t memory_trim_look_ms = 1'000;
@@ -172,6 +175,8 @@ inline constexpr std::uint32_t leak_control_patience_ms = 1'000;     ///< for a 
 inline constexpr std::uint32_t leak_moment_ms = 5'000;               ///< for a step of a moment to have happened
 inline constexpr std::size_t observed_flows = 4'096;                 ///< peers and ports that are told apart; more are counted only
 inline constexpr std::size_t observed_exchanges = 16'384;            ///< connections and datagram exchanges that are followed at once
+inline constexpr std::size_t observed_ended = 4'096;                 ///< of these, after their end: what still comes begins none
+inline constexpr std::size_t observed_programs = 8;                  ///< named of each peer and port
 inline constexpr std::size_t observed_names = 16'384;                ///< addresses whose names are remembered
 
 // Files and documents

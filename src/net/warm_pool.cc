@@ -13,13 +13,6 @@
 namespace epif::net {
 namespace {
 
-/// A replacement begins this long after its predecessor was handed out, unless few are left. Begun at once it would stand in the
-/// request's way, and where both legs are equally long its TLS handshake computes just when the answer arrives, at both ends.
-constexpr std::chrono::milliseconds refill_pause{3};
-
-/// Links, addresses and routes come and go in groups.
-constexpr std::chrono::milliseconds settle_pause{200};
-
 /// True if nothing has arrived: neither an end nor bytes, which a proxy never sends before a request.
 bool is_silent(Stream& stream) {
   std::uint8_t byte = 0;
@@ -157,11 +150,13 @@ void WarmPool::State::refill(const std::shared_ptr<State>& self) {
   }
 }
 
+/// Begun at once it would stand in the way of the request that took one, and where both legs are equally long its TLS handshake computes
+/// just when the answer arrives, at both ends.
 void WarmPool::State::refill_soon(const std::shared_ptr<State>& self) {
   if (self->idle.size() * 2 < self->wanted) {
     refill(self);
   } else if (!self->soon.armed() && self->idle.size() < self->wanted) {
-    self->soon = self->loop.after(refill_pause, [weak = std::weak_ptr(self)] {
+    self->soon = self->loop.after(std::chrono::milliseconds(limits::warm_pool_refill_ms), [weak = std::weak_ptr(self)] {
       if (const auto strong = weak.lock()) {
         strong->soon = {};
         refill(strong);
@@ -232,7 +227,7 @@ void WarmPool::renew() {
   for (auto* opening : state.openings) opening->cancel({Code::internal, "the ways to the proxy have changed"});
   state.next_try = {};  // what failed before may do now
   if (state.settle.armed()) return;
-  state.settle = state.loop.after(settle_pause, [weak = std::weak_ptr(state_)] {
+  state.settle = state.loop.after(std::chrono::milliseconds(limits::warm_pool_settle_ms), [weak = std::weak_ptr(state_)] {
     if (const auto strong = weak.lock()) {
       strong->settle = {};
       State::refill(strong);

@@ -5,9 +5,6 @@
 namespace epif::observe {
 namespace {
 
-constexpr std::size_t most_programs = 8;
-constexpr std::size_t most_ended = 4096;
-
 /// Talk of the link itself, to everybody or from nobody yet: no service of a peer.
 bool is_to_many(const IpAddress& address) {
   if (address.is_any()) return true;
@@ -94,7 +91,7 @@ void Record::note_ended(const Ends& ends) {
   forget_ended(ends);
   ended_by_age_.push_back(ends);
   ended_[ends] = std::prev(ended_by_age_.end());
-  if (ended_.size() > most_ended) forget_ended(Ends(ended_by_age_.front()));
+  if (ended_.size() > limits::observed_ended) forget_ended(Ends(ended_by_age_.front()));
 }
 
 void Record::forget_ended(const Ends& ends) {
@@ -170,7 +167,7 @@ void Record::name(const IpAddress& address, const std::string& host) {
 
 void Record::note_program(const FlowKey& flow, Program program) {
   const auto at = flows_.find(flow);
-  if (at != flows_.end() && at->second.programs.size() < most_programs) at->second.programs.insert(std::move(program));
+  if (at != flows_.end() && at->second.programs.size() < limits::observed_programs) at->second.programs.insert(std::move(program));
 }
 
 std::string Record::name_of(const IpAddress& address) const {

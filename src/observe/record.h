@@ -43,7 +43,7 @@ struct FlowSeen {
   std::uint64_t refused = 0;         ///< TCP: ended without an answer to the first segment
   std::uint64_t to_server_bytes = 0;
   std::uint64_t to_client_bytes = 0;
-  std::set<Program> programs;        ///< at most 8
+  std::set<Program> programs;        ///< at most limits::observed_programs
 };
 
 class Record {

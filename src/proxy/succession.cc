@@ -13,9 +13,6 @@ using std::chrono::milliseconds;
 constexpr std::string_view ask_words = "tell your state";
 constexpr std::string_view ended_words = "session ended ";
 
-/// A successor asks, and a predecessor that is to tell its state begins, within this.
-constexpr milliseconds first_word{1'000};
-
 net::Limiter& limiter_of(Shared& shared, Counted of) {
   switch (of) {
     case Counted::connections: break;
@@ -73,7 +70,7 @@ Result<> Succession::serve(Team& team, const std::string& routes) {
   // Until then clients wait in the listening sockets' queues: whoever is served before could have its allowance twice.
   const auto begun = net::Clock::now();
   while (predecessor_ && !told_) {
-    const auto left = begun + (hears_ ? milliseconds(limits::handshake_deadline_ms) : first_word) - net::Clock::now();
+    const auto left = begun + milliseconds(hears_ ? limits::handshake_deadline_ms : limits::handover_ask_ms) - net::Clock::now();
     if (left <= left.zero()) break;
     loop_.run_once(std::chrono::ceil<milliseconds>(left));
   }
@@ -151,7 +148,7 @@ void Succession::offer(Fd listener, const std::string& path, std::vector<Listeni
   net::Handover::Calls told;
   told.serving = [this, serving = std::move(calls.serving)](std::string_view routes) {
     telling_ = Telling::awaits;
-    asks_until_ = net::Clock::now() + first_word;
+    asks_until_ = net::Clock::now() + milliseconds(limits::handover_ask_ms);
     serving(routes);
   };
   told.abandoned = std::move(calls.abandoned);

@@ -7,9 +7,6 @@ namespace {
 
 constexpr std::string_view all_told_words = "limits told";
 
-/// A successor asks within this.
-constexpr std::chrono::milliseconds first_word{1'000};
-
 struct Named {
   std::string_view name;
   net::Limiter Forwarded::*limiter;
@@ -21,7 +18,7 @@ constexpr std::array<Named, forwarded_limiters> all{{{"connections", &Forwarded:
 
 void ForwardedTelling::await(net::Handover& handover) {
   handover_ = &handover;
-  asks_until_ = net::Clock::now() + first_word;
+  asks_until_ = net::Clock::now() + std::chrono::milliseconds(limits::handover_ask_ms);
 }
 
 void ForwardedTelling::heard(std::string_view words) {
