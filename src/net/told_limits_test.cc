@@ -39,7 +39,8 @@ TEST(ToldLimits, counts_and_rates_name_whose_they_are_and_each_message_fits) {
   const auto pages = print_rates("connections", rates);
   EXPECT_GT(pages.size(), 1u);
   EXPECT_EQ(std::get<ToldRates>(*parse_limits(pages.front())).rates.all, 12.5);
-  for (const auto* wrong : {"", "{", "{}", R"({"counts":[]})", R"({"rates":{"of":"a"}})", R"({"state_told":true})", R"({"counts":{"of":"a"},"rates":{}})"}) {
+  for (const auto* wrong : {"", "{", "{}", R"({"counts":[]})", R"({"rates":{"of":"a"}})", R"({"state_told":true})",
+                            R"({"counts":{"of":"a"},"rates":{}})"}) {
     const auto told = parse_limits(wrong);
     ASSERT_FALSE(told) << wrong;
     EXPECT_EQ(told.error().code, Code::protocol);
