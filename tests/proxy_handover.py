@@ -5,6 +5,7 @@ import os
 import subprocess
 
 from lab import Again, check, epif, equal, promise, run
+from proxy_datagrams import UdpServer, V6, drops, read_v6, v6_datagram
 from proxy_tables import Table
 from proxy_world import Proxy, Server, echo, is_reset, read_all, successor, v5_request
 
@@ -51,6 +52,56 @@ def take_over():
         again = successor(proxy, name="newer")
         stack.callback(again.stop)
         ask(fresh, b"after the second")
+
+
+@promise("SOCKS6 associations at the UDP port go on through take-overs, in whichever process they began, by the same ports on both sides, and none of their datagrams is lost meanwhile")
+def datagrams():
+    with UdpServer() as server, Proxy("--allow-all", "--threads", "2") as proxy, contextlib.ExitStack() as stack:
+        clients, ports = [], []
+
+        def associations(count):
+            clients.extend(stack.enter_context(V6(proxy)) for _ in range(count))
+
+        def exchange(turn):
+            """Every client sends, and all are answered; gives the proxies' ports that the server saw, by client."""
+            del server.seen[:], server.sources[:]
+            words = [b"%d/%d" % (number, turn) for number in range(len(clients))]
+            for client, word in zip(clients, words):
+                client.send_udp(server.host, server.port, word)
+            for client, word in zip(clients, words):
+                data, source = client.socket.recvfrom(65536)
+                equal((source, read_v6(data)[4]), (client.port, b"re:" + word), "who answered, and what")
+            seen = dict(zip(server.seen, server.sources))
+            return [seen[word] for word in words]
+        talker = stack.enter_context(V6(proxy))
+
+        def datagram():
+            talker.send_udp(server.host, server.port, b"talk")
+            equal(read_v6(talker.socket.recv(65536))[4], b"re:talk", "the answer")
+        associations(12)
+        exchange(0)
+        associations(2)  # they send their first datagram to the next process
+        for turn in (1, 2, 3):
+            with Again(datagram, "datagrams") as again:
+                process = successor(proxy, name=f"new-{turn}")
+                stack.callback(process.stop)
+                again.until_more(20)
+            now = exchange(turn)
+            equal(now[:len(ports)], ports, "the ports that the server sees, by client")
+            ports = now
+            associations(3)
+        exchange(4)
+        clients[0].send_udp(server.host, server.port, b"large" + bytes(60_000))
+        equal(len(read_v6(clients[0].socket.recv(65536))[4]), 60_008, "bytes of a large datagram that came back")
+        for client in (talker, *clients[:14]):
+            client.control.close()
+        equal(proxy.process.wait(within=20), 0, "exit code of the oldest process")
+        del clients[:14], ports[:14]
+        equal(exchange(5)[:3], ports[:3], "the ports of those that began in the second process")
+        before = drops(proxy, "no_association")
+        clients[0].socket.sendto(v6_datagram(bytes(8), server.host, server.port, b"no such number"), clients[0].port)
+        exchange(6)
+        equal(drops(proxy, "no_association"), before, "what the newest process passes on is not dropped there")
 
 
 @promise("no connection of thousands is lost while processes take over from each other")

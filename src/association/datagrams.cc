@@ -25,6 +25,14 @@ struct Datagrams::Port {
   std::shared_ptr<net::DatagramSocket> socket;  ///< associations whose clients send to it hold it, too
 };
 
+/// From a successor. Outlives the worker's interest in it as a port does.
+struct Datagrams::Channel {
+  Channel(Datagrams& owner, net::Loop& on, Fd fd) : datagrams(&owner), loop(on), socket(on, std::move(fd)) {}
+  Datagrams* datagrams;  ///< null: over
+  net::Loop& loop;
+  net::SeqPacket socket;
+};
+
 Datagrams::~Datagrams() {
   assert(associations_.empty());
   close_ports();
@@ -36,6 +44,80 @@ void Datagrams::close_ports() {
     port->socket->interest().fail({Code::internal, "the port is closed"});
   }
   ports_.clear();
+  predecessor_.reset();
+  if (!successor_) return;
+  successor_->datagrams = nullptr;
+  successor_->socket.abort({Code::internal, "the port is closed"});
+  successor_.reset();
+}
+
+void Datagrams::hand_over() {
+  for (const auto& port : ports_) port->socket->interest().fail({Code::internal, "a successor reads the port"});
+}
+
+void Datagrams::hear_successor(Fd channel) {
+  successor_ = std::make_shared<Channel>(*this, loop_, std::move(channel));
+  net::spawn(hear(successor_));
+}
+
+void Datagrams::pass_on(Fd channel) { predecessor_ = std::make_unique<net::SeqPacket>(loop_, std::move(channel)); }
+
+net::Task<void> Datagrams::hear(std::shared_ptr<Channel> channel) {
+  for (;;) {
+    auto message = co_await channel->socket.receive(limits::handover_message_max_bytes);
+    if (!message || channel->datagrams == nullptr) co_return;
+    channel->datagrams->serve_passed(message->bytes);
+    co_await net::Yield{channel->loop};
+    if (channel->datagrams == nullptr) co_return;
+  }
+}
+
+void Datagrams::serve_passed(ByteSpan message) {
+  std::vector<Association*> touched;
+  const bool whole = each_passed(message, [&](const PassedDatagram& one) {
+    const auto at = std::ranges::find_if(ports_, [&](const auto& port) { return port->socket->address() == one.port; });
+    if (at == ports_.end()) {
+      counts_.drop(UdpDrop::no_association);
+    } else {
+      take(one, (*at)->socket, touched);
+    }
+  });
+  if (!whole) counts_.drop(UdpDrop::malformed);
+  flush(touched);
+}
+
+void Datagrams::pass(const PassedDatagram& one) {
+  if (!predecessor_) return counts_.drop(UdpDrop::no_association);
+  if (passed_.size() + passed_head_bytes + one.payload.size() > limits::handover_message_max_bytes) flush_passed();
+  append(passed_, one);
+  ++passed_count_;
+}
+
+void Datagrams::flush_passed() {
+  if (passed_.empty()) return;
+  if (predecessor_) {
+    const auto sent = predecessor_->send_now(passed_);
+    if (!sent.value_or(false)) counts_.drop(UdpDrop::congested, passed_count_);
+    if (!sent && sent.error().code == Code::reset) predecessor_.reset();  // it has ended, and its associations with it
+  }
+  passed_.clear();
+  passed_count_ = 0;
+}
+
+void Datagrams::flush(const std::vector<Association*>& touched) {
+  flush(Direction::to_server);
+  for (auto* association : touched) association->flush();
+  flush_passed();
+}
+
+void Datagrams::take(const PassedDatagram& one, const std::shared_ptr<net::DatagramSocket>& port, std::vector<Association*>& touched) {
+  const auto decoded = socks6::decode_udp_message(one.payload);
+  const auto* complete = socks::done(decoded);
+  if (complete == nullptr) return counts_.drop(UdpDrop::malformed);
+  const auto found = by_number_.find(complete->message.association);
+  if (found == by_number_.end()) return pass(one);
+  found->second->take({port, one.from, one.local}, complete->message);
+  if (std::ranges::find(touched, found->second) == touched.end()) touched.push_back(found->second);
 }
 
 void Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sharing) {
@@ -57,23 +139,9 @@ net::Task<void> Datagrams::serve(std::shared_ptr<Port> port) {
 
 void Datagrams::serve_batch(const std::shared_ptr<net::DatagramSocket>& socket) {
   std::vector<Association*> touched;
-  for (const auto& packet : reader().read(*socket)) {
-    const auto decoded = socks6::decode_udp_message(packet.payload);
-    const auto* complete = socks::done(decoded);
-    if (complete == nullptr) {
-      counts_.drop(UdpDrop::malformed);
-      continue;
-    }
-    const auto found = by_number_.find(complete->message.association);
-    if (found == by_number_.end()) {
-      counts_.drop(UdpDrop::no_association);
-      continue;
-    }
-    found->second->take({socket, packet.from, packet.local}, complete->message);
-    if (std::ranges::find(touched, found->second) == touched.end()) touched.push_back(found->second);
-  }
-  flush(Direction::to_server);
-  for (auto* association : touched) association->flush();
+  const auto at = predecessor_ ? socket->address() : SocketAddress{};
+  for (const auto& packet : reader().read(*socket)) take({at, packet.from, packet.local, packet.payload}, socket, touched);
+  flush(touched);
 }
 
 void Datagrams::adopt() {

@@ -5,12 +5,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "association/passed_datagram.h"
 #include "association/port_reservations.h"
 #include "association/surroundings.h"
 #include "association/udp_counts.h"
 #include "net/datagrams.h"
 #include "net/limiter.h"
 #include "net/resolver.h"
+#include "net/unix_socket.h"
 #include "socks/socks6_udp.h"
 
 namespace epif::association {
@@ -38,9 +40,15 @@ class Datagrams {
 
   /// Takes SOCKS6 datagrams for associations of this thread, which is number `index` of `sharing` that share the port.
   void listen(Fd socket, std::uint16_t index, std::uint16_t sharing);
+  /// A successor reads the ports from here on: it passes on, by this channel (a SOCK_SEQPACKET pair's end), what it finds no association
+  /// for. Answers leave by the ports as before.
+  void hand_over();
+  void hear_successor(Fd channel);
+  /// What has a number of no association here is for one of the predecessor's.
+  void pass_on(Fd channel);
   /// The routes have changed.
   void adopt();
-  /// Takes no more datagrams of SOCKS6 clients; for the end, while the loop still runs.
+  /// Takes no more datagrams of SOCKS6 clients, from nobody; for the end, while the loop still runs.
   void close_ports();
   /// Told of each route that a destination has: what it has carried, beside what Surroundings were told.
   using Carried = std::function<void(const std::string& route, std::uint64_t to_server, std::uint64_t to_client)>;
@@ -72,8 +80,16 @@ class Datagrams {
     if (!buffers_) buffers_ = std::make_unique<Buffers>();
     return *buffers_;
   }
+  struct Channel;
   static net::Task<void> serve(std::shared_ptr<Port> port);
   void serve_batch(const std::shared_ptr<net::DatagramSocket>& socket);
+  static net::Task<void> hear(std::shared_ptr<Channel> channel);
+  void serve_passed(ByteSpan message);
+  /// Gives it to its association, or to the predecessor. What was touched is to be flushed.
+  void take(const PassedDatagram& one, const std::shared_ptr<net::DatagramSocket>& port, std::vector<Association*>& touched);
+  void pass(const PassedDatagram& one);
+  void flush(const std::vector<Association*>& touched);
+  void flush_passed();
 
   net::Loop& loop_;
   const Shared shared_;
@@ -81,6 +97,10 @@ class Datagrams {
   UdpCounts counts_;
   std::unique_ptr<Buffers> buffers_;
   std::vector<std::shared_ptr<Port>> ports_;
+  std::shared_ptr<Channel> successor_;
+  std::unique_ptr<net::SeqPacket> predecessor_;
+  Bytes passed_;  ///< collected for it
+  std::size_t passed_count_ = 0;
   std::set<Association*> associations_;
   std::unordered_map<std::uint64_t, Association*> by_number_;
   std::uint16_t index_ = 0;

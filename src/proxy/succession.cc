@@ -1,5 +1,7 @@
 #include "proxy/succession.h"
 
+#include <charconv>
+
 #include "base/log.h"
 #include "net/told_limits.h"
 #include "proxy/team.h"
@@ -11,7 +13,11 @@ using std::chrono::milliseconds;
 
 // What a successor says besides (net::say). A predecessor of an earlier version hears nothing of it, and tells nothing.
 constexpr std::string_view ask_words = "tell your state";
+constexpr std::string_view ask_channels_words = "hear datagrams";  ///< before it
 constexpr std::string_view ended_words = "session ended ";
+
+/// To a successor that has asked: the channel for what finds no association in its thread of this number.
+constexpr std::string_view channel_words = "datagrams of thread ";
 
 net::Limiter& limiter_of(Shared& shared, Counted of) {
   switch (of) {
@@ -65,6 +71,7 @@ Result<> Succession::serve(Team& team, const std::string& routes) {
   if (!fits) log::warn("proxy", "the old process keeps following its own routes: the path is too long to be told", {{"file", routes}});
   auto consents = net::announce_and_wait(loop_, *predecessor_, fits ? routes : std::string());
   if (!consents) return consents;
+  net::say(*predecessor_, ask_channels_words);
   net::say(*predecessor_, ask_words);
   net::spawn(follow(*this, predecessor_, team));
   // Until then clients wait in the listening sockets' queues: whoever is served before could have its allowance twice.
@@ -112,6 +119,7 @@ Result<> Succession::take(net::SeqPacket::Message message, Unpacking& unpacking,
     if (!told) return fail(std::move(told.error()));
     return take_told(std::move(*told));
   }
+  if (text.starts_with(channel_words)) return take_channel(text.substr(channel_words.size()), std::move(message.descriptors), team);
   auto moved = unpacking.take(text, std::move(message.descriptors));
   if (!moved) return fail(std::move(moved.error()));
   if (!*moved) return {};
@@ -121,6 +129,15 @@ Result<> Succession::take(net::SeqPacket::Message message, Unpacking& unpacking,
     if (auto place = shared_.limiter.enter_route(flow.route.id, 0)) flow.route_place = std::move(*place);  // it had its place
   }
   return team.take(std::move(**moved));
+}
+
+Result<> Succession::take_channel(std::string_view number, std::vector<Fd> descriptors, Team& team) {
+  std::size_t thread = 0;
+  const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), thread);
+  if (failure != std::errc{} || end != number.data() + number.size() || descriptors.size() != 1) {
+    return fail(Code::protocol, "the old process gives a channel that is not understood");
+  }
+  return team.pass_datagrams(thread, std::move(descriptors.front()));
 }
 
 Result<> Succession::take_told(Told told) {
@@ -167,6 +184,7 @@ void Succession::close() {
 }
 
 void Succession::heard(std::string_view words) {
+  if (words == ask_channels_words && telling_ == Telling::awaits) wants_channels_ = true;
   if (words == ask_words && telling_ == Telling::awaits) {
     telling_ = Telling::begins;
     net::spawn(tell_state(*this));
@@ -185,6 +203,7 @@ net::Task<void> Succession::tell_state(Succession& self) {
   static_cast<void>(all);
   if (self.telling_ != Telling::begins) co_return;  // it has gone away
   self.telling_ = Telling::changes;
+  if (self.wants_channels_) self.give_channels();
   const auto now = net::Clock::now();
   auto sessions = self.shared_.sessions.give(now);
   for (auto& session : sessions) session.proof = self.shared_.users.proof(session.owner.user, session.id);
@@ -198,6 +217,18 @@ net::Task<void> Succession::tell_state(Succession& self) {
   }
   self.give(Told(StateTold{}));
   self.tell_changes();
+}
+
+/// First of all, since no thread of the successor reads its ports before all is told.
+void Succession::give_channels() {
+  auto channels = team_->hear_datagrams();
+  if (!channels) return log::error("proxy", channels.error(), {{"lost", "datagrams of associations at the UDP port"}});
+  for (std::size_t thread = 0; thread < channels->size(); ++thread) {
+    Departing departing;
+    auto& parcel = departing.parcels.emplace_back(std::string(channel_words) + std::to_string(thread), std::vector<Fd>());
+    parcel.descriptors.push_back(std::move((*channels)[thread]));
+    give(std::move(departing));
+  }
 }
 
 /// What ends here makes room there; and what moves there is told there before it counts here no more.

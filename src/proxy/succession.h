@@ -20,7 +20,8 @@ class Team;
 ///
 /// With the listening sockets goes what clients share: their sessions, and what each of them holds against the limits by source and by
 /// route. It is told once no thread of the old process accepts any more and before one of the new process does, and changes are told
-/// as long as both live. A session that ends in one of them ends in the other.
+/// as long as both live. A session that ends in one of them ends in the other. Datagrams at the UDP port find their associations in
+/// the old process by a channel for each thread.
 class Succession {
  public:
   Succession(net::Loop& loop, Shared& shared);
@@ -66,8 +67,10 @@ class Succession {
   static net::Task<void> follow(Succession& self, std::shared_ptr<net::SeqPacket> predecessor, Team& team);
   [[nodiscard]] Result<> take(net::SeqPacket::Message message, Unpacking& unpacking, Team& team);
   [[nodiscard]] Result<> take_told(Told told);
+  [[nodiscard]] Result<> take_channel(std::string_view number, std::vector<Fd> descriptors, Team& team);
   void heard(std::string_view words);
   static net::Task<void> tell_state(Succession& self);
+  void give_channels();
   void tell_changes();
   enum class Origin { here, predecessor, successor };
   void session_ended(const admission::SessionId& id, Origin origin);
@@ -84,6 +87,7 @@ class Succession {
   /// What the successor knows: it serves and may ask; the threads are asked for it; it is told, and hears of changes.
   enum class Telling { nothing, awaits, begins, changes };
   Telling telling_ = Telling::nothing;
+  bool wants_channels_ = false;  ///< it passes datagrams on
   net::TimePoint asks_until_{};
   std::array<net::Limiter::Held, std::size(all_counted)> last_told_;
   net::Loop::Timer look_;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include "net/datagrams.h"
 #include "net/mptcp_endpoints.h"
@@ -112,7 +113,11 @@ Result<> Team::listen_inherited(const SocketAddress& at, Worker::Listener kind, 
     if (clear) {
       auto noted = note(Listening::Kind::datagrams, at, index, datagrams[index]->socket);
       if (!noted) return fail(std::move(noted.error()));
-      members_[index].worker->listen_datagrams(std::move(datagrams[index]->socket), index, static_cast<std::uint16_t>(members_.size()));
+      // As below. Besides, the predecessor reads them until it is told, and what waits then may be for its associations.
+      members_[index].loop->post([worker = members_[index].worker.get(), socket = std::move(datagrams[index]->socket), index,
+                                  sharing = static_cast<std::uint16_t>(members_.size())]() mutable {
+        worker->listen_datagrams(std::move(socket), index, sharing);
+      });
     }
     auto noted = note(clear ? Listening::Kind::clear : Listening::Kind::tls, at, index, streams[index]->socket);
     if (!noted) return fail(std::move(noted.error()));
@@ -221,6 +226,31 @@ void Team::hand_over(net::Loop& control, std::function<void(MovedFlows moved)> g
     };
     members_[i].loop->post([worker = members_[i].worker.get(), pass] { worker->hand_over(pass); });
   }
+}
+
+Result<std::vector<Fd>> Team::hear_datagrams() {
+  std::vector<Fd> given;
+  for (auto& member : members_) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+      return fail(system_error(errno, "cannot make a channel for datagrams"));
+    }
+    given.emplace_back(ends[0]);
+    member.loop->post([worker = member.worker.get(), mine = Fd(ends[1])]() mutable { worker->hear_datagrams(std::move(mine)); });
+  }
+  return given;
+}
+
+Result<> Team::pass_datagrams(std::size_t thread, Fd predecessor) {
+  if (thread >= members_.size() || !predecessor) return fail(Code::protocol, "a channel came for a thread that is not there", std::to_string(thread));
+  auto& member = members_[thread];
+  // Before it reads its ports, if it can be.
+  if (!member.thread.joinable()) {
+    member.worker->pass_datagrams(std::move(predecessor));
+    return {};
+  }
+  member.loop->post([worker = member.worker.get(), there = std::move(predecessor)]() mutable { worker->pass_datagrams(std::move(there)); });
+  return {};
 }
 
 Result<> Team::take(MovedFlows moved) {

@@ -36,6 +36,11 @@ class Team {
   void stop_accepting();
   /// `give` is called on `control`'s thread.
   void hand_over(net::Loop& control, std::function<void(MovedFlows moved)> give);
+  /// Each thread hears from now on what a successor passes on to its associations. Gives the successor's ends, by thread. Errors:
+  /// no_descriptors.
+  [[nodiscard]] Result<std::vector<Fd>> hear_datagrams();
+  /// What finds no association in this thread is passed on to the predecessor's. Errors: protocol (there is no such thread).
+  [[nodiscard]] Result<> pass_datagrams(std::size_t thread, Fd predecessor);
   /// Flows of a predecessor's thread go on in the one of the same number. Errors: protocol (there is none).
   [[nodiscard]] Result<> take(MovedFlows moved);
   /// Nothing leaves any more: there is no successor.

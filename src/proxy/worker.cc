@@ -236,8 +236,7 @@ void Worker::hand_over(Give give) {
   acceptors_.clear();
   for (auto* trunk : trunks_) trunk->drain();
   for (auto& [key, pool] : pools_) pool->keep_none();  // the successor keeps its own
-  // SOCKS6 datagrams belong to the successor from here on.
-  datagrams_.close_ports();
+  datagrams_.hand_over();
   leave_soon();
 }
 

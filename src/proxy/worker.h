@@ -88,6 +88,9 @@ class Worker final : association::Surroundings {
   /// without it they stay like all others.
   using Give = std::function<void(MovedFlows moved)>;
   void hand_over(Give give);
+  /// As of association::Datagrams: to the old process's side, and to the new one's.
+  void hear_datagrams(Fd successor) { datagrams_.hear_successor(std::move(successor)); }
+  void pass_datagrams(Fd predecessor) { datagrams_.pass_on(std::move(predecessor)); }
   /// There is no successor any more.
   void keep_flows() { give_ = nullptr; }
   /// Flows from a predecessor go on here, if this table still grants them; otherwise they are cut.
