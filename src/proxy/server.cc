@@ -342,6 +342,7 @@ Result<> Server::run() {
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(follow_signals(*this));
   auto serves = succession_.serve(*team_, routes_ ? routes_->file().string() : std::string());
+  if (serves) team_->hear_inherited();
   team_->start();
   if (serves) {
     if (paths_) paths_->stay();

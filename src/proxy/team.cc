@@ -114,8 +114,8 @@ Result<> Team::listen_inherited(const SocketAddress& at, Worker::Listener kind, 
       auto noted = note(Listening::Kind::datagrams, at, index, datagrams[index]->socket);
       if (!noted) return fail(std::move(noted.error()));
       // As below. Besides, the predecessor reads them until it is told, and what waits then may be for its associations.
-      members_[index].loop->post([worker = members_[index].worker.get(), socket = std::move(datagrams[index]->socket), index,
-                                  sharing = static_cast<std::uint16_t>(members_.size())]() mutable {
+      members_[index].unheard.push_back([worker = members_[index].worker.get(), socket = std::move(datagrams[index]->socket), index,
+                                         sharing = static_cast<std::uint16_t>(members_.size())]() mutable {
         worker->listen_datagrams(std::move(socket), index, sharing);
       });
     }
@@ -123,7 +123,7 @@ Result<> Team::listen_inherited(const SocketAddress& at, Worker::Listener kind, 
     if (!noted) return fail(std::move(noted.error()));
     // Once its thread runs: clients may stand in the queue already, and whoever is served must meet what the predecessor tells.
     auto socket = std::make_shared<Fd>(std::move(streams[index]->socket));
-    members_[index].loop->post([worker = members_[index].worker.get(), socket, kind, dialect] {
+    members_[index].unheard.push_back([worker = members_[index].worker.get(), socket, kind, dialect] {
       worker->listen(std::move(*socket), kind, dialect);
     });
   }
@@ -176,6 +176,12 @@ Result<> Team::listen_datagrams(const SocketAddress& at) {
     members_[index].worker->listen_datagrams(std::move(*socket), index, sharing);
   }
   return {};
+}
+
+void Team::hear_inherited() {
+  for (auto& member : members_) {
+    for (auto& hear : std::exchange(member.unheard, {})) member.loop->post(std::move(hear));
+  }
 }
 
 void Team::start() {

@@ -26,6 +26,8 @@ class Team {
   [[nodiscard]] bool inherits(const SocketAddress& at) const;
   /// Copies of all sockets that listen() opened, for a successor. Once.
   [[nodiscard]] std::vector<Listening> take_copies() { return std::move(copies_); }
+  /// Inherited sockets are heard on from here on, once the threads run. Never, if the predecessor goes on: it reads them.
+  void hear_inherited();
   void start();
   void stop();  ///< ends the loops and joins the threads; flows must have ended
 
@@ -66,6 +68,7 @@ class Team {
     std::unique_ptr<net::Loop> loop;
     std::unique_ptr<Worker> worker;
     std::thread thread;
+    std::vector<net::Loop::Callback> unheard;  ///< each takes up an inherited socket
   };
   std::vector<Member> members_;
   bool multipath_ = false;

@@ -277,6 +277,7 @@ net::Task<void> Service::watch_command() {
 
 void Service::finish(int code) {
   exit_code_ = code;
+  finished_ = true;
   loop_->stop();
 }
 
@@ -317,7 +318,9 @@ Result<> Service::serve() {
   in_place_ = true;
   if (file_watch_) reload();  // a change since the first reading
   // From here on it serves: what fails now is tried again, and the rules stand meanwhile. Timers run as well.
-  if (!restore(altered_) || !capture_.follow_devices() || routes_->next_expiry(wall_now()) || predecessor_gone_) settle();
+  // A successor may have come before: then the rules are its, or it prepares them.
+  const bool rules_are_ours = stage_ == Stage::serving;
+  if (rules_are_ours && (!restore(altered_) || !capture_.follow_devices() || routes_->next_expiry(wall_now()) || predecessor_gone_)) settle();
   follow_cgroups();
   signal_interest_ = std::make_unique<net::Interest>(*loop_, signals_.get());
   net::spawn(watch_signals());
@@ -328,7 +331,7 @@ Result<> Service::serve() {
     child_interest_ = std::make_unique<net::Interest>(*loop_, child_->process.get());
     net::spawn(watch_command());
   }
-  loop_->run();
+  if (!finished_) loop_->run();
   retry_.cancel();
   expiry_.cancel();
   cgroups_look_.cancel();

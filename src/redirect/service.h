@@ -145,6 +145,7 @@ class Service {
   std::optional<Child> child_;
   std::unique_ptr<net::Interest> child_interest_;
   int exit_code_ = 0;
+  bool finished_ = false;  ///< perhaps before it served
 };
 
 /// Stops a running redirector and removes its rules; without a port, all redirectors' rules in this network namespace.

@@ -138,7 +138,7 @@ Result<> Service::take_place() {
   if (paths_) paths_->stay();
   if (!paths_) net::remove_mptcp_paths(capture_.state_file(".mptcp"));  // the predecessor leaves them to this one
   hear_limits();
-  redirector_->hear();
+  if (stage_ != Stage::handed_over) redirector_->hear();  // a successor may have come while this one waited
   return {};
 }
 
