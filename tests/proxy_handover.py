@@ -2,12 +2,13 @@
 """Restart without loss: a new proxy takes over the listening sockets of the one that runs."""
 import contextlib
 import os
+import socket
 import subprocess
 
-from lab import Again, check, epif, equal, promise, run
+from lab import Again, check, epif, equal, promise, run, wait_until
 from proxy_datagrams import UdpServer, V6, drops, read_v6, v6_datagram
 from proxy_tables import Table
-from proxy_world import Proxy, Server, echo, is_reset, read_all, successor, v5_request
+from proxy_world import TIMEOUT, Proxy, Server, echo, is_reset, read_all, successor, v5_request
 
 
 def through(proxy, server):
@@ -102,6 +103,94 @@ def datagrams():
         clients[0].socket.sendto(v6_datagram(bytes(8), server.host, server.port, b"no such number"), clients[0].port)
         exchange(6)
         equal(drops(proxy, "no_association"), before, "what the newest process passes on is not dropped there")
+
+
+def exchange(client, server, word):
+    client.send_udp(server.host, server.port, word)
+    equal(client.receive_udp()[4], b"re:" + word, "the answer")
+
+
+def exchange_inside(client, server, word):
+    client.send(server.host, server.port, word)
+    message = client.message()
+    while message[0] != 3:  # a confirmation comes before the first answer
+        message = client.message()
+    equal(message[4], b"re:" + word, "the answer inside of the connection")
+
+
+def udp_port_is_free(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def all_are_cut(clients, proxy):
+    for number, client in enumerate(clients):
+        try:
+            check(is_reset(client.control), f"association {number} ended as if all were well")
+        except TimeoutError:
+            check(False, f"the client of association {number} is not told that it has ended")
+    wait_until(lambda: udp_port_is_free(proxy.port) or None, "the UDP port is let go of")
+
+
+@promise("when the process that reads the UDP port is killed, or one in between, clients of the associations before it learn so at once, all else drains on, and a proxy starts at the port anew")
+def killed():
+    for middle in (False, True):
+        with UdpServer() as server, Server(echo) as stream, Proxy("--allow-all", "--threads", "2") as proxy, contextlib.ExitStack() as stack:
+            flow = stack.enter_context(contextlib.closing(through(proxy, stream)))
+            inside, *oldest = [stack.enter_context(V6(proxy)) for _ in range(8)]
+            exchange_inside(inside, server, b"inside")
+            for client in oldest[:6]:  # the last one has sent nothing yet
+                exchange(client, server, b"before")
+            second = successor(proxy, name="second")
+            stack.callback(second.stop)
+            between = stack.enter_context(V6(proxy))
+            exchange(between, server, b"between")
+            third = successor(proxy, name="third")
+            stack.callback(third.stop)
+            newest = stack.enter_context(V6(proxy))
+            for client in (*oldest[:6], between, newest):
+                exchange(client, server, b"after")
+            if middle:
+                second.kill()
+                for client in oldest:
+                    check(is_reset(client.control), "an association behind a dead process ended as if all were well")
+                exchange(newest, server, b"goes on")
+                third.kill()
+                all_are_cut([], proxy)
+            else:
+                third.kill()
+                all_are_cut([*oldest, between], proxy)
+            with Proxy("--allow-all", listen=f"127.0.0.1:{proxy.port}") as anew:
+                with contextlib.closing(through(anew, stream)) as fresh, V6(anew) as client:
+                    ask(fresh, b"anew")
+                    exchange(client, server, b"anew")
+                ask(flow, b"drains on")
+                exchange_inside(inside, server, b"drains on")
+
+
+@promise("associations at the UDP port are cut at once, and the port is let go of, if the successor passes no datagrams on (an earlier version), or dies before it asks for them")
+def nothing_passed():
+    for words in ([b"tell your state"], []):
+        with UdpServer() as server, Server(echo) as stream, Proxy("--allow-all", "--threads", "2") as proxy, contextlib.ExitStack() as stack:
+            flow = stack.enter_context(contextlib.closing(through(proxy, stream)))
+            clients = [stack.enter_context(V6(proxy)) for _ in range(6)]
+            for client in clients:
+                exchange(client, server, b"before")
+            other = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            other.settimeout(TIMEOUT)
+            other.connect(proxy.admin_path + ".handover")
+            while (said := other.recv(4096)) != b"end":
+                check(said, "the proxy gives nothing")
+            other.sendall(b"serving")
+            equal(other.recv(4096), b"yours", "the proxy's answer")
+            for word in words:
+                other.sendall(word)
+            if not words:
+                other.close()
+            all_are_cut(clients, proxy)
+            ask(flow, b"drains on")
 
 
 @promise("no connection of thousands is lost while processes take over from each other")

@@ -245,6 +245,14 @@ void Association::adopt() {
   });
 }
 
+void Association::lose_port() {
+  if (!remote_ || relay_ || std::holds_alternative<InStream>(path_)) return;
+  const bool in_stream_only = std::holds_alternative<std::monostate>(path_) && !client_.identity.empty();
+  if (in_stream_only) return;
+  path_ = std::monostate{};  // which holds the port open
+  client_.cut({Code::truncated, "no process hears this association's datagrams at the UDP port any more"});
+}
+
 void Association::settle(const Destinations::Entry& entry) {
   around_.route_carried(entry.route->id, entry.to_server_bytes, entry.to_client_bytes);
 }

@@ -55,6 +55,8 @@ class Association {
 
   /// The routes have changed.
   void adopt();
+  /// The proxy's UDP port is closed for this process: cut, if the client's datagrams go there or may be about to.
+  void lose_port();
   /// As of Datagrams.
   void add_to(UdpCounts& counts, const Datagrams::Carried& carried) const;
 

@@ -55,6 +55,11 @@ void Datagrams::hand_over() {
   for (const auto& port : ports_) port->socket->interest().fail({Code::internal, "a successor reads the port"});
 }
 
+void Datagrams::let_go() {
+  close_ports();
+  tell_all(&Association::lose_port);
+}
+
 void Datagrams::hear_successor(Fd channel) {
   successor_ = std::make_shared<Channel>(*this, loop_, std::move(channel));
   net::spawn(hear(successor_));
@@ -65,7 +70,8 @@ void Datagrams::pass_on(Fd channel) { predecessor_ = std::make_unique<net::SeqPa
 net::Task<void> Datagrams::hear(std::shared_ptr<Channel> channel) {
   for (;;) {
     auto message = co_await channel->socket.receive(limits::handover_message_max_bytes);
-    if (!message || channel->datagrams == nullptr) co_return;
+    if (channel->datagrams == nullptr) co_return;
+    if (!message) co_return channel->datagrams->let_go();
     channel->datagrams->serve_passed(message->bytes);
     co_await net::Yield{channel->loop};
     if (channel->datagrams == nullptr) co_return;
@@ -144,11 +150,13 @@ void Datagrams::serve_batch(const std::shared_ptr<net::DatagramSocket>& socket) 
   flush(touched);
 }
 
-void Datagrams::adopt() {
+void Datagrams::adopt() { tell_all(&Association::adopt); }
+
+void Datagrams::tell_all(void (Association::*what)()) {
   // A cut may end an association here and now, which leaves the set: look at a copy.
   const std::vector<Association*> before(associations_.begin(), associations_.end());
   for (auto* association : before) {
-    if (associations_.contains(association)) association->adopt();
+    if (associations_.contains(association)) (association->*what)();
   }
 }
 

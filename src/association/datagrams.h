@@ -44,6 +44,9 @@ class Datagrams {
   /// for. Answers leave by the ports as before.
   void hand_over();
   void hear_successor(Fd channel);
+  /// No successor passes anything on, or none does any more: closes the ports, so that another proxy can have them, and cuts the
+  /// associations that need them, since their clients would wait for nothing.
+  void let_go();
   /// What has a number of no association here is for one of the predecessor's.
   void pass_on(Fd channel);
   /// The routes have changed.
@@ -85,6 +88,7 @@ class Datagrams {
   void serve_batch(const std::shared_ptr<net::DatagramSocket>& socket);
   static net::Task<void> hear(std::shared_ptr<Channel> channel);
   void serve_passed(ByteSpan message);
+  void tell_all(void (Association::*what)());
   /// Gives it to its association, or to the predecessor. What was touched is to be flushed.
   void take(const PassedDatagram& one, const std::shared_ptr<net::DatagramSocket>& port, std::vector<Association*>& touched);
   void pass(const PassedDatagram& one);

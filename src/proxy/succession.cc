@@ -166,12 +166,17 @@ void Succession::offer(Fd listener, const std::string& path, std::vector<Listeni
   told.serving = [this, serving = std::move(calls.serving)](std::string_view routes) {
     telling_ = Telling::awaits;
     asks_until_ = net::Clock::now() + milliseconds(limits::handover_ask_ms);
+    // One of an earlier version never asks.
+    look_ = loop_.after(milliseconds(limits::handshake_deadline_ms), [this] {
+      if (telling_ == Telling::awaits) team_->let_go_of_datagrams();
+    });
     serving(routes);
   };
   told.abandoned = std::move(calls.abandoned);
   told.stopped = std::move(calls.dismissed);
   told.said = [this](std::string_view words) { heard(words); };
   told.gone = [this, gone = std::move(calls.gone)] {
+    if (telling_ != Telling::changes) team_->let_go_of_datagrams();  // otherwise the channels tell that it is gone
     telling_ = Telling::nothing;
     look_.cancel();
     gone();
@@ -203,7 +208,11 @@ net::Task<void> Succession::tell_state(Succession& self) {
   static_cast<void>(all);
   if (self.telling_ != Telling::begins) co_return;  // it has gone away
   self.telling_ = Telling::changes;
-  if (self.wants_channels_) self.give_channels();
+  if (self.wants_channels_) {
+    self.give_channels();
+  } else {
+    self.team_->let_go_of_datagrams();
+  }
   const auto now = net::Clock::now();
   auto sessions = self.shared_.sessions.give(now);
   for (auto& session : sessions) session.proof = self.shared_.users.proof(session.owner.user, session.id);
@@ -222,7 +231,10 @@ net::Task<void> Succession::tell_state(Succession& self) {
 /// First of all, since no thread of the successor reads its ports before all is told.
 void Succession::give_channels() {
   auto channels = team_->hear_datagrams();
-  if (!channels) return log::error("proxy", channels.error(), {{"lost", "datagrams of associations at the UDP port"}});
+  if (!channels) {
+    log::error("proxy", channels.error(), {{"lost", "associations at the UDP port"}});
+    return team_->let_go_of_datagrams();
+  }
   for (std::size_t thread = 0; thread < channels->size(); ++thread) {
     Departing departing;
     auto& parcel = departing.parcels.emplace_back(std::string(channel_words) + std::to_string(thread), std::vector<Fd>());

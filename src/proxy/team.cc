@@ -247,6 +247,12 @@ Result<std::vector<Fd>> Team::hear_datagrams() {
   return given;
 }
 
+void Team::let_go_of_datagrams() {
+  for (auto& member : members_) {
+    member.loop->post([worker = member.worker.get()] { worker->let_go_of_datagrams(); });
+  }
+}
+
 Result<> Team::pass_datagrams(std::size_t thread, Fd predecessor) {
   if (thread >= members_.size() || !predecessor) return fail(Code::protocol, "a channel came for a thread that is not there", std::to_string(thread));
   auto& member = members_[thread];

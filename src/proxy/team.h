@@ -41,6 +41,8 @@ class Team {
   /// Each thread hears from now on what a successor passes on to its associations. Gives the successor's ends, by thread. Errors:
   /// no_descriptors.
   [[nodiscard]] Result<std::vector<Fd>> hear_datagrams();
+  /// After hand_over(): no successor is going to pass anything on.
+  void let_go_of_datagrams();
   /// What finds no association in this thread is passed on to the predecessor's. Errors: protocol (there is no such thread).
   [[nodiscard]] Result<> pass_datagrams(std::size_t thread, Fd predecessor);
   /// Flows of a predecessor's thread go on in the one of the same number. Errors: protocol (there is none).

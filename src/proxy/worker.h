@@ -90,6 +90,7 @@ class Worker final : association::Surroundings {
   void hand_over(Give give);
   /// As of association::Datagrams: to the old process's side, and to the new one's.
   void hear_datagrams(Fd successor) { datagrams_.hear_successor(std::move(successor)); }
+  void let_go_of_datagrams() { datagrams_.let_go(); }
   void pass_datagrams(Fd predecessor) { datagrams_.pass_on(std::move(predecessor)); }
   /// There is no successor any more.
   void keep_flows() { give_ = nullptr; }
