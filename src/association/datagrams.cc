@@ -129,6 +129,7 @@ void Datagrams::take(const PassedDatagram& one, const std::shared_ptr<net::Datag
 void Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sharing) {
   index_ = index;
   sharing_ = sharing;
+  net::fragment_as_needed(socket.get());  // a predecessor that was killed may have left it otherwise
   ports_.push_back(std::make_shared<Port>(*this, loop_, std::move(socket)));
   net::spawn(serve(ports_.back()));
 }

@@ -93,28 +93,17 @@ void put_traffic(msghdr& header, std::span<std::uint8_t> room, const PacketOptio
   if (options.ttl) put_control(header, room, level, six ? IPV6_HOPLIMIT : IP_TTL, int{*options.ttl});
 }
 
-/// Linux knows no such wish of a single datagram: while this lives, its socket has it.
+/// Linux knows no such wish of a single datagram: while this lives, its socket has it. Never set back to what it was before: two processes
+/// may share the socket, and one would keep for ever what the other wished for a moment.
 class Unfragmented {
  public:
-  explicit Unfragmented(int fd) : fd_(fd), six_(socket_is_v6(fd)), discover_(get_int(fd, IPPROTO_IP, IP_MTU_DISCOVER)) {
-    if (six_) discover_six_ = get_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER);
-    if (six_) dont_fragment_ = get_int(fd, IPPROTO_IPV6, IPV6_DONTFRAG);
-    set_no_fragmentation(fd, true);
-  }
-  ~Unfragmented() {
-    set_int(fd_, IPPROTO_IP, IP_MTU_DISCOVER, discover_);
-    if (six_) set_int(fd_, IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover_six_);
-    if (six_) set_int(fd_, IPPROTO_IPV6, IPV6_DONTFRAG, dont_fragment_);
-  }
+  explicit Unfragmented(int fd) : fd_(fd) { set_no_fragmentation(fd, true); }
+  ~Unfragmented() { fragment_as_needed(fd_); }
   Unfragmented(const Unfragmented&) = delete;
   Unfragmented& operator=(const Unfragmented&) = delete;
 
  private:
   int fd_;
-  bool six_;
-  int discover_;
-  int discover_six_ = 0;
-  int dont_fragment_ = 0;
 };
 
 }  // namespace
@@ -137,6 +126,13 @@ void set_options(int fd, const DatagramOptions& options) {
     set_int(fd, IPPROTO_IP, IP_RECVERR, 1);
     if (six) set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
   }
+}
+
+void fragment_as_needed(int fd) {
+  set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT);
+  if (!socket_is_v6(fd)) return;
+  set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_WANT);
+  set_int(fd, IPPROTO_IPV6, IPV6_DONTFRAG, 0);
 }
 
 std::optional<std::uint8_t> tos_in_force(int fd) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <netinet/ip.h>
+
 #include <algorithm>
 
 #include "net/icmp_error.h"
@@ -124,6 +126,27 @@ TEST(Datagrams, WhatMustNotBeFragmentedIsRefusedAndTheNextPacketIsNot) {
     const auto outcome = world.sender.take_outcome();
     EXPECT_EQ(outcome.too_big, to->is_v6() ? 1u : 0u) << host;
     EXPECT_EQ(outcome.sent, to->is_v6() ? 1u : 2u) << host;
+  }
+}
+
+TEST(Datagrams, WhatAnotherProcessWishesForAMomentDoesNotStay) {
+  Sockets world;
+  const auto option = [](const DatagramSocket& socket, int level, int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    EXPECT_EQ(::getsockopt(socket.fd(), level, name, &value, &size), 0);
+    return value;
+  };
+  for (const auto* host : {"127.0.0.1:0", "[::1]:0"}) {
+    auto shared = world.open(host);
+    auto to = world.open(host);
+    set_options(shared->fd(), {.no_fragmentation = true});  // the other one's moment
+    world.sender.add(*shared, to->address(), 0, as_bytes("x"), {.no_fragmentation = true});
+    world.sender.flush();
+    EXPECT_EQ(option(*shared, IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_WANT) << host;
+    if (!shared->is_v6()) continue;
+    EXPECT_EQ(option(*shared, IPPROTO_IPV6, IPV6_MTU_DISCOVER), IPV6_PMTUDISC_WANT);
+    EXPECT_EQ(option(*shared, IPPROTO_IPV6, IPV6_DONTFRAG), 0);
   }
 }
 
