@@ -5,6 +5,8 @@
 #include <netinet/ip.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
 #include "net/icmp_error.h"
 
@@ -148,6 +150,30 @@ TEST(Datagrams, WhatAnotherProcessWishesForAMomentDoesNotStay) {
     EXPECT_EQ(option(*shared, IPPROTO_IPV6, IPV6_MTU_DISCOVER), IPV6_PMTUDISC_WANT);
     EXPECT_EQ(option(*shared, IPPROTO_IPV6, IPV6_DONTFRAG), 0);
   }
+}
+
+/// Whether an epoll of this process tells of the descriptor.
+bool is_watched(int fd) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fdinfo")) {
+    std::ifstream file(entry.path());
+    for (std::string word; file >> word;) {
+      int number = -1;
+      if (word == "tfd:" && file >> number && number == fd) return true;
+    }
+  }
+  return false;
+}
+
+TEST(Datagrams, WhatIsReadNoMoreWakesNobodyThoughItsSocketStays) {
+  Sockets world;
+  auto socket = world.open("127.0.0.1:0");
+  auto to = world.open("127.0.0.1:0");
+  EXPECT_TRUE(is_watched(socket->fd()));
+  socket->interest().fail({Code::internal, "a successor reads it"});
+  EXPECT_FALSE(is_watched(socket->fd()));
+  world.sender.add(*socket, to->address(), 0, as_bytes("x"));
+  world.sender.flush();
+  EXPECT_EQ(world.reader.read(*to).size(), 1u) << "it still sends";
 }
 
 TEST(Datagrams, WhatCannotLeaveIsCountedAndTakesNothingElseAlong) {

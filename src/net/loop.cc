@@ -208,6 +208,8 @@ void Interest::fail(Error error) {
   if (!error_) error_ = std::make_unique<Error>(std::move(error));
   if (reader_) wake(reader_);
   if (writer_) wake(writer_);
+  // Nobody waits any more, and the descriptor may stay open for long, here or in another process: its news would wake the loop for nothing.
+  loop_.forget(*this, std::exchange(fd_, -1));
 }
 
 bool Interest::Wait::await_ready() const noexcept {
