@@ -1,6 +1,9 @@
 #include "association/datagrams.h"
 
 #include <sys/random.h>
+#include <sys/socket.h>
+
+#include <cerrno>
 
 #include "association/association.h"
 
@@ -27,11 +30,27 @@ struct Datagrams::Port {
 
 /// From a successor. Outlives the worker's interest in it as a port does.
 struct Datagrams::Channel {
-  Channel(Datagrams& owner, net::Loop& on, Fd fd) : datagrams(&owner), loop(on), socket(on, std::move(fd)) {}
+  Channel(Datagrams& owner, net::Loop& loop, Fd fd) : datagrams(&owner), socket(std::move(fd)), interest(loop, socket.get()) {}
   Datagrams* datagrams;  ///< null: over
-  net::Loop& loop;
-  net::SeqPacket socket;
+  Fd socket;
+  net::Interest interest;
+  Bytes room = Bytes(limits::handover_message_max_bytes);
+  enum class Heard { message, nothing, end };
+  /// A message that does not fit is empty. It stands in `room` until the next call.
+  [[nodiscard]] Heard receive(ByteSpan& message);
 };
+
+Datagrams::Channel::Heard Datagrams::Channel::receive(ByteSpan& message) {
+  const auto got = ::recv(socket.get(), room.data(), room.size(), MSG_DONTWAIT | MSG_TRUNC);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+    if (errno == EAGAIN) interest.drained_read();
+    return Heard::nothing;
+  }
+  if (got <= 0) return Heard::end;
+  const auto size = static_cast<std::size_t>(got);
+  message = ByteSpan(room).first(size <= room.size() ? size : 0);
+  return Heard::message;
+}
 
 Datagrams::~Datagrams() {
   assert(associations_.empty());
@@ -47,7 +66,7 @@ void Datagrams::close_ports() {
   predecessor_.reset();
   if (!successor_) return;
   successor_->datagrams = nullptr;
-  successor_->socket.abort({Code::internal, "the port is closed"});
+  successor_->interest.fail({Code::internal, "the port is closed"});
   successor_.reset();
 }
 
@@ -69,18 +88,21 @@ void Datagrams::pass_on(Fd channel) { predecessor_ = std::make_unique<net::SeqPa
 
 net::Task<void> Datagrams::hear(std::shared_ptr<Channel> channel) {
   for (;;) {
-    auto message = co_await channel->socket.receive(limits::handover_message_max_bytes);
+    auto ready = co_await channel->interest.readable();
     if (channel->datagrams == nullptr) co_return;
-    if (!message) co_return channel->datagrams->let_go();
-    channel->datagrams->serve_passed(message->bytes);
-    co_await net::Yield{channel->loop};
+    ByteSpan message;
+    const auto heard = ready ? channel->receive(message) : Channel::Heard::end;
+    if (heard == Channel::Heard::end) co_return channel->datagrams->let_go();
+    if (heard == Channel::Heard::nothing) continue;
+    channel->datagrams->serve_passed(message);
+    co_await net::Yield{channel->interest.loop()};
     if (channel->datagrams == nullptr) co_return;
   }
 }
 
 void Datagrams::serve_passed(ByteSpan message) {
   std::vector<Association*> touched;
-  const bool whole = each_passed(message, [&](const PassedDatagram& one) {
+  const bool whole = !message.empty() && each_passed(message, [&](const PassedDatagram& one) {
     const auto at = std::ranges::find_if(ports_, [&](const auto& port) { return port->socket->address() == one.port; });
     if (at == ports_.end()) {
       counts_.drop(UdpDrop::no_association);
