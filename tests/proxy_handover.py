@@ -156,7 +156,10 @@ def killed():
                 second.kill()
                 for client in oldest:
                     check(is_reset(client.control), "an association behind a dead process ended as if all were well")
+                before = drops(proxy, "no_association")
+                newest.socket.sendto(v6_datagram(bytes(8), server.host, server.port, b"no such number"), newest.port)
                 exchange(newest, server, b"goes on")
+                wait_until(lambda: drops(proxy, "no_association") == before + 1 or None, "what a dead predecessor does not get is counted")
                 third.kill()
                 all_are_cut([], proxy)
             else:

@@ -125,9 +125,13 @@ void Datagrams::flush_passed() {
   if (passed_.empty()) return;
   if (predecessor_) {
     const auto sent = predecessor_->send_now(passed_);
-    if (!sent.value_or(false)) counts_.drop(UdpDrop::congested, passed_count_);
-    if (!sent && sent.error().code == Code::reset) predecessor_.reset();  // it has ended, and its associations with it
+    if (!sent && sent.error().code == Code::reset) {
+      predecessor_.reset();  // it has ended, and its associations with it
+    } else if (!sent.value_or(false)) {
+      counts_.drop(UdpDrop::congested, passed_count_);
+    }
   }
+  if (!predecessor_) counts_.drop(UdpDrop::no_association, passed_count_);
   passed_.clear();
   passed_count_ = 0;
 }
