@@ -69,6 +69,7 @@ Result<> Team::note(Listening::Kind kind, const SocketAddress& at, std::uint16_t
   Fd copy(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy) return fail(system_error(errno, "cannot copy a listening socket", at.text()));
   copies_.push_back({kind, at, index, std::move(copy)});
+  has_datagrams_ = has_datagrams_ || kind == Listening::Kind::datagrams;
   return {};
 }
 
@@ -236,6 +237,7 @@ void Team::hand_over(net::Loop& control, std::function<void(MovedFlows moved)> g
 
 Result<std::vector<Fd>> Team::hear_datagrams() {
   std::vector<Fd> given;
+  if (!has_datagrams_) return given;
   for (auto& member : members_) {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
@@ -248,6 +250,7 @@ Result<std::vector<Fd>> Team::hear_datagrams() {
 }
 
 void Team::let_go_of_datagrams() {
+  if (!has_datagrams_) return;
   for (auto& member : members_) {
     member.loop->post([worker = member.worker.get()] { worker->let_go_of_datagrams(); });
   }

@@ -38,8 +38,8 @@ class Team {
   void stop_accepting();
   /// `give` is called on `control`'s thread.
   void hand_over(net::Loop& control, std::function<void(MovedFlows moved)> give);
-  /// Each thread hears from now on what a successor passes on to its associations. Gives the successor's ends, by thread. Errors:
-  /// no_descriptors.
+  /// Each thread hears from now on what a successor passes on to its associations. Gives the successor's ends, by thread; none if there
+  /// is no UDP port. Errors: no_descriptors.
   [[nodiscard]] Result<std::vector<Fd>> hear_datagrams();
   /// After hand_over(): no successor is going to pass anything on.
   void let_go_of_datagrams();
@@ -77,6 +77,7 @@ class Team {
   net::Turns turns_ = net::Turns::batch;
   std::vector<Listening> inherited_;
   std::vector<Listening> copies_;
+  bool has_datagrams_ = false;  ///< there is a UDP port
 };
 
 }  // namespace epif::proxy
