@@ -77,7 +77,8 @@ bool leads_anew(ByteSpan messages) {
     rtmsg route{};
     if (message.type != RTM_NEWROUTE || message.body.size() < sizeof route) return true;
     std::memcpy(&route, message.body.data(), sizeof route);
-    found = route.rtm_type != RTN_LOCAL && route.rtm_type != RTN_BROADCAST && route.rtm_type != RTN_ANYCAST && route.rtm_type != RTN_MULTICAST;
+    found = route.rtm_type != RTN_LOCAL && route.rtm_type != RTN_BROADCAST && route.rtm_type != RTN_ANYCAST &&
+            route.rtm_type != RTN_MULTICAST;
     return !found;
   });
   return fits && found;

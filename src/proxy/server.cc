@@ -129,7 +129,8 @@ Result<> Server::prepare_secrets(Settings& settings) {
   shared_.warm = settings.warm;
   shared_.multipath = settings.multipath;
   shared_.trunking = settings.trunk;
-  if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens, settings.admin.empty() ? "" : settings.admin + ".mptcp", [this] {
+  const auto addresses = settings.admin.empty() ? std::string() : settings.admin + ".mptcp";
+  if (settings.multipath) paths_.emplace(*loop_, net::MptcpPaths::End::listens, addresses, [this] {
     if (team_) team_->renew_ready();
   });
   if (paths_ && settings.take_over) paths_->leave();  // the predecessor's as well, until it has stepped aside

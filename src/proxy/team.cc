@@ -257,7 +257,9 @@ void Team::let_go_of_datagrams() {
 }
 
 Result<> Team::pass_datagrams(std::size_t thread, Fd predecessor) {
-  if (thread >= members_.size() || !predecessor) return fail(Code::protocol, "a channel came for a thread that is not there", std::to_string(thread));
+  if (thread >= members_.size() || !predecessor) {
+    return fail(Code::protocol, "a channel came for a thread that is not there", std::to_string(thread));
+  }
   auto& member = members_[thread];
   // Before it reads its ports, if it can be.
   if (!member.thread.joinable()) {

@@ -14,8 +14,15 @@ std::string whose(const std::optional<Program>& owner) { return owner ? std::to_
 
 }  // namespace
 
-Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::shared_ptr<const Routes> routes, Pool pool, OnRefusal on_refusal)
-    : loop_(loop), settings_(settings), counts_(counts), routes_(std::move(routes)), pool_(std::move(pool)), on_refusal_(std::move(on_refusal)), replies_(settings.mark) {}
+Datagrams::Datagrams(net::Loop& loop, const Settings& settings, Stats& counts, std::shared_ptr<const Routes> routes, Pool pool,
+                     OnRefusal on_refusal)
+    : loop_(loop),
+      settings_(settings),
+      counts_(counts),
+      routes_(std::move(routes)),
+      pool_(std::move(pool)),
+      on_refusal_(std::move(on_refusal)),
+      replies_(settings.mark) {}
 
 void Datagrams::hear(std::vector<Fd> sockets) {
   for (auto& socket : sockets) {
