@@ -70,7 +70,7 @@ class Team {
     std::unique_ptr<net::Loop> loop;
     std::unique_ptr<Worker> worker;
     std::thread thread;
-    std::vector<net::Loop::Callback> unheard;  ///< each takes up an inherited socket
+    std::vector<net::Loop::Callback> unheard{};  ///< each takes up an inherited socket
   };
   std::vector<Member> members_;
   bool multipath_ = false;
