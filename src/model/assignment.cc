@@ -48,7 +48,6 @@ json::array print_aliases(const std::vector<ToldAlias>& list) {
     auto& alias = out.emplace_back(json::object{{"name", told.name}, {"address", told.address.text()}}).get_object();
     if (told.freed != 0) alias["freed"] = told.freed;
     if (told.until != std::chrono::sys_seconds{}) alias["until"] = told.until.time_since_epoch().count();
-    if (told.awaited) alias["awaited"] = true;
   }
   return out;
 }
@@ -94,8 +93,9 @@ Result<std::vector<ToldAlias>> read_aliases(const json::object& from) {
     const auto& told = item.as_object();
     const auto address = IpAddress::parse(text(told, "address"));
     if (!address) return fail(address.error());
-    out.push_back({text(told, "name"), *address, number(told, "freed"),
-                   std::chrono::sys_seconds(std::chrono::seconds(number<std::int64_t>(told, "until"))), boolean(told, "awaited")});
+    // Older programs wrote an end for what is awaited as well.
+    const std::chrono::seconds until(boolean(told, "awaited") ? 0 : number<std::int64_t>(told, "until"));
+    out.push_back({text(told, "name"), *address, number(told, "freed"), std::chrono::sys_seconds(until)});
   }
   return out;
 }

@@ -41,8 +41,7 @@ struct ToldAlias {
   std::string name;
   IpAddress address;
   std::uint64_t freed = 0;           ///< first generation in which no route has it; 0: one has
-  std::chrono::sys_seconds until{};  ///< freed: from then on it may be another name's at other nodes; zero: an older program's, awaited
-  bool awaited = false;              ///< freed: that generation is not in place yet, so `until` says nothing about this node
+  std::chrono::sys_seconds until{};  ///< freed: from then on it may be another name's; zero: that generation is not in place yet
   friend bool operator==(const ToldAlias&, const ToldAlias&) = default;
 };
 

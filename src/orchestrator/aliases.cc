@@ -37,16 +37,7 @@ std::string text(std::chrono::sys_seconds time) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
 }
 
-std::string free_again(const ToldAlias& told, const std::string& client) {
-  return told.awaited ? fmt::format("an hour after the agent of {} is back", client) : "at " + text(told.until);
-}
-
-/// An older program wrote no end.
-void await_older(ToldAlias& one, std::chrono::sys_seconds since) {
-  if (one.freed == 0 || one.until != std::chrono::sys_seconds{}) return;
-  one.until = since + absent_rest;
-  one.awaited = true;
-}
+bool is_awaited(const ToldAlias& told) { return told.freed != 0 && told.until == std::chrono::sys_seconds{}; }
 
 std::uint32_t spread(const std::string& name) {
   std::uint32_t hash = 2166136261u;  // FNV-1a
@@ -88,25 +79,16 @@ void note_aliases(const Assignment& assignment, std::uint64_t generation, std::u
     }
   }
   for (auto& one : aliases) {
-    const bool open = one.freed != 0 && (one.awaited || one.until == std::chrono::sys_seconds{});
-    if (!endpoint || !open || in_place < one.freed) continue;
-    one.until = now + alias_rest;
-    one.awaited = false;
+    if (endpoint && is_awaited(one) && in_place >= one.freed) one.until = now + alias_rest;
   }
-  note_aliases(assignment.node, std::move(aliases), generation, now, told);
+  if (!aliases.empty()) told[assignment.node] = {generation, std::move(aliases), assignment.role};
 }
 
-void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::uint64_t generation, std::chrono::sys_seconds now,
-                  ToldAliases& told) {
-  for (auto& one : aliases) await_older(one, now);
-  if (!aliases.empty()) told[node] = {generation, std::move(aliases)};
+void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::uint64_t generation, ToldAliases& told) {
+  if (!aliases.empty()) told[node] = {generation, std::move(aliases), {}};
 }
 
-bool rests(const ToldAlias& told, std::chrono::sys_seconds now) {
-  return told.freed != 0 && (told.awaited || told.until > now);
-}
-
-bool rests_everywhere(const ToldAlias& told, std::chrono::sys_seconds now) { return told.freed != 0 && told.until > now; }
+bool rests(const ToldAlias& told, std::chrono::sys_seconds now) { return told.freed != 0 && (is_awaited(told) || told.until > now); }
 
 std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use,
                                  std::chrono::sys_seconds now) {
@@ -117,8 +99,7 @@ std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string,
     if (used != in_use.end() && used->second == one.address) continue;
     if (one.freed == 0) {
       one.freed = before.generation + 1;
-      one.until = now + absent_rest;
-      one.awaited = true;
+      one.until = {};
     }
     (rests(one, now) ? next : rested).push_back(one);
   }
@@ -165,10 +146,11 @@ AliasBook::AliasBook(const std::optional<Cidr>& range, ToldAliases told, const R
         continue;
       }
       earlier_[one.name].push_back(one.address);
-      if (rests_everywhere(one, now)) {
+      if (rests(one, now)) {
         auto& rest = resting_[one.address];
         rest.end = std::max(rest.end, one.until);
         rest.names.insert(one.name);
+        if (is_awaited(one)) rest.awaited.insert(node);
       } else {
         auto& since = rested_[one.address];
         since = std::max(since, one.until);
@@ -198,7 +180,7 @@ const ToldAlias* AliasBook::other_at(const AliasWish& wish, const IpAddress& ali
 }
 
 bool AliasBook::may_have(const AliasWish& wish, const IpAddress& alias) const {
-  if (taken_.contains(alias) || other_at(wish, alias) != nullptr) return false;
+  if (taken_.contains(alias)) return false;
   const auto rest = resting_.find(alias);
   return rest == resting_.end() || (rest->second.names.size() == 1 && rest->second.names.contains(wish.hostname));
 }
@@ -226,20 +208,29 @@ std::optional<IpAddress> AliasBook::choose(const AliasWish& wish) {
   return longest;
 }
 
+std::string AliasBook::after_return(const std::string& node) const {
+  const bool is_node = told_.at(node).role == Role::endpoint;
+  return is_node ? fmt::format("an hour after the agent of {} is back", node)
+                 : fmt::format("an hour after {} is a node again and its agent is back", node);
+}
+
+std::string AliasBook::free_again(const ToldAlias& told, const std::string& node) const {
+  return is_awaited(told) ? after_return(node) : "at " + text(told.until);
+}
+
 Error AliasBook::used_up(const AliasWish& wish) const {
   std::uint64_t rest = 0;
-  std::string when;
-  auto soonest = std::chrono::sys_seconds::max();
-  for (const auto& [alias, since] : rested_) {
-    if (taken_.contains(alias) || resting_.contains(alias)) continue;
-    ++rest;  // nobody may have it here, or it would have been given
-    when = free_again(*other_at(wish, alias), wish.client);
-  }
+  const Rest* first = nullptr;
   for (const auto& [alias, resting] : resting_) {
     if (taken_.contains(alias)) continue;
     ++rest;
-    soonest = std::min(soonest, resting.end);
-    when = fmt::format("at {} at the latest", text(soonest));
+    const auto key = [](const Rest& one) { return std::pair(one.awaited.size(), one.end); };
+    if (first == nullptr || key(resting) < key(*first)) first = &resting;
+  }
+  std::string when;
+  if (first != nullptr && first->awaited.empty()) when = fmt::format("at {} at the latest", text(first->end));
+  if (first != nullptr) {
+    for (const auto& node : first->awaited) when += (when.empty() ? "" : " and ") + after_return(node);
   }
   const auto used = size() - std::min(rest, size());
   return {Code::limit, fmt::format("no alias is left for {}", wish.hostname), "flow " + wish.flow,
@@ -268,7 +259,7 @@ Result<> AliasBook::check_room(const AliasWish& wish) const {
   for (const auto& one : told_at(wish.client)) {
     const bool resting = rests(one, now_);
     if (one.freed == 0 || resting) ++known;
-    if (resting && (first == nullptr || std::pair(one.awaited, one.until) < std::pair(first->awaited, first->until))) first = &one;
+    if (resting && (first == nullptr || std::pair(is_awaited(one), one.until) < std::pair(is_awaited(*first), first->until))) first = &one;
   }
   if (known < told_aliases_max) return {};
   return fail(Code::limit, fmt::format("no alias is left at {} for {}", wish.client, wish.hostname), "flow " + wish.flow,

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/limits.h"
 #include "model/assignment.h"
 #include "model/resource.h"
 
@@ -21,11 +20,9 @@ namespace epif::orchestrator {
 [[nodiscard]] Result<Cidr> parse_alias_range(std::string_view text);
 
 /// So long an address that was a name's rests once its node's redirector does not answer it any more, before it may be another
-/// name's: programs keep answers for their lifetime, and some for longer.
+/// name's at any node: programs keep answers for their lifetime, and some for longer. Until that node's agent has put this in place
+/// the rest has no end: its redirector goes on answering, also with what has expired, and not only its own programs.
 inline constexpr std::chrono::seconds alias_rest = std::chrono::hours(1);
-/// So long where that node's agent says nothing: by then the last route that its redirector may have has expired. At the node itself
-/// it rests on, since a redirector goes on answering with what has expired.
-inline constexpr std::chrono::seconds absent_rest = std::chrono::seconds(limits::route_expiry_s) + alias_rest;
 /// So many of each node are in use or rest. What would be one more is not given there: forgetting one would end its rest.
 inline constexpr std::size_t told_aliases_max = 4'096;
 /// Of the aliases that have rested, so many of each node are remembered, so as to give others first.
@@ -35,21 +32,19 @@ inline constexpr std::size_t rested_aliases_kept = 256;
 struct Told {
   std::uint64_t generation = 0;
   std::vector<ToldAlias> aliases;
+  std::optional<Role> role{};  ///< none: it was removed, or another version wrote the Assignment
 };
 using ToldAliases = std::map<std::string, Told>;  ///< by node
 
 /// Adds what a node's assignment holds. Where `in_place`, the generation that its agent reports, has no route to an alias any
-/// more, the last hour of its rest begins: not at a proxy, whose agent says nothing of a redirector that it once ran.
+/// more, alias_rest begins: not at a proxy, whose agent says nothing of a redirector that it once ran.
 void note_aliases(const Assignment& assignment, std::uint64_t generation, std::uint64_t in_place, std::chrono::sys_seconds now,
                   const std::optional<Cidr>& range, ToldAliases& told);
 /// The same where nothing is known but what was told, as of a node that was removed: its machine runs on, and may be added again.
-void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::uint64_t generation, std::chrono::sys_seconds now,
-                  ToldAliases& told);
+void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::uint64_t generation, ToldAliases& told);
 
-/// Its node's programs may have it cached, and no route has it.
+/// Its node's programs may have it cached, and no route has it: it is to be no other name's at any node.
 [[nodiscard]] bool rests(const ToldAlias& told, std::chrono::sys_seconds now);
-/// It is to be no other name's at any node: its own may be away, and its machine another node by now.
-[[nodiscard]] bool rests_everywhere(const ToldAlias& told, std::chrono::sys_seconds now);
 
 /// What stands in the node's next Assignment: those that its routes have by now (name -> alias), and of `before` those that rest or have
 /// rested. Sorted.
@@ -73,7 +68,7 @@ struct AliasWish {
 
 /// Gives out the addresses of a range: what a program has cached must not mean another node. A name that had one keeps it, or gets it
 /// again; a new one gets one by its spelling that nobody is known to have had; where there is none left, the one that has rested longest.
-/// Whether a name gets one does not depend on the order of those that ask, as long as every agent is there.
+/// Whether a name gets one does not depend on the order of those that ask.
 class AliasBook {
  public:
   /// `range`: IPv4. It stays ours wherever machines are, since programs may have been told any of it: the address of a machine of
@@ -93,7 +88,8 @@ class AliasBook {
  private:
   struct Rest {
     std::set<std::string> names;
-    std::chrono::sys_seconds end{};
+    std::set<std::string> awaited;   ///< nodes whose agents are to put its end in place
+    std::chrono::sys_seconds end{};  ///< unless one is awaited
   };
   struct Taken {
     std::vector<std::string> names;
@@ -107,6 +103,9 @@ class AliasBook {
   [[nodiscard]] bool knows(const AliasWish& wish, const IpAddress& alias) const;
   [[nodiscard]] Result<> check_room(const AliasWish& wish) const;
   [[nodiscard]] Error used_up(const AliasWish& wish) const;
+  /// When an alias of this node is free that waits for its agent.
+  [[nodiscard]] std::string after_return(const std::string& node) const;
+  [[nodiscard]] std::string free_again(const ToldAlias& told, const std::string& node) const;
   [[nodiscard]] const std::vector<ToldAlias>& told_at(const std::string& client) const;
   /// As which other name it rests at the client; null if as none.
   [[nodiscard]] const ToldAlias* other_at(const AliasWish& wish, const IpAddress& alias) const;

@@ -11,7 +11,7 @@ const ResourceSet nobody;
 constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
 
 IpAddress at(std::string_view text) { return *IpAddress::parse(text); }
-ToldAliases told(std::vector<ToldAlias> aliases) { return {{"umc/modality", {4, std::move(aliases)}}}; }
+ToldAliases told(std::vector<ToldAlias> aliases) { return {{"umc/modality", {4, std::move(aliases), Role::endpoint}}}; }
 /// What one client after another is given.
 struct Book : AliasBook {
   using AliasBook::AliasBook;
@@ -86,7 +86,7 @@ TEST(Aliases, a_machines_address_is_never_given_but_the_range_stays_and_names_ke
 TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_to_be_given) {
   const auto small = Cidr::parse("10.9.0.0/29").value();  // six to give
   const auto hour = std::chrono::hours(1);
-  const std::vector<ToldAlias> all{{"a", at("10.9.0.1"), 3, now - 2 * hour}, {"b", at("10.9.0.2"), 4, now + absent_rest, true},
+  const std::vector<ToldAlias> all{{"a", at("10.9.0.1"), 3, now - 2 * hour}, {"b", at("10.9.0.2"), 4},
                                    {"c", at("10.9.0.3"), 4, now + hour},     {"d", at("10.9.0.4")},
                                    {"e", at("10.9.0.5"), 2, now - 3 * hour}};
   EXPECT_EQ(book(told(all), small).take("b")->text(), "10.9.0.2") << "its own, which programs know as its";
@@ -98,7 +98,7 @@ TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_
   EXPECT_FALSE(next.take("none left")) << "what rests or is in use is nobody's";
   // What another client may have cached counts as well.
   auto others = told({{"a", at("10.9.0.1"), 3, now - 2 * hour}});
-  others["umc/other"] = {9, {{"a", at("10.9.0.1"), 9, now + absent_rest, true}}};
+  others["umc/other"] = {9, {{"a", at("10.9.0.1"), 9}}};
   auto spread = book(others, Cidr::parse("10.9.0.0/30").value());
   EXPECT_EQ(spread.take("x")->text(), "10.9.0.2");
   EXPECT_FALSE(spread.take("y"));
@@ -107,7 +107,7 @@ TEST(Aliases, an_address_that_may_be_cached_is_no_other_names_and_then_the_last_
 TEST(Aliases, whoever_gets_none_hears_until_when_and_takes_none_from_others) {
   const auto small = Cidr::parse("10.9.0.0/29").value();
   const std::vector<ToldAlias> all{{"a", at("10.9.0.1")},
-                                   {"b", at("10.9.0.2"), 4, now + absent_rest, true},
+                                   {"b", at("10.9.0.2"), 4},
                                    {"c", at("10.9.0.3"), 4, now + std::chrono::minutes(50)},
                                    {"d", at("10.9.0.4"), 4, now + std::chrono::minutes(30)}};
   auto next = book(told(all), small);
@@ -124,7 +124,7 @@ TEST(Aliases, whoever_gets_none_hears_until_when_and_takes_none_from_others) {
 
 TEST(Aliases, who_gets_one_does_not_depend_on_the_order) {
   // `b` rests as its own, and had another one that all may have: it leaves that to `x`.
-  const std::vector<ToldAlias> all{{"b", at("10.9.0.1"), 2, now - alias_rest}, {"b", at("10.9.0.2"), 4, now + absent_rest, true}};
+  const std::vector<ToldAlias> all{{"b", at("10.9.0.1"), 2, now - alias_rest}, {"b", at("10.9.0.2"), 4}};
   for (const bool b_first : {true, false}) {
     auto next = book(told(all), Cidr::parse("10.9.0.0/30").value());
     EXPECT_TRUE(next.take(b_first ? "b" : "x"));
@@ -143,7 +143,7 @@ TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_lo
     return known.at("umc/modality");
   };
   assignment.aliases = told_next(note(4, 4, now), {{"a", at("198.18.0.1")}}, now);
-  EXPECT_EQ(assignment.aliases, (std::vector<ToldAlias>{{"a", at("198.18.0.1")}, {"b", at("198.18.0.2"), 5, now + absent_rest, true}}));
+  EXPECT_EQ(assignment.aliases, (std::vector<ToldAlias>{{"a", at("198.18.0.1")}, {"b", at("198.18.0.2"), 5}}));
   // However late: the agent was away, and its redirector went on to answer.
   const auto late = now + std::chrono::hours(48);
   EXPECT_TRUE(rests(note(5, 4, late).aliases[1], late));
@@ -152,52 +152,60 @@ TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_lo
   EXPECT_EQ(assignment.aliases[1], (ToldAlias{"b", at("198.18.0.2"), 5, late + alias_rest}));
   EXPECT_TRUE(rests(assignment.aliases[1], late + std::chrono::minutes(59)));
   EXPECT_FALSE(rests(assignment.aliases[1], late + alias_rest));
-  const std::vector<ToldAlias> again{{"a", at("198.18.0.1"), 7, late + absent_rest, true}, {"b", at("198.18.0.2")}};
+  const std::vector<ToldAlias> again{{"a", at("198.18.0.1"), 7}, {"b", at("198.18.0.2")}};
   EXPECT_EQ(told_next(note(6, 6, late), {{"b", at("198.18.0.2")}}, late), again);
 }
 
-TEST(Aliases, what_an_absent_node_was_told_is_free_for_others_once_its_routes_have_expired_and_rests_there) {
+TEST(Aliases, what_an_absent_node_was_told_is_no_other_names_anywhere_until_its_agent_is_back) {
   const auto small = Cidr::parse("10.9.0.0/30").value();
-  auto known = told({{"old", at("10.9.0.1"), 4, now + absent_rest, true}});
-  known["umc/other"] = {2, {{"a", at("10.9.0.2")}}};
+  auto known = told({{"old", at("10.9.0.1"), 4}});
+  known["umc/other"] = {2, {{"a", at("10.9.0.2")}}, Role::endpoint};
+  const auto years = now + std::chrono::years(10);
   const auto at_time = [&](std::chrono::sys_seconds when) { return Book(small, known, nobody, when); };
-  const std::vector<AliasWish> there{{"send", "umc/modality", "new"}}, elsewhere{{"send", "umc/other", "new"}};
-  EXPECT_GE(absent_rest, std::chrono::seconds(limits::route_expiry_s) + alias_rest);
-  EXPECT_EQ(at_time(now + absent_rest - std::chrono::seconds(1)).refusal(elsewhere),
-            "flow send: no alias is left for new: of the 2 addresses of 10.9.0.0/30, 1 are in use and 1 rest; "
-            "run the orchestrator with a wider --alias-range, or wait: one is free at 2026-11-19T12:06:40Z at the latest");
-  auto later = at_time(now + absent_rest);
-  EXPECT_EQ(later.refusal(there),
-            "flow send: no alias is left for new: of the 2 addresses of 10.9.0.0/30, 1 are in use and 1 rest; "
-            "run the orchestrator with a wider --alias-range, or wait: one is free an hour after the agent of umc/modality is back");
-  EXPECT_EQ(later.refusal(elsewhere), "");
-  EXPECT_EQ(later.given("new")->text(), "10.9.0.1");
-  EXPECT_EQ(later.refusal(there),
-            "flow send: new has the alias 10.9.0.1: programs of umc/modality may still have that for old; "
-            "wait: it is free there an hour after the agent of umc/modality is back");
-  EXPECT_EQ(at_time(now + absent_rest).refusal({{"send", "umc/modality", "old"}}), "") << "its own";
-  EXPECT_TRUE(rests(known.at("umc/modality").aliases[0], now + std::chrono::years(1)));
+  const std::string no_alias = "flow send: no alias is left for new: of the 2 addresses of 10.9.0.0/30, 1 are in use and 1 rest; "
+                               "run the orchestrator with a wider --alias-range, or wait: one is free ";
+  for (const auto* client : {"umc/modality", "umc/other", "umc/third"}) {
+    EXPECT_EQ(at_time(years).refusal({{"send", client, "new"}}), no_alias + "an hour after the agent of umc/modality is back") << client;
+    EXPECT_EQ(at_time(years).refusal({{"send", client, "old"}}), "") << "its own";
+  }
+  known["umc/removed"] = {7, {{"old", at("10.9.0.1"), 7}}};
+  const std::string both = "the agent of umc/modality is back and an hour after umc/removed is a node again and its agent is back";
+  EXPECT_EQ(at_time(years).refusal({{"send", "umc/other", "new"}}), no_alias + "an hour after " + both);
+  known["umc/modality"].aliases[0].until = years - alias_rest;
+  known["umc/removed"].aliases[0].until = years;
+  auto last = at_time(years - std::chrono::seconds(1));
+  EXPECT_EQ(last.refusal({{"send", "umc/other", "new"}}), no_alias + "at 2036-11-17T21:18:40Z at the latest");
+  EXPECT_EQ(at_time(years).refusal({{"send", "umc/other", "new"}}), "");
 }
 
-TEST(Aliases, what_an_older_program_left_without_an_end_gets_one) {
+TEST(Aliases, what_another_version_told_two_names_leads_to_one_at_each_client) {
+  auto known = told({{"old", at("10.9.0.1"), 4}});
+  known["umc/other"] = {2, {{"new", at("10.9.0.1")}}, Role::endpoint};
+  auto both = book(known, Cidr::parse("10.9.0.0/30").value());
+  EXPECT_EQ(both.refusal({{"send", "umc/other", "new"}}), "");
+  EXPECT_EQ(both.refusal({{"send", "umc/modality", "new"}}),
+            "flow send: new has the alias 10.9.0.1: programs of umc/modality may still have that for old; "
+            "wait: it is free there an hour after the agent of umc/modality is back");
+}
+
+TEST(Aliases, what_a_node_was_told_is_awaited_until_its_agent_reports) {
   Assignment assignment;
   assignment.node = "umc/modality";
   assignment.aliases = {{"a", at("198.18.0.1"), 5}, {"b", at("198.18.0.2"), 5, now}};
   ToldAliases known;
   note_aliases(assignment, 5, 4, now, range, known);
-  const std::vector<ToldAlias> with_end{{"a", at("198.18.0.1"), 5, now + absent_rest, true}, {"b", at("198.18.0.2"), 5, now}};
-  EXPECT_EQ(known.at("umc/modality").aliases, with_end);
-  note_aliases("umc/modality", {{"a", at("198.18.0.1"), 5}}, 5, now, known);
-  EXPECT_EQ(known.at("umc/modality").aliases[0], with_end[0]);
+  EXPECT_EQ(known.at("umc/modality").aliases, assignment.aliases);
+  EXPECT_EQ(told_next(known.at("umc/modality"), {}, now), assignment.aliases);
+  note_aliases("umc/modality", assignment.aliases, 5, known);
+  EXPECT_EQ(known.at("umc/modality").aliases, assignment.aliases);
 }
 
 TEST(Aliases, a_client_that_remembers_all_it_can_gets_no_more_and_forgets_none) {
   std::vector<ToldAlias> all;
   for (std::size_t i = 0; i < told_aliases_max; ++i) {
-    all.push_back({fmt::format("node-{}", i), at(fmt::format("198.18.{}.{}", i / 256, i % 256)), 4, now + absent_rest, true});
+    all.push_back({fmt::format("node-{}", i), at(fmt::format("198.18.{}.{}", i / 256, i % 256)), 4});
   }
   all.front().until = now + alias_rest;
-  all.front().awaited = false;
   const auto known = told(all);
   auto next = book(known);
   EXPECT_EQ(next.refusal({{"send", "umc/modality", "new"}}),

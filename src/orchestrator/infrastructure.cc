@@ -50,7 +50,7 @@ class Pass {
       if (!named && !record.spec.contains("\"nginx\":")) continue;
       const auto before = parse_assignment(record.spec);
       if (!before) {
-        note_aliases(name, parse_aliases(record.spec), record.generation, second_, told_);
+        note_aliases(name, parse_aliases(record.spec), record.generation, told_);
         continue;
       }
       note_nginx_ports(*before, nginx_ports_);

@@ -219,7 +219,7 @@ TEST(Installation, a_named_node_has_an_alias_at_the_client_and_its_own_address_a
 TEST(Installation, a_name_without_an_alias_is_refused_and_one_of_several_nodes_means_their_own_addresses) {
   const auto range = Cidr::parse("198.18.0.0/30").value();
   World world(application("push"), [](ResourceSet& all) { all.nodes.at("research/pacs").hostname = "pacs.research"; });
-  const ToldAliases told{{"umc/modality", {4, {{"a", *IpAddress::parse("198.18.0.1")}, {"b", *IpAddress::parse("198.18.0.2"), 4, now + absent_rest, true}}}}};
+  const ToldAliases told{{"umc/modality", {4, {{"a", *IpAddress::parse("198.18.0.1")}, {"b", *IpAddress::parse("198.18.0.2"), 4}}}}};
   auto judged = world.judgement;
   const auto names = give_aliases(judged, world.resources, {"app"}, {range, told, world.resources, now});
   EXPECT_TRUE(names.empty());
@@ -253,7 +253,7 @@ TEST(Installation, an_alias_that_is_given_back_is_refused_while_it_rests_whateve
     const std::map<std::string, std::string> stopped{{"app", "it was stopped"}};
     const auto then = world.install(stopped, {}, other, note(first, 1, 1));
     EXPECT_THAT(refused(then), HasSubstr("pacs.research had this address"));
-    EXPECT_EQ(then.at("umc/modality").aliases, (std::vector<ToldAlias>{{"pacs.research", alias, 2, now + absent_rest, true}}));
+    EXPECT_EQ(then.at("umc/modality").aliases, (std::vector<ToldAlias>{{"pacs.research", alias, 2}}));
     const auto away = world.install(stopped, {}, other, note(then, 2, 1), now + std::chrono::hours(9));
     EXPECT_EQ(refused(away), refused(then)) << "its agent was away";
     const auto told = note(then, 2, 2);
