@@ -90,17 +90,16 @@ void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::
 
 bool rests(const ToldAlias& told, std::chrono::sys_seconds now) { return told.freed != 0 && (is_awaited(told) || told.until > now); }
 
-std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use,
+std::vector<ToldAlias> told_next(const Told& before, std::optional<Role> role, const std::map<std::string, IpAddress>& in_use,
                                  std::chrono::sys_seconds now) {
+  const bool becomes_endpoint = role == Role::endpoint && before.role != Role::endpoint;
   std::vector<ToldAlias> next, rested;
   for (const auto& [name, address] : in_use) next.push_back({name, address});
   for (auto one : before.aliases) {
     const auto used = in_use.find(one.name);
     if (used != in_use.end() && used->second == one.address) continue;
-    if (one.freed == 0) {
-      one.freed = before.generation + 1;
-      one.until = {};
-    }
+    if (one.freed == 0) one.until = {};
+    if (one.freed == 0 || (becomes_endpoint && is_awaited(one))) one.freed = before.generation + 1;
     (rests(one, now) ? next : rested).push_back(one);
   }
   std::ranges::sort(rested, std::ranges::greater{}, &ToldAlias::until);

@@ -46,9 +46,10 @@ void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::
 /// Its node's programs may have it cached, and no route has it: it is to be no other name's at any node.
 [[nodiscard]] bool rests(const ToldAlias& told, std::chrono::sys_seconds now);
 
-/// What stands in the node's next Assignment: those that its routes have by now (name -> alias), and of `before` those that rest or have
-/// rested. Sorted.
-[[nodiscard]] std::vector<ToldAlias> told_next(const Told& before, const std::map<std::string, IpAddress>& in_use,
+/// What stands in the node's next Assignment, of this role, or in its Removal: those that its routes have by now (name -> alias), and of
+/// `before` those that rest or have rested. Where it becomes an endpoint, what is awaited is so from this Assignment on: a report of
+/// before may be a proxy's. Sorted.
+[[nodiscard]] std::vector<ToldAlias> told_next(const Told& before, std::optional<Role> role, const std::map<std::string, IpAddress>& in_use,
                                                std::chrono::sys_seconds now);
 
 /// What the node's table refuses: each that rests by itself. Inside of a wider refusal, this makes the redirector stop to answer the name

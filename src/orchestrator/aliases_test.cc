@@ -8,6 +8,7 @@ namespace {
 
 const Cidr range = *Cidr::parse("198.18.0.0/15");
 const ResourceSet nobody;
+constexpr auto endpoint = Role::endpoint;
 constexpr std::chrono::sys_seconds now{std::chrono::seconds(1'795'000'000)};
 
 IpAddress at(std::string_view text) { return *IpAddress::parse(text); }
@@ -142,18 +143,18 @@ TEST(Aliases, a_rest_begins_when_the_agent_has_put_the_end_in_place_and_lasts_lo
     note_aliases(assignment, generation, in_place, when, range, known);
     return known.at("umc/modality");
   };
-  assignment.aliases = told_next(note(4, 4, now), {{"a", at("198.18.0.1")}}, now);
+  assignment.aliases = told_next(note(4, 4, now), endpoint, {{"a", at("198.18.0.1")}}, now);
   EXPECT_EQ(assignment.aliases, (std::vector<ToldAlias>{{"a", at("198.18.0.1")}, {"b", at("198.18.0.2"), 5}}));
   // However late: the agent was away, and its redirector went on to answer.
   const auto late = now + std::chrono::hours(48);
   EXPECT_TRUE(rests(note(5, 4, late).aliases[1], late));
-  EXPECT_EQ(told_next(note(5, 4, late), {{"a", at("198.18.0.1")}}, late), assignment.aliases);
-  assignment.aliases = told_next(note(5, 5, late), {{"a", at("198.18.0.1")}}, late);
+  EXPECT_EQ(told_next(note(5, 4, late), endpoint, {{"a", at("198.18.0.1")}}, late), assignment.aliases);
+  assignment.aliases = told_next(note(5, 5, late), endpoint, {{"a", at("198.18.0.1")}}, late);
   EXPECT_EQ(assignment.aliases[1], (ToldAlias{"b", at("198.18.0.2"), 5, late + alias_rest}));
   EXPECT_TRUE(rests(assignment.aliases[1], late + std::chrono::minutes(59)));
   EXPECT_FALSE(rests(assignment.aliases[1], late + alias_rest));
   const std::vector<ToldAlias> again{{"a", at("198.18.0.1"), 7}, {"b", at("198.18.0.2")}};
-  EXPECT_EQ(told_next(note(6, 6, late), {{"b", at("198.18.0.2")}}, late), again);
+  EXPECT_EQ(told_next(note(6, 6, late), endpoint, {{"b", at("198.18.0.2")}}, late), again);
 }
 
 TEST(Aliases, what_an_absent_node_was_told_is_no_other_names_anywhere_until_its_agent_is_back) {
@@ -195,9 +196,34 @@ TEST(Aliases, what_a_node_was_told_is_awaited_until_its_agent_reports) {
   ToldAliases known;
   note_aliases(assignment, 5, 4, now, range, known);
   EXPECT_EQ(known.at("umc/modality").aliases, assignment.aliases);
-  EXPECT_EQ(told_next(known.at("umc/modality"), {}, now), assignment.aliases);
+  EXPECT_EQ(told_next(known.at("umc/modality"), endpoint, {}, now), assignment.aliases);
   note_aliases("umc/modality", assignment.aliases, 5, known);
   EXPECT_EQ(known.at("umc/modality").aliases, assignment.aliases);
+}
+
+TEST(Aliases, what_was_told_before_a_proxy_had_the_nodes_name_is_awaited_anew) {
+  Assignment assignment;
+  assignment.node = "umc/modality";
+  assignment.aliases = {{"a", at("198.18.0.1")}};
+  std::uint64_t generation = 4;
+  /// The next Assignment, where the agent reports each.
+  const auto next = [&](std::optional<Role> role) {
+    ToldAliases known;
+    note_aliases(assignment, generation, generation, now, range, known);
+    assignment.aliases = told_next(known.at("umc/modality"), role, {}, now);
+    assignment.role = role.value_or(endpoint);
+    ++generation;
+    return assignment.aliases.at(0);
+  };
+  EXPECT_EQ(next(Role::proxy), (ToldAlias{"a", at("198.18.0.1"), 5}));
+  EXPECT_EQ(next(Role::proxy), (ToldAlias{"a", at("198.18.0.1"), 5})) << "nothing to say anew";
+  EXPECT_EQ(next(Role::endpoint), (ToldAlias{"a", at("198.18.0.1"), 7})) << "the proxy's report of 6 says nothing of the redirector";
+  EXPECT_EQ(next(Role::endpoint), (ToldAlias{"a", at("198.18.0.1"), 7, now + alias_rest}));
+
+  ToldAliases removed;
+  note_aliases("umc/modality", {{"a", at("198.18.0.1"), 5}, {"b", at("198.18.0.2"), 5, now}}, 6, removed);
+  const std::vector<ToldAlias> again{{"a", at("198.18.0.1"), 7}, {"b", at("198.18.0.2"), 5, now}};
+  EXPECT_EQ(told_next(removed.at("umc/modality"), endpoint, {}, now), again);
 }
 
 TEST(Aliases, a_client_that_remembers_all_it_can_gets_no_more_and_forgets_none) {
@@ -214,7 +240,7 @@ TEST(Aliases, a_client_that_remembers_all_it_can_gets_no_more_and_forgets_none) 
   EXPECT_TRUE(next.take("node-7"));
   EXPECT_EQ(next.refusal({{"send", "umc/other", "new"}}), "");
   EXPECT_FALSE(next.take("new")) << "at another client it has one";
-  EXPECT_EQ(told_next(known.at("umc/modality"), {}, now + std::chrono::years(1)).size(), told_aliases_max);
+  EXPECT_EQ(told_next(known.at("umc/modality"), endpoint, {}, now + std::chrono::years(1)).size(), told_aliases_max);
   all.pop_back();
   const auto less = told(all);
   auto room = book(less);
@@ -229,7 +255,7 @@ TEST(Aliases, of_those_that_have_rested_the_newest_are_remembered) {
   for (int i = 0; i < 300; ++i) {
     before.aliases.push_back({fmt::format("node-{}", i), at(fmt::format("198.18.{}.1", i % 256)), 3, now - std::chrono::hours(i)});
   }
-  const auto next = told_next(before, {}, now);
+  const auto next = told_next(before, endpoint, {}, now);
   EXPECT_EQ(next.size(), rested_aliases_kept);
   EXPECT_TRUE(std::ranges::all_of(next, [](const auto& one) { return one.until > now - std::chrono::hours(256); }));
 }

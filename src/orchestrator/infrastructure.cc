@@ -110,8 +110,12 @@ class Pass {
       if (assignments_.contains(name)) continue;
       const auto removal = parse_removal(record.spec);
       // An agent that is away needs the proof when it comes back; without a valid certificate it cannot come back.
-      if (!removal) put(assignment_kind, name, print(Removal{name, world_.revision, second_, told_next(told_[name], {}, second_)}), world_.assignments);
-      else if (second_ - removal->at > std::chrono::days(limits::certificate_valid_days)) remove(assignment_kind, name);
+      if (!removal) {
+        const Removal note{name, world_.revision, second_, told_next(told_[name], {}, {}, second_)};
+        put(assignment_kind, name, print(note), world_.assignments);
+      } else if (second_ - removal->at > std::chrono::days(limits::certificate_valid_days)) {
+        remove(assignment_kind, name);
+      }
     }
   }
 

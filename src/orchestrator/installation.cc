@@ -125,7 +125,8 @@ class Tables {
 
   void remember_aliases(Assignment& assignment) {
     const auto told = input_.aliases.find(assignment.node);
-    assignment.aliases = told_next(told == input_.aliases.end() ? Told{} : told->second, aliases_in_use_[assignment.node], input_.now);
+    const auto before = told == input_.aliases.end() ? Told{} : told->second;
+    assignment.aliases = told_next(before, assignment.role, aliases_in_use_[assignment.node], input_.now);
     if (assignment.role == Role::proxy) return;  // remembered for when it is a node again
     auto& refusals = assignment.routes.refusals;
     std::ranges::move(resting_refusals(assignment.aliases, input_.alias_range, input_.now), std::back_inserter(refusals));
