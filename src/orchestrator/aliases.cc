@@ -287,20 +287,35 @@ Result<> AliasBook::take(const AliasWish& wish, Taken& taken) {
   return {};
 }
 
-Result<> AliasBook::take(const std::vector<AliasWish>& wishes) {
-  Taken taken;
+Result<> AliasBook::take(const std::vector<AliasWish>& wishes, Taken& taken) {
   for (const auto& wish : wishes) {
-    auto done = take(wish, taken);
-    if (done) continue;
-    for (const auto& hostname : taken.names) {
-      taken_.erase(given_.at(hostname));
-      given_.erase(hostname);
-      all_known_ = false;
-    }
-    for (const auto& [client, hostname] : taken.added) added_[client].erase(hostname);
-    return done;
+    if (auto done = take(wish, taken); !done) return done;
   }
   return {};
+}
+
+void AliasBook::give_back(const Taken& taken) {
+  for (const auto& hostname : taken.names) {
+    const auto alias = given_.at(hostname);
+    if (!resting_.contains(alias) && !rested_.contains(alias)) all_known_ = false;
+    taken_.erase(alias);
+    given_.erase(hostname);
+  }
+  for (const auto& [client, hostname] : taken.added) added_[client].erase(hostname);
+}
+
+Result<> AliasBook::take(const std::vector<AliasWish>& wishes) {
+  Taken taken;
+  auto done = take(wishes, taken);
+  if (!done) give_back(taken);
+  return done;
+}
+
+Result<> AliasBook::check(const std::vector<AliasWish>& wishes) {
+  Taken taken;
+  auto done = take(wishes, taken);
+  give_back(taken);
+  return done;
 }
 
 std::optional<IpAddress> AliasBook::given(const std::string& hostname) const {

@@ -82,6 +82,8 @@ class AliasBook {
   /// All of them or none; only with a range, and for no ambiguous name. Errors: limit, where all of the range is in use or rests, the
   /// client has told_aliases_max, or the name's alias rests there as another's; it says until when.
   [[nodiscard]] Result<> take(const std::vector<AliasWish>& wishes);
+  /// Whether take() would give them now. Errors: as there.
+  [[nodiscard]] Result<> check(const std::vector<AliasWish>& wishes);
   /// Errors: limit, as long as a machine's own address rests at the client as a name's.
   [[nodiscard]] Result<> check_address(const std::string& flow, const std::string& client, const IpAddress& machine) const;
   [[nodiscard]] std::optional<IpAddress> given(const std::string& hostname) const;
@@ -100,6 +102,8 @@ class AliasBook {
   [[nodiscard]] bool may_have(const AliasWish& wish, const IpAddress& alias) const;
   [[nodiscard]] std::optional<IpAddress> choose(const AliasWish& wish);
   [[nodiscard]] Result<> take(const AliasWish& wish, Taken& taken);
+  [[nodiscard]] Result<> take(const std::vector<AliasWish>& wishes, Taken& taken);
+  void give_back(const Taken& taken);
   /// The client remembers it already.
   [[nodiscard]] bool knows(const AliasWish& wish, const IpAddress& alias) const;
   [[nodiscard]] Result<> check_room(const AliasWish& wish) const;

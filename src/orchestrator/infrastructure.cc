@@ -28,9 +28,9 @@ class Pass {
     judgement_ = judge(world_.resources, order, policies_, second_, alias_range_);
     reports_ = read_reports(world_);
     recall();
-    names_ = give_aliases(judgement_, world_.resources, order, {alias_range_, told_, world_.resources, second_});
     Requests requests(world_, judgement_, reports_, now_);
     for (auto& environment : environments_) requests.advance(environment);
+    give_names(requests);
     install_routes(order);
     write_requests(requests);
     write_assignments();
@@ -57,6 +57,22 @@ class Pass {
       const auto report = reports_.find(name);
       const auto in_place = report == reports_.end() ? 0 : report->second.generation;
       note_aliases(*before, record.generation, in_place, second_, alias_range_, told_);
+    }
+  }
+
+  /// Whoever is refused or has failed holds no alias: it would lack to others, and nobody would use it.
+  void give_names(Requests& requests) {
+    Askers askers;
+    for (const auto& environment : environments_) {
+      const auto phase = environment.status.phase;
+      const bool ended = phase == Phase::denied || phase == Phase::unfeasible || phase == Phase::failed;
+      if (environment.may_install) askers.granted.push_back(environment.name);
+      else if (!environment.request.stop && !ended) askers.waiting.push_back(environment.name);
+    }
+    names_ = give_aliases(judgement_, world_.resources, askers, {alias_range_, told_, world_.resources, second_});
+    for (auto& environment : environments_) {
+      const auto judged = judgement_.applications.find(environment.name);
+      if (judged != judgement_.applications.end() && judged->second.kind != environment.verdict.kind) requests.start_over(environment);
     }
   }
 

@@ -39,7 +39,7 @@ struct World {
     std::vector<std::string> order;
     for (const auto& [name, verdict] : judgement.applications) order.push_back(name);
     auto judged = judgement;
-    input.names = give_aliases(judged, resources, order, {alias_range, aliases, resources, when});
+    input.names = give_aliases(judged, resources, {order}, {alias_range, aliases, resources, when});
     input.now = when;
     input.public_keys = {{"umc/umc-proxy", "KEY-UMC"}, {"research/research-proxy", "KEY-RESEARCH"}};
     return orchestrator::install(input);
@@ -221,7 +221,7 @@ TEST(Installation, a_name_without_an_alias_is_refused_and_one_of_several_nodes_m
   World world(application("push"), [](ResourceSet& all) { all.nodes.at("research/pacs").hostname = "pacs.research"; });
   const ToldAliases told{{"umc/modality", {4, {{"a", *IpAddress::parse("198.18.0.1")}, {"b", *IpAddress::parse("198.18.0.2"), 4}}}}};
   auto judged = world.judgement;
-  const auto names = give_aliases(judged, world.resources, {"app"}, {range, told, world.resources, now});
+  const auto names = give_aliases(judged, world.resources, {{"app"}}, {range, told, world.resources, now});
   EXPECT_TRUE(names.empty());
   EXPECT_EQ(judged.applications.at("app").kind, Verdict::Kind::failed);
   EXPECT_THAT(judged.applications.at("app").reason, HasSubstr("flow f: no alias is left for pacs.research: of the 2 addresses of 198.18.0.0/30"));
@@ -231,6 +231,29 @@ TEST(Installation, a_name_without_an_alias_is_refused_and_one_of_several_nodes_m
   EXPECT_THAT(install(input).at("umc/modality").routes.refusals.front().reason, HasSubstr("pacs.research has no alias"));
   world.resources.nodes.at("vendor/backup").hostname = "PACS.research.";
   EXPECT_EQ(route_to(world.install({}, {}, range).at("umc/modality"), "10.2.0.10/32:4242")->name, "pacs.research");
+}
+
+TEST(Installation, an_application_that_waits_takes_no_alias_and_hears_that_there_is_none) {
+  const auto range = Cidr::parse("198.18.0.0/30").value();
+  auto first = application("push"), second = application("pull", "umc/modality", "vendor/backup");
+  first.replace(first.find("name: app"), 9, "name: one");
+  second.replace(second.find("name: app"), 9, "name: two");
+  const World world(first + second, [](ResourceSet& all) {
+    all.nodes.at("research/pacs").hostname = "pacs.research";
+    all.nodes.at("vendor/backup").hostname = "backup.vendor";
+  });
+  const auto kind = [&](const Askers& askers, const std::string& name, std::vector<ToldAlias> rest) {
+    auto judged = world.judgement;
+    const ToldAliases told{{"umc/other", {4, std::move(rest), Role::endpoint}}};
+    EXPECT_EQ(judged.applications.at(name).kind, Verdict::Kind::possible) << judged.applications.at(name).reason;
+    const auto names = give_aliases(judged, world.resources, askers, {range, told, world.resources, now});
+    EXPECT_EQ(names.size(), askers.granted.size());
+    return judged.applications.at(name).kind;
+  };
+  const std::vector<ToldAlias> rests{{"a", *IpAddress::parse("198.18.0.1"), 4}};
+  EXPECT_EQ(kind({{"two"}, {"one"}}, "one", {}), Verdict::Kind::possible);
+  EXPECT_EQ(kind({{"two"}, {"one"}}, "one", rests), Verdict::Kind::failed);
+  EXPECT_EQ(kind({{}, {"one", "two"}}, "two", rests), Verdict::Kind::possible) << "one that waits takes none from another";
 }
 
 TEST(Installation, an_alias_that_is_given_back_is_refused_while_it_rests_whatever_the_range_is) {
@@ -268,7 +291,7 @@ TEST(Installation, an_alias_that_is_given_back_is_refused_while_it_rests_whateve
     moved.resources.nodes.at("research/pacs").hostname.clear();
     const auto elsewhere = other == range ? std::nullopt : other;
     auto judged = moved.judgement;
-    EXPECT_TRUE(give_aliases(judged, moved.resources, {"app"}, {elsewhere, told, moved.resources, now}).empty());
+    EXPECT_TRUE(give_aliases(judged, moved.resources, {{"app"}}, {elsewhere, told, moved.resources, now}).empty());
     EXPECT_EQ(judged.applications.at("app").reason,
               "flow f: " + alias.text() + " was an alias of another name: programs of umc/modality may still have it for pacs.research; "
               "wait: it is free there at 2026-11-18T12:06:40Z");

@@ -27,32 +27,38 @@ Result<> check_addresses(const Verdict& verdict, const ResourceSet& resources, c
   return {};
 }
 
-Result<> give(const Verdict& verdict, const ResourceSet& resources, AliasBook& book, Names& out) {
+/// `out`: null where they are not to be taken.
+Result<> give(const Verdict& verdict, const ResourceSet& resources, AliasBook& book, Names* out) {
   if (auto good = check_addresses(verdict, resources, book); !good || !book.has_range()) return good;
   std::vector<AliasWish> wishes;
   for (const auto& install : verdict.installs) {
     if (!goes_by_name(install, resources)) continue;
     const auto& hostname = resources.nodes.at(install.to).hostname;
-    if (book.is_ambiguous(hostname)) out[hostname].reset();
-    else wishes.push_back({install.flow, install.from, hostname});
+    if (!book.is_ambiguous(hostname)) wishes.push_back({install.flow, install.from, hostname});
+    else if (out != nullptr) (*out)[hostname].reset();
   }
+  if (out == nullptr) return book.check(wishes);
   if (auto taken = book.take(wishes); !taken) return taken;
-  for (const auto& wish : wishes) out[wish.hostname] = book.given(wish.hostname);
+  for (const auto& wish : wishes) (*out)[wish.hostname] = book.given(wish.hostname);
   return {};
 }
 
 }  // namespace
 
-Names give_aliases(Judgement& judgement, const ResourceSet& resources, const std::vector<std::string>& oldest_first, AliasBook book) {
+Names give_aliases(Judgement& judgement, const ResourceSet& resources, const Askers& askers, AliasBook book) {
   Names out;
-  for (const auto& application : oldest_first) {
-    auto& verdict = judgement.applications.at(application);
-    if (verdict.kind != Verdict::Kind::possible) continue;
-    if (const auto done = give(verdict, resources, book, out); !done) {
-      verdict.kind = Verdict::Kind::failed;
-      verdict.reason = done.error().text();
+  const auto all = [&](const std::vector<std::string>& oldest_first, Names* names) {
+    for (const auto& application : oldest_first) {
+      auto& verdict = judgement.applications.at(application);
+      if (verdict.kind != Verdict::Kind::possible) continue;
+      if (const auto done = give(verdict, resources, book, names); !done) {
+        verdict.kind = Verdict::Kind::failed;
+        verdict.reason = done.error().text();
+      }
     }
-  }
+  };
+  all(askers.granted, &out);
+  all(askers.waiting, nullptr);
   return out;
 }
 

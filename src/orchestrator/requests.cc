@@ -81,6 +81,16 @@ void Requests::advance(Environment& environment) {
   environment.may_install = received.state == StepState::done;
 }
 
+void Requests::start_over(Environment& environment) {
+  for (const auto& [name, request] : requests_of(environment)) {
+    access_.erase(name);
+    nodes_.erase(name);
+  }
+  environment.status = {};
+  environment.may_install = false;
+  advance(environment);
+}
+
 bool Requests::judge_flows(Environment& environment) const {
   auto& status = environment.status;
   const auto verdict = judgement_.applications.find(environment.name);

@@ -20,6 +20,8 @@ class Requests {
 
   /// Sets verdict, conditions 2 to 5, phase and `may_install`, and collects the requests that the environment still needs.
   void advance(Environment& environment);
+  /// Once more, since the judgement of it is another by now: what it was to ask is not asked.
+  void start_over(Environment& environment);
 
   using Wanted = std::map<std::string, DomainRequest>;  ///< by "domain/application"
   [[nodiscard]] const Wanted& access() const { return access_; }

@@ -1,4 +1,6 @@
 #pragma once
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -109,5 +111,8 @@ void apply(store::Store& store, std::string_view documents);
 /// What an agent would do with every Assignment, request and report at this moment; whether there was anything to do.
 /// `refuse`: what the authoriser of this domain says no to.
 bool agents_act(store::Store& store, const std::string& refuse = {});
+/// Passes and acts until nothing changes any more; the number of rounds it took, 0 if that has no end.
+int settle(store::Store& store, std::chrono::system_clock::time_point now, const std::string& refuse,
+           const std::optional<Cidr>& alias_range);
 
 }  // namespace epif::orchestrator::sample

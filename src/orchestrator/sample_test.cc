@@ -2,6 +2,9 @@
 
 #include "api/resources.h"
 #include "model/assignment.h"
+#include "orchestrator/application.h"
+#include "orchestrator/infrastructure.h"
+#include "orchestrator/policies.h"
 #include "orchestrator/sample.h"
 #include "store/audit.h"
 
@@ -64,6 +67,18 @@ bool agents_act(store::Store& store, const std::string& refuse) {
     acted |= store.put_status(std::string(assignment_kind), record.name, print(report)).has_value();
   }
   return acted;
+}
+
+int settle(store::Store& store, std::chrono::system_clock::time_point now, const std::string& refuse,
+           const std::optional<Cidr>& alias_range) {
+  for (int round = 1; round <= 50; ++round) {
+    const auto before = store.revision();
+    EXPECT_TRUE(InfrastructureOrchestrator(store, cedar_policies(), alias_range).reconcile(now));
+    EXPECT_TRUE(ApplicationOrchestrator(store).reconcile(now));
+    agents_act(store, refuse);
+    if (store.revision() == before) return round;
+  }
+  return 0;
 }
 
 }  // namespace epif::orchestrator::sample

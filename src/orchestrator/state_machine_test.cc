@@ -19,17 +19,10 @@ using testing::HasSubstr;
 using Time = std::chrono::system_clock::time_point;
 const Time start{std::chrono::seconds(1'795'000'000)};
 
-/// Passes and acts until nothing changes any more; the number of rounds it took.
 int settle(store::Store& store, Time now = start, const std::string& refuse = {}, const std::optional<Cidr>& alias_range = {}) {
-  for (int round = 1; round <= 50; ++round) {
-    const auto before = store.revision();
-    EXPECT_TRUE(InfrastructureOrchestrator(store, cedar_policies(), alias_range).reconcile(now));
-    EXPECT_TRUE(ApplicationOrchestrator(store).reconcile(now));
-    sample::agents_act(store, refuse);
-    if (store.revision() == before) return round;
-  }
-  ADD_FAILURE() << "does not settle";
-  return 0;
+  const auto rounds = sample::settle(store, now, refuse, alias_range);
+  if (rounds == 0) ADD_FAILURE() << "does not settle";
+  return rounds;
 }
 
 std::string phase(store::Store& store, const std::string& application) {
