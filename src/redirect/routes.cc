@@ -147,15 +147,19 @@ void Routes::keep_names(Names kept) { kept_names_ = std::move(kept); }
 std::map<std::string, std::vector<IpAddress>, std::less<>> Routes::names() const {
   std::map<std::string, std::vector<IpAddress>, std::less<>> names;
   std::set<IpAddress> taken;
+  std::vector<Cidr> blocks;
+  const auto is_one = [](const Cidr& block) { return block.prefix == (block.address.is_v6() ? 128 : 32); };
   for (const auto& route : table_.routes) {
     const auto& block = route.destination.block;
-    if (block.prefix != (block.address.is_v6() ? 128 : 32)) continue;
+    if (!is_one(block)) {
+      blocks.push_back(block);
+      continue;
+    }
     if (!route.name.empty()) names[plain_name(route.name)].push_back(block.address);
     taken.insert(block.address);
   }
   // An alias rests: one address of a range that is refused as a whole.
   std::vector<Cidr> ranges;
-  const auto is_one = [](const Cidr& block) { return block.prefix == (block.address.is_v6() ? 128 : 32); };
   for (const auto& [destination, flow, reason] : table_.refusals) {
     if (destination.ports.is_all() && !is_one(destination.block)) ranges.push_back(destination.block);
   }
@@ -169,8 +173,9 @@ std::map<std::string, std::vector<IpAddress>, std::less<>> Routes::names() const
   for (const auto& [name, alias] : kept_names_) {
     if (names.contains(name)) continue;
     auto& aliases = withdrawn[name];
-    // Another name's by now, or soon: this one must not lead there, and has no address.
-    if (!taken.contains(alias)) aliases.push_back(alias);
+    // Another's by now, or soon: this one must not lead there, and has no address.
+    const auto holds = [&alias](const Cidr& block) { return block.contains(alias); };
+    if (!taken.contains(alias) && std::ranges::none_of(blocks, holds)) aliases.push_back(alias);
     if (alias.is_any()) forgotten.insert(name);
   }
   for (const auto name : forgotten) withdrawn.find(name)->second.clear();

@@ -67,8 +67,8 @@ class Routes {
   /// these, since a program that got the real address instead would go around the guard.
   void keep_names(Names kept);
   /// What DNS answers, by plain name: the aliases of the routes and, for a name that no route has any more, those that were
-  /// kept. Empty if another route leads to the alias now, or a refusal is of that address alone and all its ports, inside of a wider
-  /// one: it is to be forgotten, and stays so. Sorted.
+  /// kept. Empty if another route leads to the alias now, by itself or in a block, or a refusal is of that address alone and all its
+  /// ports, inside of a wider one: it is to be forgotten, and stays so. Sorted.
   [[nodiscard]] std::map<std::string, std::vector<IpAddress>, std::less<>> names() const;
   /// Some route has a name: DNS is to be captured.
   [[nodiscard]] bool has_names() const;

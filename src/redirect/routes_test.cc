@@ -118,9 +118,12 @@ TEST(Routes, AKeptNameHasItsAliasUntilThatIsAnothersAndThenNone) {
 
 TEST(Routes, AKeptNameDoesNotLeadToAMachineThatHasItsAddressByNow) {
   auto made = routes({route("a", "10.200.0.7:80"), route("b", "10.200.1.0/24")});
-  made.keep_names({{"gone.example", *IpAddress::parse("10.200.0.7")}, {"old.example", *IpAddress::parse("10.200.0.8")}});
+  made.keep_names({{"gone.example", *IpAddress::parse("10.200.0.7")},
+                   {"old.example", *IpAddress::parse("10.200.0.8")},
+                   {"within.example", *IpAddress::parse("10.200.1.9")}});
   const auto names = made.names();
   EXPECT_TRUE(names.at("gone.example").empty());
+  EXPECT_TRUE(names.at("within.example").empty()) << "a route leads to all of the block";
   EXPECT_FALSE(names.at("old.example").empty());
 }
 
