@@ -111,13 +111,14 @@ std::vector<ToldAlias> told_next(const Told& before, std::optional<Role> role, c
 
 std::vector<Refusal> resting_refusals(const std::vector<ToldAlias>& told, const std::optional<Cidr>& range, std::chrono::sys_seconds now) {
   std::vector<Refusal> out;
+  std::set<IpAddress> pairs;
   for (const auto& one : told) {
     if (!rests(one, now)) continue;
     out.push_back({{{one.address, 32}, {}}, {}, one.name + " had this address until its flow ended: ask for the name again"});
     if (range && range->contains(one.address)) continue;
-    const CaptureTarget pair{{address(number(one.address) & ~1u), 31}, {}};
-    if (std::ranges::find(out, pair, &Refusal::destination) != out.end()) continue;
-    out.push_back({pair, {}, "it was of an alias range, and is let go later"});
+    const auto pair = address(number(one.address) & ~1u);
+    if (!pairs.insert(pair).second) continue;
+    out.push_back({{{pair, 31}, {}}, {}, "next to an address of an earlier alias range, refused until that is let go"});
   }
   return out;
 }

@@ -53,7 +53,8 @@ void note_aliases(const std::string& node, std::vector<ToldAlias> aliases, std::
                                                std::chrono::sys_seconds now);
 
 /// What the node's table refuses: each that rests by itself. Inside of a wider refusal, this makes the redirector stop to answer the name
-/// with it (redirect/routes.h), so that the rest has an end. The range is one; where it is another by now, the two addresses around it.
+/// with it (redirect/routes.h), so that the rest has an end. The range is one; where it is another by now, the two addresses around it,
+/// of which the other one is so refused as well.
 [[nodiscard]] std::vector<Refusal> resting_refusals(const std::vector<ToldAlias>& told, const std::optional<Cidr>& range,
                                                     std::chrono::sys_seconds now);
 

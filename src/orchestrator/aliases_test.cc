@@ -226,6 +226,20 @@ TEST(Aliases, what_was_told_before_a_proxy_had_the_nodes_name_is_awaited_anew) {
   EXPECT_EQ(told_next(removed.at("umc/modality"), endpoint, {}, now), again);
 }
 
+TEST(Aliases, what_is_next_to_an_alias_of_an_earlier_range_is_refused_with_its_own_reason) {
+  const std::vector<ToldAlias> all{
+      {"a", at("10.9.0.2"), 4}, {"b", at("10.9.0.3"), 4}, {"c", at("10.9.0.7"), 4}, {"d", at("198.18.0.1"), 4}};
+  std::map<std::string, std::string> refused;
+  for (const auto& one : resting_refusals(all, range, now)) {
+    EXPECT_TRUE(refused.emplace(one.destination.text(), one.reason).second) << one.destination.text();
+  }
+  const std::string until = " had this address until its flow ended: ask for the name again";
+  const std::string beside = "next to an address of an earlier alias range, refused until that is let go";
+  const std::map<std::string, std::string> wanted{{"10.9.0.2/32", "a" + until}, {"10.9.0.3/32", "b" + until},    {"10.9.0.2/31", beside},
+                                                  {"10.9.0.7/32", "c" + until}, {"198.18.0.1/32", "d" + until}, {"10.9.0.6/31", beside}};
+  EXPECT_EQ(refused, wanted);
+}
+
 TEST(Aliases, a_client_that_remembers_all_it_can_gets_no_more_and_forgets_none) {
   std::vector<ToldAlias> all;
   for (std::size_t i = 0; i < told_aliases_max; ++i) {

@@ -41,7 +41,7 @@ struct InstallationInput {
 /// one to the node's first IPv4 address; those to its other addresses bear no name there. The proxies' routes hold name and own
 /// address. A flow to a named node to which `names` gives nothing is refused: the name must not come to mean something else.
 /// An alias that a client had and that no route of it has any more is refused there while it rests (aliases.h), whatever the range is
-/// by now.
+/// by now; where it is outside of that, the address next to it as well, unless a route leads there.
 /// What is in the range is refused where no route has it, at every node and whatever machine has an address there; to such a machine
 /// no flow leads.
 /// A client's table refuses, with the reason, flows that were not granted and every other destination in foreign domains.
