@@ -23,7 +23,8 @@ namespace epif::orchestrator {
 /// name's at any node: programs keep answers for their lifetime, and some for longer. Until that node's agent has put this in place
 /// the rest has no end: its redirector goes on answering, also with what has expired, and not only its own programs.
 inline constexpr std::chrono::seconds alias_rest = std::chrono::hours(1);
-/// So many of each node are in use or rest. What would be one more is not given there: forgetting one would end its rest.
+/// So many of each node are in use or rest, of whatever range. What would be one more is not given there: forgetting one would end its
+/// rest.
 inline constexpr std::size_t told_aliases_max = 4'096;
 /// Of the aliases that have rested, so many of each node are remembered, so as to give others first.
 inline constexpr std::size_t rested_aliases_kept = 256;
