@@ -56,6 +56,9 @@ Result<> Association::open() {
   if (!around_.route_for_all() && !around_.routing().entitles(asker(), wall_clock())) {
     return fail(Code::no_route, "no route permits this client any datagram", {}, {}, "add a route with protocol udp");
   }
+  if (request_.protocol == admission::Protocol::socks6 && client_.identity.empty() && datagrams_.has_let_go()) {
+    return fail(Code::limit, "this process drains, and hears no datagrams any more", {}, {}, "connect again");
+  }
   auto place = shared_.associations.enter(client_.peer.ip);
   if (!place) return fail(Code::limit, "too many UDP associations", {}, place.error().what);
   place->handshake_over();

@@ -71,10 +71,12 @@ void Datagrams::close_ports() {
 }
 
 void Datagrams::hand_over() {
+  at_ports_ = AtPorts::answers;
   for (const auto& port : ports_) port->socket->interest().fail({Code::internal, "a successor reads the port"});
 }
 
 void Datagrams::let_go() {
+  at_ports_ = AtPorts::nothing;
   close_ports();
   tell_all(&Association::lose_port);
 }
@@ -153,10 +155,12 @@ void Datagrams::take(const PassedDatagram& one, const std::shared_ptr<net::Datag
 }
 
 void Datagrams::listen(Fd socket, std::uint16_t index, std::uint16_t sharing) {
+  if (has_let_go()) return;
   index_ = index;
   sharing_ = sharing;
   net::fragment_as_needed(socket.get());  // a predecessor that was killed may have left it otherwise
   ports_.push_back(std::make_shared<Port>(*this, loop_, std::move(socket)));
+  if (at_ports_ == AtPorts::answers) return hand_over();
   net::spawn(serve(ports_.back()));
 }
 

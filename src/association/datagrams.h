@@ -38,7 +38,8 @@ class Datagrams {
   Datagrams(const Datagrams&) = delete;
   Datagrams& operator=(const Datagrams&) = delete;
 
-  /// Takes SOCKS6 datagrams for associations of this thread, which is number `index` of `sharing` that share the port.
+  /// Takes SOCKS6 datagrams for associations of this thread, which is number `index` of `sharing` that share the port. After hand_over()
+  /// it only answers by it, after let_go() it closes it.
   void listen(Fd socket, std::uint16_t index, std::uint16_t sharing);
   /// A successor reads the ports from here on: it passes on, by this channel (a SOCK_SEQPACKET pair's end), what it finds no association
   /// for. Answers leave by the ports as before.
@@ -47,6 +48,7 @@ class Datagrams {
   /// No successor passes anything on, or none does any more: closes the ports, so that another proxy can have them, and cuts the
   /// associations that need them, since their clients would wait for nothing.
   void let_go();
+  [[nodiscard]] bool has_let_go() const { return at_ports_ == AtPorts::nothing; }
   /// What has a number of no association here is for one of the predecessor's.
   void pass_on(Fd channel);
   /// The routes have changed.
@@ -101,6 +103,7 @@ class Datagrams {
   UdpCounts counts_;
   std::unique_ptr<Buffers> buffers_;
   std::vector<std::shared_ptr<Port>> ports_;
+  enum class AtPorts { reads, answers, nothing } at_ports_ = AtPorts::reads;
   std::shared_ptr<Channel> successor_;
   std::unique_ptr<net::SeqPacket> predecessor_;
   Bytes passed_;  ///< collected for it

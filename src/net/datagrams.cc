@@ -129,7 +129,12 @@ void set_options(int fd, const DatagramOptions& options) {
 }
 
 void fragment_as_needed(int fd) {
-  set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT);
+  // Of IPv4 sysctl net.ipv4.ip_no_pmtu_disc decides: a new socket tells.
+  static const int usual = [] {
+    const Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    return any ? get_int(any.get(), IPPROTO_IP, IP_MTU_DISCOVER) : IP_PMTUDISC_WANT;
+  }();
+  set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, usual);
   if (!socket_is_v6(fd)) return;
   set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_WANT);
   set_int(fd, IPPROTO_IPV6, IPV6_DONTFRAG, 0);

@@ -48,7 +48,7 @@ class DatagramSocket {
 [[nodiscard]] Result<Fd> bind_datagrams(const SocketAddress& at, const DatagramOptions& options);
 /// Sets what may be set later, too: tos, ttl, no_fragmentation, icmp_errors.
 void set_options(int fd, const DatagramOptions& options);
-/// Linux's default: what is larger than the path takes goes in fragments. A socket whose packets say no_fragmentation
+/// As new sockets are here, mostly: what is larger than the path takes goes in fragments. A socket whose packets say no_fragmentation
 /// (PacketOptions) comes back to this.
 void fragment_as_needed(int fd);
 [[nodiscard]] std::optional<std::uint8_t> tos_in_force(int fd);

@@ -209,7 +209,7 @@ void Interest::fail(Error error) {
   if (reader_) wake(reader_);
   if (writer_) wake(writer_);
   // Nobody waits any more, and the descriptor may stay open for long, here or in another process: its news would wake the loop for nothing.
-  loop_.forget(*this, std::exchange(fd_, -1));
+  if (const int fd = std::exchange(fd_, -1); fd >= 0) ::epoll_ctl(loop_.epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
 bool Interest::Wait::await_ready() const noexcept {

@@ -180,6 +180,7 @@ Result<> Team::listen_datagrams(const SocketAddress& at) {
 }
 
 void Team::hear_inherited() {
+  inherited_.clear();  // what was not asked for
   for (auto& member : members_) {
     for (auto& hear : std::exchange(member.unheard, {})) member.loop->post(std::move(hear));
   }
@@ -260,6 +261,7 @@ Result<> Team::pass_datagrams(std::size_t thread, Fd predecessor) {
   if (thread >= members_.size() || !predecessor) {
     return fail(Code::protocol, "a channel came for a thread that is not there", std::to_string(thread));
   }
+  if (!has_datagrams_) return {};  // at the channel's end the old process lets go of a port that this one does not hear
   auto& member = members_[thread];
   // Before it reads its ports, if it can be.
   if (!member.thread.joinable()) {

@@ -41,6 +41,7 @@ Worker::Worker(net::Loop& loop, Shared& shared, Certified certified, std::shared
 Worker::~Worker() { assert(flows_.empty() && "cut_all and let the loop run before"); }
 
 void Worker::listen(Fd listener, Listener kind, Dialect dialect) {
+  if (draining_) return;  // a successor has come, or the end, before this one served
   acceptors_.push_back(std::make_unique<net::Acceptor>(
       loop_, std::move(listener),
       [this, kind, dialect](Fd connection, SocketAddress peer) { accepted(std::move(connection), peer, kind, dialect); }));
